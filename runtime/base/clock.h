@@ -1,0 +1,20 @@
+/* clock.h - the one place that reads the time.
+ *
+ * Everything that waits, expires or stamps asks here, so a spec that calls
+ * clock_advance() moves all of it together. */
+#ifndef SD_BASE_CLOCK_H
+#define SD_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Monotonic time; starts anywhere, never goes back. */
+uint64_t clock_ns(void);
+uint64_t clock_ms(void);
+
+/* Milliseconds since 1970, UTC. */
+int64_t clock_wall_ms(void);
+
+/* Move both clocks forward, in this process only.  For specs. */
+void clock_advance(uint64_t ms);
+
+#endif
