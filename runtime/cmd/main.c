@@ -1,0 +1,163 @@
+/* main.c - from what was typed to the function that does it.
+ *
+ * All the command line knows is in one table: a verb's name, the options it
+ * takes, how many words may follow, and its line of help.  Options may stand
+ * before or behind the verb. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "proc/title.h"
+
+enum option_bit {
+    OPT_JSON = 1,
+    OPT_NOW = 2,
+    OPT_DAEMON = 4,
+    OPT_DISPATCH = 8,
+    OPT_DIR = 16,
+    OPT_HELP = 32,
+};
+
+struct verb {
+    const char *name;
+    int (*run)(const struct cmd *cmd);
+    unsigned options; /* beside -C and --help, which all take */
+    int max_words;
+    const char *usage;
+    const char *help;
+};
+
+static const struct verb verbs[] = {
+    {"version", cmd_version, OPT_JSON, 0, "[--json]",
+     "version of sdlua, LuaJIT, libuv; build id"},
+};
+
+enum {
+    VERBS = sizeof(verbs) / sizeof(verbs[0])
+};
+
+static const struct option long_options[] = {
+    {"json", no_argument, NULL, OPT_JSON},
+    {"now", no_argument, NULL, OPT_NOW},
+    {"daemon", no_argument, NULL, OPT_DAEMON},
+    {"dispatch", no_argument, NULL, OPT_DISPATCH},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+void cmd_complain(const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    fprintf(stderr, "sdlua: %s\n", text);
+}
+
+static void usage(FILE *f)
+{
+    fputs("usage: sdlua [-C DIR] VERB [options]\n\n", f);
+    for (unsigned i = 0; i < VERBS; i++) {
+        char left[64];
+
+        snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].usage);
+        fprintf(f, "  %-22s %s\n", left, verbs[i].help);
+    }
+    fputs("\n  -C DIR   the application folder (default: this one)\n"
+          "  --json   print data as JSON\n"
+          "  --help   this text; VERB --help: of one verb\n\n"
+          "Exit status: 0 done, 1 failed, 2 usage, 3 not running.\n",
+          f);
+}
+
+static const struct verb *find_verb(const char *name)
+{
+    for (unsigned i = 0; i < VERBS; i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static int option_bit(int c)
+{
+    if (c == 'C')
+        return OPT_DIR;
+    if (c == 'd')
+        return OPT_DAEMON;
+    return c == 'h' ? OPT_HELP : c;
+}
+
+/* The options, as bits; -1 after a complaint.  getopt moves the words behind
+ * them, to argv[optind]. */
+static int read_options(int argc, char **argv, const char **dir)
+{
+    int bits = 0, c;
+
+    while ((c = getopt_long(argc, argv, "C:dh", long_options, NULL)) != -1) {
+        if (c == '?')
+            return -1;
+        bits |= option_bit(c);
+        if (c == 'C')
+            *dir = optarg;
+    }
+    return bits;
+}
+
+static int run_verb(const struct verb *verb, int bits, int argc, char **argv)
+{
+    struct cmd cmd = {
+        .json = bits & OPT_JSON,
+        .now = bits & OPT_NOW,
+        .daemon = bits & OPT_DAEMON,
+        .dispatch = bits & OPT_DISPATCH,
+        .argc = argc,
+        .argv = argv,
+    };
+
+    if (bits & OPT_HELP) {
+        printf("usage: sdlua [-C DIR] %s %s\n\n%s\n", verb->name, verb->usage,
+               verb->help);
+        return CMD_DONE;
+    }
+    if ((bits & ~(int)(verb->options | OPT_DIR)) || argc > verb->max_words) {
+        cmd_complain("usage: sdlua [-C DIR] %s %s", verb->name, verb->usage);
+        return CMD_USAGE;
+    }
+    return verb->run(&cmd);
+}
+
+int main(int argc, char **argv)
+{
+    const struct verb *verb;
+    const char *dir = NULL;
+    int bits;
+
+    argv = title_init(argc, argv);
+
+    bits = read_options(argc, argv, &dir);
+    if (bits < 0 || (optind == argc && !(bits & OPT_HELP))) {
+        usage(stderr);
+        return CMD_USAGE;
+    }
+    if (optind == argc) {
+        usage(stdout);
+        return CMD_DONE;
+    }
+    verb = find_verb(argv[optind]);
+    if (verb == NULL) {
+        cmd_complain("no such verb: %s (see sdlua --help)", argv[optind]);
+        return CMD_USAGE;
+    }
+    if (dir != NULL && chdir(dir) < 0) {
+        cmd_complain("%s: %s", dir, strerror(errno));
+        return CMD_FAILED;
+    }
+    return run_verb(verb, bits, argc - optind - 1, argv + optind + 1);
+}
