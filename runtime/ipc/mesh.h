@@ -1,0 +1,133 @@
+/* mesh.h - the processes of a node, joined by rings in one shared memory.
+ *
+ * One ring per ordered pair that talks (worker-worker, worker-task, agent and
+ * master with all), one wakeup (eventfd) and one socket for large bodies per
+ * process.  Numbers of slots: workers first, then two per task, the agent,
+ * the master.
+ *
+ * What holds (design.md "Between processes of a node"): a message is seen
+ * whole or not at all; messages of one pair arrive in order; a full ring is
+ * SD_EBUSY, never loss; a call reserves room for its answer; what a dead
+ * reader had not popped comes back to its writer.  What it *had* popped the
+ * mesh cannot know: callers keep a list of their unanswered calls by (slot,
+ * epoch) and end those when on_gone says so. */
+#ifndef SD_IPC_MESH_H
+#define SD_IPC_MESH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "ipc/slots.h"
+
+enum {
+    MESH_INLINE = 64 * 1024, /* longer messages travel as memfds */
+    MESH_HEAD_MAX = 192,     /* bytes of v[0], that always travel inline */
+    MESH_CALLS_MAX = 192,    /* unanswered calls to one process */
+    MESH_FDS_MAX = 2 + 2 * SLOTS_MAX
+};
+
+struct mesh;
+
+struct mesh_shape {
+    unsigned workers;
+    unsigned tasks;
+    size_t extra; /* bytes for tables of upper layers, see mesh_extra() */
+};
+
+enum mesh_kind {
+    MESH_PLAIN,
+    MESH_CALL,  /* reserves room for its answer */
+    MESH_ANSWER /* to a MESH_CALL: exactly one for each */
+};
+
+struct mesh_msg {
+    unsigned from;
+    uint16_t epoch; /* of the sender */
+    uint32_t type;  /* enum msg_type */
+    bool dead;      /* the sender has died since */
+    bool answer;
+    /* 0, or SD_ECRASHED: the large part did not arrive; body is v[0] alone */
+    int err;
+    struct slice body; /* borrowed until on_msg returns or mesh_pop_now() */
+};
+
+enum mesh_verdict {
+    MESH_DONE, /* handed on: pop it */
+    MESH_HOLD  /* not now: it and what follows wait for mesh_resume() */
+};
+
+/* Called from mesh_poll() only.  Any may send; none may poll. */
+struct mesh_hooks {
+    enum mesh_verdict (*on_msg)(void *data, const struct mesh_msg *m);
+    /* `m` (from: the dead reader, epoch: its) was not popped by its reader. */
+    void (*on_back)(void *data, const struct mesh_msg *m);
+    /* Last word of that process; all it sent has been handed to on_msg. */
+    void (*on_gone)(void *data, unsigned slot, uint16_t epoch);
+    void *data;
+};
+
+/* Master.  Make everything; the caller is slot mesh_master().  On error
+ * nothing is left open and *out is untouched. */
+int mesh_create(struct mesh **out, const struct mesh_shape *shape);
+
+/* The descriptors the process of `slot` inherits, in the order mesh_attach()
+ * wants them; borrowed, all close-on-exec.  `fds` has MESH_FDS_MAX places;
+ * returns how many. */
+unsigned mesh_fds(const struct mesh *m, unsigned slot, int *fds);
+
+/* Child.  Takes the descriptors, also on error. */
+int mesh_attach(struct mesh **out, const int *fds, unsigned n, unsigned slot);
+void mesh_close(struct mesh **mp);
+
+void mesh_set_hooks(struct mesh *m, const struct mesh_hooks *hooks);
+
+/* Send the bytes of v[0..n) as one message; v[0] is the wire head.  0;
+ * SD_EBUSY: no room, nothing happened; SD_EGONE: nobody is ready there, or no
+ * ring leads there; SD_ETOOLARGE; SD_EUNAVAILABLE as of body_send(). */
+int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
+              const struct slice *v, unsigned n);
+
+/* The same without a copy: up to `len` <= MESH_INLINE bytes in place. */
+int mesh_reserve(struct mesh *m, unsigned to, enum mesh_kind kind, uint32_t len,
+                 void **out);
+void mesh_commit(struct mesh *m, unsigned to, uint32_t type, uint32_t len);
+
+/* Hand on up to about `max` waiting messages, in turns of at most 32 per
+ * sender, and everything there is to say about dead processes.  Returns how
+ * many messages were handed on. */
+unsigned mesh_poll(struct mesh *m, unsigned max);
+
+/* Inside on_msg: free the room of this message now; its inline body is no
+ * longer valid. */
+void mesh_pop_now(struct mesh *m);
+void mesh_resume(struct mesh *m); /* look at held messages again */
+
+/* Show the messages of `from` that wait, as a task looks for a cancel. */
+void mesh_walk(struct mesh *m, unsigned from,
+               int (*fn)(void *arg, const struct mesh_msg *m), void *arg);
+
+/* The loop: poll until mesh_before_sleep() is true, then block in epoll with
+ * mesh_fd(); call mesh_after_wake() whenever epoll returned, and
+ * mesh_on_wake() when mesh_fd() is readable. */
+int mesh_fd(const struct mesh *m);
+bool mesh_before_sleep(struct mesh *m);
+void mesh_after_wake(struct mesh *m);
+void mesh_on_wake(struct mesh *m);
+
+/* Master: a process fills a slot, is reaped.  Both wake everyone. */
+void mesh_slot_filled(struct mesh *m, unsigned slot, int pid);
+void mesh_slot_died(struct mesh *m, unsigned slot);
+
+unsigned mesh_self(const struct mesh *m);
+uint16_t mesh_epoch(const struct mesh *m); /* one's own */
+unsigned mesh_master(const struct mesh *m);
+struct slots *mesh_slots(const struct mesh *m);
+void *mesh_extra(const struct mesh *m); /* page aligned, zeroed at start */
+
+/* Unanswered calls to `slot`, and messages dropped as garbage by a reader. */
+unsigned mesh_calls(const struct mesh *m, unsigned slot);
+uint64_t mesh_garbage(const struct mesh *m);
+
+#endif

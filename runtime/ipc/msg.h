@@ -1,0 +1,63 @@
+/* msg.h - every message between the processes of a node, with its body.
+ *
+ * A message is a wire head (codec/wire.h), whose `type` is one of these, and
+ * a body.  The type is also the type of the ring's record, so a reader
+ * dispatches before it parses.  Numbers in bodies are in the byte order of
+ * the machine (both ends are one binary); "value" is one msgpack value.
+ *
+ * A call carries a ticket and gets exactly one message with WIRE_ANSWER back,
+ * under the same type + 1, also when it was cancelled. */
+#ifndef SD_IPC_MSG_H
+#define SD_IPC_MSG_H
+
+#include <stdint.h>
+
+enum msg_type {
+    MSG_NONE = 0, /* never sent */
+
+    /* worker -> task.  Body: msgpack array [task, method, context, args],
+     * args an array.  Popped before it runs. */
+    MSG_TASK_CALL = 1,
+    /* task -> worker.  Body: the result, or with WIRE_ERROR the error. */
+    MSG_TASK_REPLY = 2,
+    /* worker -> task: nobody waits for this call any more.  Body: struct
+     * msg_task_cancel.  No answer of its own; the call's answer still comes. */
+    MSG_TASK_CANCEL = 3,
+
+    /* any -> worker: a value for one conn.  Body: struct msg_conn, value. */
+    MSG_SEND = 4,
+    /* worker -> any, when MSG_SEND carried a ticket.  Body: struct msg_done. */
+    MSG_SEND_REPLY = 5,
+
+    /* any -> worker: a value for the subscribers of a topic.  Body: struct
+     * msg_publish, the topic's bytes, value. */
+    MSG_PUBLISH = 6,
+
+    /* any -> worker: close one conn.  Body: struct msg_conn, reason text. */
+    MSG_CLOSE_CONN = 8,
+    MSG_CLOSE_CONN_REPLY = 9, /* Body: struct msg_done. */
+
+    MSG_TYPES = 10 /* one past the last */
+};
+
+struct msg_task_cancel {
+    uint64_t counter; /* wire head of the call */
+};
+
+/* A conn id names slot and epoch: a receiver that was refilled since finds
+ * no such conn and answers SD_EGONE. */
+struct msg_conn {
+    uint64_t conn;
+};
+
+struct msg_publish {
+    uint32_t topic_len;
+    uint32_t reserved; /* 0 */
+};
+
+struct msg_done {
+    int32_t err; /* 0 or a code of base/err.h */
+    uint32_t reserved;
+};
+
+#endif
