@@ -22,15 +22,28 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
-/* Writing: begin, add..., end.  Names are unique; a later one wins. */
+enum {
+    BUNDLE_VERSION = 1
+};
+
+/* Writing into an empty buf: begin, add..., end.  Names are unique; a later
+ * one wins. */
 void bundle_begin(struct buf *b);
 void bundle_add(struct buf *b, const char *name, struct slice data);
 void bundle_end(struct buf *b);
 
+/* Put the bytes into a sealed memfd of their own, close-on-exec.  The
+ * descriptor, or -errno. */
+int bundle_seal(struct slice bytes);
+
 struct bundle;
 
-/* Map a sealed file.  The descriptor is borrowed.  0, -errno or SD_EPROTO. */
+/* Map a sealed file.  The descriptor is borrowed.  0, -errno, SD_EREFUSED
+ * where the file could still shrink or change, or SD_EPROTO. */
 int bundle_open(struct bundle **out, int fd);
+
+/* The same over bytes in memory, borrowed until close.  0 or SD_EPROTO. */
+int bundle_open_bytes(struct bundle **out, struct slice bytes);
 void bundle_close(struct bundle **bp);
 
 /* 1 and the bytes (valid while open, NUL behind), or 0. */
