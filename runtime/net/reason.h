@@ -1,0 +1,30 @@
+/* reason.h - why conns close: the words of api.md and their WebSocket codes. */
+#ifndef SD_NET_REASON_H
+#define SD_NET_REASON_H
+
+enum reason {
+    REASON_CLIENT, /* the peer closed */
+    REASON_ERROR,
+    REASON_DRAIN,
+    REASON_STOP,
+    REASON_IDLE,
+    REASON_SLOW,
+    REASON_FRAME,
+    REASON_TOO_LARGE,
+    REASON_AUTH,
+    REASON_KICKED,
+    REASON_REPLACED,
+    REASON_OWN, /* any other text: the application's */
+    REASON_COUNT,
+};
+
+/* The word of a reason; "own" for REASON_OWN.  Static. */
+const char *reason_word(int reason);
+
+/* The reason of a word; NULL and unknown words are REASON_OWN. */
+int reason_of(const char *word);
+
+/* Code of the close frame that tells a client so. */
+int reason_code(int reason);
+
+#endif
