@@ -62,26 +62,19 @@ static struct http1_span span_of(const struct http1_head *h, struct slice s)
 
 static enum http1_method method_of(struct slice name)
 {
-    switch (name.len) {
-    case 3:
-        return memcmp(name.p, "GET", 3) == 0   ? HTTP1_GET
-               : memcmp(name.p, "PUT", 3) == 0 ? HTTP1_PUT
-                                               : HTTP1_OTHER;
-    case 4:
-        return memcmp(name.p, "POST", 4) == 0   ? HTTP1_POST
-               : memcmp(name.p, "HEAD", 4) == 0 ? HTTP1_HEAD
-                                                : HTTP1_OTHER;
-    case 5:
-        return memcmp(name.p, "PATCH", 5) == 0   ? HTTP1_PATCH
-               : memcmp(name.p, "TRACE", 5) == 0 ? HTTP1_TRACE
-                                                 : HTTP1_OTHER;
-    case 6:
-        return memcmp(name.p, "DELETE", 6) == 0 ? HTTP1_DELETE : HTTP1_OTHER;
-    case 7:
-        return memcmp(name.p, "OPTIONS", 7) == 0 ? HTTP1_OPTIONS : HTTP1_OTHER;
-    default:
-        return HTTP1_OTHER;
+    static const char *const names[] = {
+        [HTTP1_GET] = "GET",       [HTTP1_HEAD] = "HEAD",
+        [HTTP1_POST] = "POST",     [HTTP1_PUT] = "PUT",
+        [HTTP1_DELETE] = "DELETE", [HTTP1_OPTIONS] = "OPTIONS",
+        [HTTP1_PATCH] = "PATCH",   [HTTP1_TRACE] = "TRACE",
+    };
+    unsigned i;
+
+    for (i = HTTP1_GET; i <= HTTP1_TRACE; i++) {
+        if (slice_is(name, names[i]))
+            return (enum http1_method)i;
     }
+    return HTTP1_OTHER;
 }
 
 static bool is_digit(char c)

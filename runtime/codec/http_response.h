@@ -27,8 +27,8 @@ struct http_response {
     struct slice headers; /* lines of http_response_header(), or empty */
 };
 
-/* "OK", "Not Found" ...; "Unknown" for a code without a name. */
-const char *http_response_reason(int status);
+/* "OK", "Not Found" ...; "Unknown" for a code without a name.  Static. */
+struct slice http_response_reason(int status);
 
 /* 1xx, 204 and 304 never have a body. */
 static inline bool http_response_is_bodiless(int status)
