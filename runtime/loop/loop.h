@@ -34,7 +34,7 @@ void loop_close(struct loop **lp);
 /* For handles of other layers; they close them before loop_close(). */
 struct uv_loop_s *loop_uv(struct loop *l);
 
-/* Milliseconds of clock_ms(), read once per turn when first asked. */
+/* Milliseconds of clock_ms(), read once per turn: when I/O callbacks begin. */
 uint64_t loop_now(struct loop *l);
 
 /* Private to loop/timer.c. */
@@ -43,11 +43,13 @@ struct timers *loop_timers(struct loop *l);
 /* A hook runs at the end of every turn, in order of rank, lowest first.  It
  * returns true when it made work for others (bytes to flush, records to
  * send): then all hooks run again, and the loop does not sleep before one
- * round was quiet.  Embedded by its owner; may be removed at any time. */
+ * round was quiet.  Embedded by its owner, opened by zeroing; may be removed
+ * at any time. */
 struct loop_hook {
     struct list node;
     bool (*fn)(struct loop_hook *hook);
     int rank;
+    struct loop *loop; /* private: where it was added */
 };
 
 enum loop_rank {

@@ -1,0 +1,25 @@
+local ffi = require("ffi")
+local c = require("spec.support.c")
+local lib = c.use("net/reason.h")
+
+describe("net/reason", function()
+    local codes = {
+        client = 1000, error = 1011, drain = 1012, stop = 1001, idle = 4001,
+        slow = 4002, frame = 1002, too_large = 1009, auth = 4003,
+        kicked = 4004, replaced = 4005,
+    }
+
+    for word, code in pairs(codes) do
+        it("tells " .. word .. " by " .. code, function()
+            local reason = lib.reason_of(word)
+            assert.equal(word, ffi.string(lib.reason_word(reason)))
+            assert.equal(code, lib.reason_code(reason))
+        end)
+    end
+
+    it("takes any other text as the application's own", function()
+        assert.equal(lib.REASON_OWN, lib.reason_of("bye"))
+        assert.equal(lib.REASON_OWN, lib.reason_of(nil))
+        assert.equal(4000, lib.reason_code(lib.REASON_OWN))
+    end)
+end)
