@@ -1,10 +1,11 @@
 /* shtimer.h - when each configured timer runs next: shared by all workers.
  *
- * One block per node in shared memory.  Each worker asks for every timer that
- * looks due; the claim is one compare-and-swap of its due time, so of any
- * number of askers one wins, and a worker that takes over neither repeats nor
- * skips a run.  Pure functions on the block: the caller brings the time
- * (monotonic ms, of the machine) and says who is alive. */
+ * One block per node in shared memory.  The lowest ready worker looks at every
+ * timer; while two workers both take themselves for the lowest, the claim
+ * decides: it is one compare-and-swap of the due time, so of any number of
+ * askers one wins, and a worker that takes over neither repeats nor skips a
+ * run.  Pure functions on the block: the caller brings the time (monotonic
+ * ms, the same in all processes), the plan and who is alive. */
 #ifndef SD_IPC_SHTIMER_H
 #define SD_IPC_SHTIMER_H
 
@@ -19,54 +20,56 @@ enum {
 
 struct shtimer; /* the block; zeroed memory is a block without timers */
 
-struct shtimer_plan {
-    uint64_t every;    /* ms between runs; 0: runs once */
-    uint64_t max_runs; /* 0: no end */
-    bool overlap;      /* run also while the last run has not ended */
-};
-
 /* Says whether the process (slot, epoch) still lives. */
 typedef bool (*shtimer_alive)(void *arg, unsigned slot, uint16_t epoch);
 
-enum shtimer_claim {
-    SHTIMER_NOT_DUE,
-    SHTIMER_RUN,     /* yours: run it, then shtimer_done() */
-    SHTIMER_SKIPPED, /* due, but the last run still goes on: moved on */
-    SHTIMER_TAKEN    /* somebody else was first */
-};
-
-size_t shtimer_size(void);
-
-/* Plan timer `i` to run first at `first_due`, unless generation `gen` or a
- * later one has planned it already (a respawned worker plans again: nothing
- * changes).  A plan of a newer generation keeps no count.  True if planned. */
-bool shtimer_plan(struct shtimer *t, unsigned i, uint32_t gen,
-                  const struct shtimer_plan *plan, uint64_t first_due);
-
-/* When to look again; SHTIMER_NEVER when it has ended. */
-uint64_t shtimer_due(const struct shtimer *t, unsigned i);
-
-/* Ask for timer `i`.  The next due time is the first multiple of `every`
- * after `now`, counted from the due time: ticks missed in between are one
- * run.  On SHTIMER_RUN *scheduled is the due time and *run the number of the
- * run, from 1; both untouched otherwise. */
+/* Who asks.  `gen` is the generation of the code whose timers it means; a
+ * process of another generation than the plan's gets nothing. */
 struct shtimer_asker {
-    uint64_t now;
+    uint32_t gen;
     unsigned slot;
     uint16_t epoch;
     shtimer_alive alive;
     void *arg;
 };
-enum shtimer_claim shtimer_claim(struct shtimer *t, unsigned i,
-                                 const struct shtimer_asker *who,
-                                 uint64_t *scheduled, uint64_t *run);
 
-/* The run that (slot, epoch) claimed has ended. */
-void shtimer_done(struct shtimer *t, unsigned i, unsigned slot, uint16_t epoch);
+enum shtimer_verdict {
+    SHTIMER_RUN,     /* yours: run it, then shtimer_done() */
+    SHTIMER_SKIPPED, /* the last run still goes on: this tick is dropped */
+    SHTIMER_TAKEN    /* not due as said: somebody else was first */
+};
 
-/* Is a run of a living process going on? */
+size_t shtimer_size(void);
+
+/* Plan timer `i` to run first at `first_due` (0: never), with no runs so far,
+ * unless generation `gen` or a newer one has planned it already: a respawned
+ * worker plans again and changes nothing.  True if it was planned now. */
+bool shtimer_plan(struct shtimer *t, unsigned i, uint32_t gen,
+                  uint64_t first_due);
+
+/* When it runs next; SHTIMER_NEVER when it has ended or `gen` has no plan. */
+uint64_t shtimer_due(const struct shtimer *t, unsigned i, uint32_t gen);
+
+/* Runs claimed so far under the plan of `gen`. */
+uint64_t shtimer_runs(const struct shtimer *t, unsigned i, uint32_t gen);
+
+/* The first time after `now` that is `due` plus a multiple of `every` > 0:
+ * ticks that were missed are one run, and the beat is kept. */
+uint64_t shtimer_next(uint64_t due, uint64_t every, uint64_t now);
+
+/* Claim the run that is due at `due`, as shtimer_due() said, and let the
+ * timer be due next at `next` (SHTIMER_NEVER: this was the last).  Without
+ * `overlap` the tick is dropped while a run of a living process goes on. */
+enum shtimer_verdict shtimer_claim(struct shtimer *t, unsigned i,
+                                   const struct shtimer_asker *who,
+                                   uint64_t due, uint64_t next, bool overlap);
+
+/* The run that `who` claimed has ended.  Not needed with `overlap`. */
+void shtimer_done(struct shtimer *t, unsigned i,
+                  const struct shtimer_asker *who);
+
+/* Does a run of a living process go on? */
 bool shtimer_is_running(const struct shtimer *t, unsigned i,
                         const struct shtimer_asker *who);
-uint64_t shtimer_runs(const struct shtimer *t, unsigned i);
 
 #endif
