@@ -13,8 +13,7 @@
 #include "base/slice.h"
 
 enum {
-    JSON_DEPTH = 64,     /* lists and maps open at once */
-    JSON_NUMBER_MAX = 40 /* bytes of the longest number written */
+    JSON_DEPTH = 64 /* lists and maps open at once */
 };
 
 enum json_token {
