@@ -8,6 +8,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     LUA_VALUE_DEPTH = 64 /* tables within tables */
@@ -27,8 +28,12 @@ void lua_value_push_null(lua_State *L);
 
 bool lua_value_is_null(lua_State *L, int idx);
 
+/* Is the value at `idx` a whole number of at most 2^53?  Then it is *n. */
+bool lua_value_is_integer(lua_State *L, int idx, int64_t *n);
+
 /* Does the table at `idx` count as a list?  Its keys are 1..n with n > 0, or
- * it is empty and marked.  *n is its length then.  Never calls metamethods. */
+ * it is empty and marked.  *n is its length then.  Never calls metamethods;
+ * needs two free places on the stack. */
 bool lua_value_is_list(lua_State *L, int idx, size_t *n);
 
 #endif
