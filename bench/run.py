@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+"""Compare sdlua with the floors and the peers; print and keep the figures.
+
+Servers run on core 0, the load generator on core 1.  Each round gives every
+server every workload once, one after the other, so that a noisy minute hits
+all alike; figures are medians over the rounds, ratios are medians of the
+ratios within each round.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import report
+from servers import NotAvailable, ROOT, STARTERS, versions
+
+# name, flags of bench/load, the port, servers that cannot do it
+WORKLOADS = [
+    ("W1", ["--workload", "W1"], "http"),
+    ("W2", ["--workload", "W2"], "tcp"),
+    ("W2 x16", ["--workload", "W2", "--depth", "16"], "tcp"),
+    ("W3", ["--workload", "W3"], "http"),
+    ("W3 x16", ["--workload", "W3", "--depth", "16"], "http"),
+    ("W8", ["--workload", "W8"], "http"),
+]
+IDLE = [
+    ("W7", ["--workload", "W7"], "tcp"),
+    ("W7 ws", ["--workload", "W7WS"], "http"),
+]
+
+
+def parse_flags():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--rounds", type=int,
+                   default=int(os.environ.get("ROUNDS", "9")))
+    p.add_argument("--seconds", default=os.environ.get("SECONDS_EACH", "1"),
+                   help="measured time of one workload in one round")
+    p.add_argument("--build", default=os.path.join(ROOT, "build/release"))
+    p.add_argument("--only", default="", help="workloads, as in 'W1,W2 x16'")
+    p.add_argument("--servers", default=",".join(STARTERS))
+    p.add_argument("--conns", default="10000", help="idle conns of W7")
+    p.add_argument("--out", default=os.path.join(ROOT, "bench/results.md"))
+    p.add_argument("--gate", action="store_true",
+                   help="exit 1 when a figure is missed by more than 10 %%")
+    return p.parse_args()
+
+
+def start_all(flags):
+    """Name -> server, and name -> why it is not there."""
+    running, missing = {}, {}
+    for name in flags.servers.split(","):
+        try:
+            running[name] = STARTERS[name](flags.build)
+        except NotAvailable as e:
+            missing[name] = str(e)
+            print(f"{name}: not available: {e}", flush=True)
+    return running, missing
+
+
+def load(flags, server, arguments, port):
+    """One run of the load generator; None when the server has no such port."""
+    if port not in server.ports:
+        return None
+    command = ["taskset", "-c", "1", os.path.join(flags.build, "bench/load"),
+               *arguments, "--port", str(server.ports[port]),
+               "--pid", str(server.pid)]
+    done = subprocess.run(command, capture_output=True, text=True,
+                          timeout=120)
+    if done.returncode != 0:
+        sys.exit(f"{server.name}: {' '.join(arguments)}: wrong answers: "
+                 f"{done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def chosen(flags, workloads):
+    names = [n.strip() for n in flags.only.split(",") if n.strip()]
+    return [w for w in workloads if not names or w[0] in names]
+
+
+def run_rounds(flags, running, results):
+    arguments = ["--seconds", flags.seconds, "--requests", "1000000000",
+                 "--warmup", "5000"]
+    for number in range(1, flags.rounds + 1):
+        for name, workload, port in chosen(flags, WORKLOADS):
+            for server in running.values():
+                r = load(flags, server, workload + arguments, port)
+                if r:
+                    results.setdefault(name, {}).setdefault(
+                        server.name, []).append(r)
+        print(f"round {number} of {flags.rounds}", flush=True)
+
+
+def run_idle(flags, names, results):
+    """Each figure from a fresh process: memory once given back to a heap
+    would hide what the next conns take."""
+    for name, workload, port in chosen(flags, IDLE):
+        for starter in names:
+            server = STARTERS[starter](flags.build)
+            try:
+                r = load(flags, server,
+                         workload + ["--conns", flags.conns], port)
+            finally:
+                server.stop()
+            if r:
+                results.setdefault(name, {})[server.name] = [r]
+
+
+def pss(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        for line in f:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def start_figures(flags):
+    """Start to serving, and the memory of an empty worker."""
+    server = STARTERS["sdlua"](flags.build)
+    try:
+        children = subprocess.run(["pgrep", "-P", str(server.pid), "-f",
+                                   "worker"], capture_output=True, text=True)
+        sizes = [pss(pid) for pid in children.stdout.split()]
+        return {"start_seconds": server.start_seconds,
+                "worker_pss": max(sizes, default=0)}
+    finally:
+        server.stop()
+
+
+def main():
+    flags = parse_flags()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    results, start = {}, None
+    running, missing = start_all(flags)
+    names = list(running)
+    try:
+        run_rounds(flags, running, results)
+    finally:
+        for server in running.values():
+            server.stop()
+    run_idle(flags, names, results)
+    if "sdlua" in names:
+        start = start_figures(flags)
+    text, failed = report.render(flags, results, missing, start,
+                                 versions(flags.build))
+    print(text)
+    with open(flags.out, "w") as f:
+        f.write(text)
+    return 1 if failed and flags.gate else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+-- The bench's figures are worth what its judge is worth: it must accept a
+-- right server on every workload and notice one spoiled byte in thousands.
+local dir = (os.getenv("SD_BUILD") or "build/release") .. "/bench/"
+
+--- Run one workload; its exit status and what it printed, complaints too.
+local function load(flags)
+    local command = "%sload %s --seconds 5 2>&1; echo status=$?"
+    local pipe = io.popen(command:format(dir, flags))
+    local text = pipe:read("*a")
+    pipe:close()
+    return tonumber(text:match("status=(%d+)")), text
+end
+
+--- Start a floor on free ports; it ends by itself after 30 s at the latest.
+local function start(program, flags)
+    local command = "exec %s%s --life 30 %s"
+    local pipe = io.popen(command:format(dir, program, flags or ""))
+    local line = pipe:read("*l")
+    return {
+        pid = line:match('"pid":(%d+)'),
+        tcp = line:match('"tcp":(%d+)'),
+        http = line:match('"http":(%d+)'),
+        stop = function(self)
+            os.execute("kill " .. self.pid)
+            pipe:close()
+        end,
+    }
+end
+
+local workloads = {
+    { "W1", "http", "--workload W1" },
+    { "W2 at depth 1", "tcp", "--workload W2" },
+    { "W2 at depth 16", "tcp", "--workload W2 --depth 16" },
+    { "W3 at depth 1", "http", "--workload W3" },
+    { "W3 at depth 16", "http", "--workload W3 --depth 16" },
+    { "W8", "http", "--workload W8" },
+}
+
+for _, program in ipairs({ "floor_epoll", "floor_uv" }) do
+    describe("bench/load against " .. program, function()
+        local server
+
+        before_each(function()
+            server = start(program)
+        end)
+
+        after_each(function()
+            server:stop()
+        end)
+
+        for _, w in ipairs(workloads) do
+            it("accepts the answers of " .. w[1], function()
+                local flags = "%s --requests 2000 --port %s --pid %s"
+                local status, text =
+                    load(flags:format(w[3], server[w[2]], server.pid))
+
+                assert.equal(0, status, text)
+                assert.truthy(text:find('"errors":0', 1, true), text)
+                assert.truthy(text:find('"cpu_us":%d'), text)
+            end)
+        end
+
+        it("measures the memory of idle conns", function()
+            local flags = "--workload W7 --conns 200 --port %s --pid %s"
+            local status, text = load(flags:format(server.tcp, server.pid))
+
+            assert.equal(0, status, text)
+            assert.truthy(text:find('"bytes_per_conn":'), text)
+        end)
+    end)
+end
+
+describe("bench/load", function()
+    for _, w in ipairs(workloads) do
+        it("notices one spoiled answer in 3000 of " .. w[1], function()
+            local server = start("floor_epoll", "--corrupt-every 3000")
+            local flags = "%s --requests 10000 --port %s"
+            local status, text = load(flags:format(w[3], server[w[2]]))
+            server:stop()
+
+            assert.equal(1, status, text)
+            assert.truthy(text:find("wrong reply"), text)
+            assert.truthy(text:find('"errors":1', 1, true), text)
+        end)
+    end
+
+    it("fails when nobody listens", function()
+        local server = start("floor_epoll")
+        local flags = "--workload W1 --port %s"
+        server:stop()
+        local status, text = load(flags:format(server.http))
+
+        assert.equal(1, status, text)
+    end)
+
+    it("refuses flags it does not know", function()
+        assert.equal(2, (load("--nonsense")))
+        assert.equal(2, (load("--workload W1")))
+        assert.equal(1, (load("--workload W9 --port 1")))
+    end)
+end)
