@@ -169,13 +169,14 @@ static int unknown_coding(struct slice list)
 {
     struct slice coding;
     bool last = false;
+    int before = -1; /* codings in front of the last */
 
-    while (http_text_next(&coding, &list)) {
+    for (; http_text_next(&coding, &list); before++) {
         if (last || !http_text_is_token(coding))
             return 400;
         last = http_text_eq(coding, "chunked");
     }
-    return last ? 501 : 400;
+    return last && before > 0 ? 501 : 400;
 }
 
 static int transfer_encoding(struct http1_head *h, struct slice value)
