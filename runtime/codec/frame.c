@@ -347,9 +347,9 @@ static bool number_fits(const struct frame_spec *s, size_t width, uint64_t v)
 static int length_seal(const struct frame_spec *s, struct buf *b, size_t start)
 {
     struct slice packet = slice_skip(buf_slice(b), start);
-    unsigned char *p = (unsigned char *)b->p + b->head + start + s->offset;
     int width = number_width(s, packet);
     size_t n = (size_t)width, gap;
+    unsigned char *p;
     int64_t number;
 
     if (width < 0)
@@ -367,6 +367,7 @@ static int length_seal(const struct frame_spec *s, struct buf *b, size_t start)
     if (!number_fits(s, n, (uint64_t)number))
         return SD_ETOOLARGE;
 
+    p = (unsigned char *)b->p + b->head + start + s->offset;
     if (s->bytes == FRAME_VARINT)
         varint_store(p, n, (uint64_t)number);
     else

@@ -325,6 +325,12 @@ describe("frame", function()
         assert.equal(3, tonumber(out.size))
     end)
 
+    it("refuses a whole packet of nothing in an empty buf", function()
+        local s, b = spec_of("length", { whole = true }), ffi.new("struct buf")
+        assert.equal(0, tonumber(lib.frame_begin(s, b)))
+        assert.equal(INVALID, lib.frame_seal(s, b, 0))
+    end)
+
     it("cuts where a script says", function()
         local s = spec_of("pack", { max = 8 })
         local function cut(input, known, total)

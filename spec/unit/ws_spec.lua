@@ -259,6 +259,20 @@ describe("ws reader", function()
         end)
     end)
 
+    it("begins each message anew, rested or not", function()
+        local r, out = ffi.new("struct ws_reader"), ffi.new("struct ws_event")
+        local input = frame(0x01, "a") .. frame(0x80, "b")
+        lib.ws_reader_init(r, 2)
+        for _ = 1, 3 do
+            local p = bytes.exact(input)
+            assert.equal(1, lib.ws_next(r, p, #input, out))
+            assert.equal(0, out.type)
+            assert.equal(1, lib.ws_next(r, p + out.size, 7, out))
+            assert.equal("ab", ffi.string(out.data.p, out.data.len))
+        end
+        lib.ws_reader_fini(r)
+    end)
+
     it("says how many bytes a frame needs", function()
         local r, out = ffi.new("struct ws_reader"), ffi.new("struct ws_event")
         lib.ws_reader_init(r, 0)
