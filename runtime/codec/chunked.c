@@ -127,7 +127,7 @@ static enum chunked_state step(struct chunked *c, uint8_t b)
     case CHUNK_END_LF:
         return b == '\n' ? CHUNK_DONE : CHUNK_BROKEN;
     default:
-        sd_assert(!"a state that takes no bytes");
+        sd_assert(false); /* a state that takes no bytes */
         return CHUNK_BROKEN;
     }
 }
