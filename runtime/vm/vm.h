@@ -62,10 +62,9 @@ void vm_close(struct vm **vp);
 /* What the net layer calls for the life of a conn; arg is the vm. */
 extern const struct conn_ops vm_conn_ops;
 
-/* A record of the mesh (enum msg_type of ipc/msg.h) for this process, and the
- * news that the process of `slot` died. */
-void vm_on_message(struct vm *vm, unsigned from, uint32_t type,
-                   struct slice body);
-void vm_on_peer_gone(struct vm *vm, unsigned slot, unsigned epoch);
+/* What the mesh calls with messages for this process and with the news that
+ * another one has died; worker.c installs it by mesh_set_hooks(). */
+struct mesh_hooks;
+void vm_mesh_hooks(struct vm *vm, struct mesh_hooks *out);
 
 #endif
