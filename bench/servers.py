@@ -32,6 +32,9 @@ class NotAvailable(Exception):
 class Server:
     """A running server: its pid and ports."""
 
+    prefix = PIN      # what every server's command is put behind
+    ready_limit = 15  # seconds
+
     def __init__(self, name, command, ports, env=None, folder=None):
         self.name = name
         self.ports = ports
@@ -39,7 +42,7 @@ class Server:
         self.log = tempfile.TemporaryFile()
         began = time.monotonic()
         self.process = subprocess.Popen(
-            PIN + command, env={**os.environ, **(env or {})},
+            self.prefix + command, env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = self.process.pid
         try:
@@ -49,16 +52,18 @@ class Server:
             raise
         self.start_seconds = time.monotonic() - began
 
-    def wait_ready(self, limit=15):
-        """Until every port takes a connection."""
-        deadline = time.monotonic() + limit
-        for port in self.ports.values():
-            while not accepts(port):
-                if self.process.poll() is not None:
-                    raise NotAvailable("ended at start: " + self.last_words())
-                if time.monotonic() > deadline:
-                    raise NotAvailable(f"did not serve within {limit} s")
-                time.sleep(0.002)
+    def wait_ready(self):
+        """Until a request is answered: a master may listen for a worker that
+        does not run yet."""
+        deadline = time.monotonic() + self.ready_limit
+        while not answers(self.ports["http"], deadline):
+            if self.process.poll() is not None:
+                raise NotAvailable("ended at start: " + self.last_words())
+            if time.monotonic() > deadline:
+                raise NotAvailable(
+                    f"did not serve within {self.ready_limit} s: "
+                    + self.last_words())
+            time.sleep(0.002)
 
     def last_words(self):
         self.log.seek(0)
@@ -77,9 +82,15 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def accepts(port):
+def answers(port, deadline):
     with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
+        s.settimeout(max(0.1, deadline - time.monotonic()))
+        try:
+            s.connect(("127.0.0.1", port))
+            s.sendall(b"GET /bench/json HTTP/1.1\r\nHost: bench\r\n\r\n")
+            return s.recv(12) == b"HTTP/1.1 200"
+        except OSError:
+            return False
 
 
 def free_ports():
@@ -118,7 +129,8 @@ def start_sdlua(build):
         raise NotAvailable(program + " is not built")
     ports = free_ports()
     folder = tempfile.mkdtemp(prefix="sdlua-bench-")
-    shutil.copytree(os.path.join(BENCH, "app"), folder, dirs_exist_ok=True)
+    app = os.path.join(build, "../../bench/app")
+    shutil.copytree(app, folder, dirs_exist_ok=True)
     env = {"BENCH_TCP_PORT": str(ports["tcp"]),
            "BENCH_HTTP_PORT": str(ports["http"])}
     return Server("sdlua", [program, "start", "-C", folder], ports, env,
