@@ -1,11 +1,11 @@
 /* conf.h - the effective configuration, as every process of a node sees it.
  *
- * `config/*.lua` is evaluated once, by a short-lived child, and flattened into
- * entries `path NUL value NUL` ("server.workers", "4"), lists as "path.1",
- * "path.2".  conf_open() turns such a text into this struct, in the master
- * and in every child alike, without Lua.  conf.c holds the schema: one table
- * of names, types, defaults, ranges and words of documentation, from which
- * `check`, `config` and docs/config.md are made as well.
+ * The files of config/ are evaluated once, by a short-lived child, and made
+ * flat entries `path NUL value NUL` ("server.workers", "4").  Lists are "path.1",
+ * "path.2"; "path" with an empty value is an empty list.  A backslash in a
+ * value is written as two, a NUL as `\0`.  conf_open() turns such a text into
+ * this struct, in the master and in every child alike, without Lua.  The
+ * schema in base/conf_schema.h names every key.
  *
  * Durations are milliseconds here, sizes bytes; 0 means "no limit" or "none"
  * where api calls it so.  Strings and lists live as long as the conf. */
@@ -22,9 +22,21 @@ struct conf_list {
     const char **at;
 };
 
-enum conf_protocol { CONF_TCP, CONF_UDP, CONF_HTTP };
-enum conf_policy { CONF_CLOSE, CONF_DROP_NEW, CONF_DROP_OLD };
-enum conf_uid_policy { CONF_KICK, CONF_REFUSE, CONF_ALLOW };
+enum conf_protocol {
+    CONF_TCP,
+    CONF_UDP,
+    CONF_HTTP
+};
+enum conf_policy {
+    CONF_CLOSE,
+    CONF_DROP_NEW,
+    CONF_DROP_OLD
+};
+enum conf_uid_policy {
+    CONF_KICK,
+    CONF_REFUSE,
+    CONF_ALLOW
+};
 
 struct conf_frame {
     const char *type; /* length line fixed raw pack */
@@ -97,7 +109,7 @@ struct conf_timer {
 };
 
 struct conf_log {
-    int level;        /* enum log_level */
+    int level; /* enum log_level */
     bool json;
     const char *file; /* NULL: stderr, or run/sdlua.log with -d */
 };

@@ -1,0 +1,461 @@
+/* conf.c - see conf.h.
+ *
+ * The struct is filled from the schema: a key says where its value stands,
+ * this file only how a text becomes a value there.  The first mention of a
+ * port, redis or timer makes its struct with all its defaults.
+ *
+ * Strings are not copied one by one: the conf owns one copy of the entries,
+ * unescaped in place, and points into it. */
+#include "base/conf.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/conf_schema.h"
+#include "base/conf_value.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#define ARENA_MAGIC 0xc04fa4e1
+
+enum {
+    NAMES_MAX = 4096,          /* ports, redis and timers together */
+    LIST_MAX = 4096,           /* items of one list */
+    FRAME_MAX = 2000000,       /* default of the largest packet */
+    FRAME_MAX_LINE = 64 * 1024 /* the same for lines */
+};
+
+struct arena {
+    unsigned magic;
+    char *text;
+    size_t len;
+    void **blocks; /* lists, and defaults cut into items */
+    unsigned nblocks;
+};
+
+enum {
+    WHY_MAX = 256,
+    PATH_SHOWN = 100 /* of a path, in a complaint */
+};
+
+static char why_text[WHY_MAX + PATH_SHOWN]; /* the last complaint */
+
+/* --- memory that lives as long as the conf -------------------------------- */
+
+static void *arena_keep(struct conf *c, void *p)
+{
+    struct arena *a = c->arena;
+
+    a->blocks = mem_realloc(a->blocks, (a->nblocks + 1) * sizeof(a->blocks[0]));
+    a->blocks[a->nblocks++] = p;
+    return p;
+}
+
+static void arena_free(struct arena *a)
+{
+    unsigned i;
+
+    sd_check(a, ARENA_MAGIC);
+    a->magic = 0;
+    for (i = 0; i < a->nblocks; i++)
+        mem_free(a->blocks[i]);
+    mem_free(a->blocks);
+    mem_free(a->text);
+    mem_free(a);
+}
+
+/* Undo the escapes of a value where it stands; its length. */
+static size_t unescape(char *value)
+{
+    const char *from = value;
+    char *to = value;
+
+    while (*from != '\0') {
+        if (*from == '\\' && from[1] == '0') {
+            *to++ = '\0';
+            from += 2;
+        } else {
+            from += *from == '\\' && from[1] == '\\';
+            *to++ = *from++;
+        }
+    }
+    *to = '\0';
+    return (size_t)(to - value);
+}
+
+/* --- values --------------------------------------------------------------- */
+
+/* Lists grow by doubling: the room is the next power of two. */
+static void list_push(struct conf *c, struct conf_list *l, const char *item)
+{
+    const char **grown;
+
+    if ((l->n & (l->n - 1)) == 0) {
+        unsigned room = l->n > 0 ? l->n * 2 : 1;
+
+        grown = arena_keep(c, mem_alloc(room * sizeof(char *)));
+        if (l->n > 0)
+            memcpy(grown, l->at, l->n * sizeof(char *));
+        l->at = grown;
+    }
+    l->at[l->n++] = item;
+}
+
+static void set_number(void *field, const struct conf_key *key,
+                       const struct conf_value *v)
+{
+    switch (key->store) {
+    case CONF_AS_BOOL:
+        *(bool *)field = key->type == CONF_CHOICE ? v->choice == 1 : v->yes;
+        break;
+    case CONF_AS_UNSIGNED:
+        *(unsigned *)field = (unsigned)v->whole;
+        break;
+    case CONF_AS_U64:
+        *(uint64_t *)field = v->whole;
+        break;
+    case CONF_AS_I64:
+        *(int64_t *)field = (int64_t)v->number;
+        break;
+    case CONF_AS_DOUBLE:
+        *(double *)field = v->number;
+        break;
+    case CONF_AS_CHOICE:
+        *(int *)field = v->choice;
+        break;
+    case CONF_AS_MINUTES:
+        *(int *)field = (int)v->number;
+        break;
+    default:
+        sd_assert(false);
+    }
+}
+
+static void set_text(void *field, const struct conf_key *key, const char *text,
+                     size_t len)
+{
+    const char **place = field;
+
+    if (key->store == CONF_AS_BYTES)
+        *(unsigned *)(void *)(place + 1) = (unsigned)len;
+    *place = len == 0 && key->nullable ? NULL : text;
+}
+
+/* Put one text where its key says.  Items of a list are pushed. */
+static int set(struct conf *c, void *section, const struct conf_key *key,
+               const char *text, size_t len)
+{
+    char *field = (char *)section + key->offset;
+    struct conf_value v;
+
+    if (conf_value_read(&v, key, text, why_text, WHY_MAX) < 0)
+        return SD_EINVALID;
+    if (key->store == CONF_AS_NOTHING)
+        return 0;
+    if (key->store == CONF_AS_LIST)
+        list_push(c, (struct conf_list *)(void *)field, text);
+    else if (key->store == CONF_AS_TEXT || key->store == CONF_AS_BYTES)
+        set_text(field, key, text, len);
+    else
+        set_number(field, key, &v);
+    return 0;
+}
+
+static void set_default_list(struct conf *c, void *section,
+                             const struct conf_key *key)
+{
+    char *text = arena_keep(c, mem_dup(key->fallback, strlen(key->fallback)));
+    char *rest = NULL, *item;
+
+    for (item = strtok_r(text, ",", &rest); item != NULL;
+         item = strtok_r(NULL, ",", &rest))
+        sd_assert(set(c, section, key, item, strlen(item)) == 0);
+}
+
+/* All defaults of the keys whose paths begin with `prefix`. */
+static void set_defaults(struct conf *c, void *section, const char *prefix)
+{
+    const struct conf_key *key;
+    size_t len = strlen(prefix);
+    unsigned i;
+
+    for (i = 0; (key = conf_key_at(i)) != NULL; i++) {
+        if (strncmp(key->path, prefix, len) != 0 || key->fallback == NULL)
+            continue;
+        if (key->store == CONF_AS_LIST)
+            set_default_list(c, section, key);
+        else
+            sd_assert(set(c, section, key, key->fallback,
+                          strlen(key->fallback)) == 0);
+    }
+}
+
+/* --- sections ------------------------------------------------------------- */
+
+/* Cut the next part off a path. */
+static struct slice next_part(struct slice *path)
+{
+    const char *dot = memchr(path->p, '.', path->len);
+    size_t n = dot != NULL ? (size_t)(dot - path->p) : path->len;
+    struct slice part = slice_make(path->p, n);
+
+    *path = slice_skip(*path, n + (dot != NULL));
+    return part;
+}
+
+/* One more struct at the end of an array; the array may move. */
+static void *grow(void *array, unsigned *n, size_t size)
+{
+    char *p = mem_realloc(array, (*n + 1) * size);
+
+    memset(p + *n * size, 0, size);
+    ++*n;
+    return p;
+}
+
+static struct conf_port *find_port(struct conf *c, struct slice name)
+{
+    struct conf_port *port;
+    unsigned i;
+
+    for (i = 0; i < c->nports; i++) {
+        if (slice_is(name, c->ports[i].name))
+            return &c->ports[i];
+    }
+    if (c->nports == NAMES_MAX)
+        return NULL;
+    c->ports = grow(c->ports, &c->nports, sizeof(*c->ports));
+    port = &c->ports[c->nports - 1];
+    port->name = arena_keep(c, mem_dup(name.p, name.len));
+    set_defaults(c, port, "ports.");
+    return port;
+}
+
+static struct conf_redis *find_redis(struct conf *c, struct slice name)
+{
+    struct conf_redis *redis;
+    unsigned i;
+
+    for (i = 0; i < c->nredis; i++) {
+        if (slice_is(name, c->redis[i].name))
+            return &c->redis[i];
+    }
+    if (c->nredis == NAMES_MAX)
+        return NULL;
+    c->redis = grow(c->redis, &c->nredis, sizeof(*c->redis));
+    redis = &c->redis[c->nredis - 1];
+    redis->name = arena_keep(c, mem_dup(name.p, name.len));
+    set_defaults(c, redis, "redis.");
+    return redis;
+}
+
+static unsigned read_index(struct slice part)
+{
+    unsigned n = 0;
+
+    if (part.len == 0 || part.len > 6)
+        return 0;
+    for (; part.len > 0; part = slice_skip(part, 1)) {
+        if (*part.p < '0' || *part.p > '9')
+            return 0;
+        n = n * 10 + (unsigned)(*part.p - '0');
+    }
+    return n;
+}
+
+/* Timers are a list: each comes right behind the one before. */
+static struct conf_timer *find_timer(struct conf *c, struct slice part)
+{
+    unsigned n = read_index(part);
+    struct conf_timer *timer;
+
+    if (n == 0 || n > c->ntimers + 1 || n > NAMES_MAX)
+        return NULL;
+    if (n <= c->ntimers)
+        return &c->timers[n - 1];
+    c->timers = grow(c->timers, &c->ntimers, sizeof(*c->timers));
+    timer = &c->timers[n - 1];
+    timer->from = timer->to = -1;
+    timer->delay = UINT64_MAX;
+    set_defaults(c, timer, "timers.");
+    return timer;
+}
+
+/* The struct that a path's value belongs in.  NULL with *err 0: nowhere yet;
+ * with *err < 0: a name that cannot be. */
+static void *find_section(struct conf *c, struct slice path, int *err)
+{
+    struct slice head = next_part(&path);
+    void *found;
+
+    *err = 0;
+    if (slice_is(head, "server"))
+        return &c->server;
+    if (slice_is(head, "log"))
+        return &c->log;
+    if (slice_is(head, "admin"))
+        return &c->admin;
+    if (slice_is(head, "ports"))
+        found = find_port(c, next_part(&path));
+    else if (slice_is(head, "redis"))
+        found = find_redis(c, next_part(&path));
+    else if (slice_is(head, "timers"))
+        found = find_timer(c, next_part(&path));
+    else
+        return NULL;
+    *err = found != NULL ? 0 : SD_EINVALID;
+    return found;
+}
+
+/* --- entries -------------------------------------------------------------- */
+
+/* The key of a path, also of "path.3" where "path" is a list: *index is 3
+ * then, else 0. */
+static const struct conf_key *find_key(struct slice path, unsigned *index)
+{
+    const struct conf_key *key = conf_key_find(path);
+    const char *dot = memrchr(path.p, '.', path.len);
+
+    *index = 0;
+    if (key != NULL || dot == NULL)
+        return key;
+    *index = read_index(slice_skip(path, (size_t)(dot + 1 - path.p)));
+    key = conf_key_find(slice_make(path.p, (size_t)(dot - path.p)));
+    if (*index == 0 || key == NULL ||
+        (key->type != CONF_LIST && key->type != CONF_WORDS))
+        return NULL;
+    return key;
+}
+
+/* Lists lose their default at their first item and have no holes. */
+static int start_list(struct conf_list *l, unsigned index)
+{
+    if (index <= 1)
+        l->n = 0;
+    else if (index != l->n + 1 || index > LIST_MAX)
+        return SD_EINVALID;
+    return 0;
+}
+
+static int set_entry(struct conf *c, struct slice path, char *value)
+{
+    unsigned index;
+    const struct conf_key *key = find_key(path, &index);
+    size_t len = unescape(value);
+    void *section;
+    int err;
+
+    snprintf(why_text, sizeof(why_text), "no such key");
+    if (key == NULL)
+        return SD_EINVALID;
+    section = find_section(c, path, &err);
+    if (section == NULL)
+        return err;
+    if (key->store == CONF_AS_LIST) {
+        char *list = (char *)section + key->offset;
+
+        err = start_list((struct conf_list *)(void *)list, index);
+        if (err < 0 || (index == 0 && len == 0))
+            return err;
+    }
+    return set(c, section, key, value, len);
+}
+
+static int set_entries(struct conf *c)
+{
+    struct arena *a = c->arena;
+    struct slice rest = slice_make(a->text, a->len);
+    char why[WHY_MAX];
+
+    while (rest.len > 0) {
+        struct slice path = slice_make(rest.p, strnlen(rest.p, rest.len));
+        char *value = a->text + (path.p - a->text) + path.len + 1;
+
+        if (path.len + 1 >= rest.len || a->text[a->len - 1] != '\0') {
+            snprintf(why_text, sizeof(why_text), "cut off");
+            return SD_EINVALID;
+        }
+        rest = slice_skip(rest, path.len + 1);
+        rest = slice_skip(rest, strlen(value) + 1);
+        if (set_entry(c, path, value) < 0) {
+            snprintf(why, sizeof(why), "%.*s", WHY_MAX - 3, why_text);
+            snprintf(why_text, sizeof(why_text), "%.*s: %s",
+                     path.len < PATH_SHOWN ? (int)path.len : PATH_SHOWN, path.p,
+                     why);
+            return SD_EINVALID;
+        }
+    }
+    return 0;
+}
+
+/* What depends on other values, and what nobody can do without. */
+static int finish(struct conf *c)
+{
+    unsigned i;
+
+    for (i = 0; i < c->nports; i++) {
+        struct conf_frame *f = &c->ports[i].frame;
+
+        if (c->ports[i].listen == NULL) {
+            snprintf(why_text, sizeof(why_text), "ports.%s.listen: missing",
+                     c->ports[i].name);
+            return SD_EINVALID;
+        }
+        if (f->max == 0)
+            f->max = strcmp(f->type, "line") == 0 ? FRAME_MAX_LINE : FRAME_MAX;
+        if (strcmp(f->type, "fixed") == 0 && f->max < f->size)
+            f->max = f->size;
+    }
+    for (i = 0; i < c->ntimers; i++) {
+        struct conf_timer *t = &c->timers[i];
+
+        if (t->method == NULL) {
+            snprintf(why_text, sizeof(why_text), "timers.%u.method: missing",
+                     i + 1);
+            return SD_EINVALID;
+        }
+        if (t->delay == UINT64_MAX)
+            t->delay = t->every;
+    }
+    return 0;
+}
+
+/* --- public --------------------------------------------------------------- */
+
+int conf_open(struct conf **out, struct slice entries, const char **why)
+{
+    struct conf *c = mem_zalloc(sizeof(*c));
+    struct arena *a = mem_zalloc(sizeof(*a));
+
+    a->magic = ARENA_MAGIC;
+    a->text = mem_dup(entries.p, entries.len);
+    a->len = entries.len;
+    c->arena = a;
+    set_defaults(c, &c->server, "server.");
+    set_defaults(c, &c->log, "log.");
+    set_defaults(c, &c->admin, "admin.");
+    if (set_entries(c) < 0 || finish(c) < 0) {
+        *why = why_text;
+        conf_close(&c);
+        return SD_EINVALID;
+    }
+    *out = c;
+    return 0;
+}
+
+void conf_close(struct conf **cp)
+{
+    struct conf *c = *cp;
+
+    *cp = NULL;
+    if (c == NULL)
+        return;
+    arena_free(c->arena);
+    mem_free(c->ports);
+    mem_free(c->redis);
+    mem_free(c->timers);
+    mem_free(c);
+}
