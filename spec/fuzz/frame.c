@@ -24,7 +24,7 @@ static int spec_from(struct frame_spec *s, const uint8_t *c)
     frame_spec_init(s, c[0] % FRAME_PACK);
     s->max = (uint32_t)(c[1] << 8 | c[2]) % MAX;
     s->offset = c[3] % 9;
-    s->add = (int8_t)c[4];
+    s->add = c[4] - 128;
     s->bytes = widths[c[5] % sizeof(widths)];
     s->little = c[6] & 1;
     s->includes_header = c[6] & 2;

@@ -97,13 +97,14 @@ static void run(struct slice stream, uint32_t max, size_t step, struct buf *log)
     ws_reader_fini(&r);
 }
 
-/* Frames from a recipe: first byte, length, then payload; the key is made of
- * both.  Lengths take their shortest form. */
+/* Frames from a recipe: first byte, length, then payload, masked with one key.
+ * Lengths take their shortest form. */
 static void cook(struct buf *out, const uint8_t *p, size_t size)
 {
     while (size >= 3 && out->len < STREAM_MAX) {
         size_t len = (size_t)p[1] | (size_t)(p[2] & 0x0f) << 8;
         unsigned char head[8] = {p[0], 0x80, p[1], p[2], 7, p[0]};
+        static const unsigned char key[4] = {0x07, 0xa5, 0x00, 0xff};
         size_t n = 2;
 
         p += 3;
@@ -117,7 +118,7 @@ static void cook(struct buf *out, const uint8_t *p, size_t size)
             head[3] = (unsigned char)len;
             n = 4;
         }
-        memcpy(head + n, "\x07\xa5\x00\xff", 4);
+        memcpy(head + n, key, sizeof(key));
         buf_append(out, head, n + 4);
         buf_append(out, p, len);
         ws_mask(out->p + out->head + out->len - len, len, head + n, 0);
