@@ -57,7 +57,10 @@ def load(server, arguments, port, requests):
 
 
 def family(pid):
-    """The process and its descendants."""
+    """The process and its descendants, but not the dead."""
+    with open(f"/proc/{pid}/stat") as f:
+        if f.read().rpartition(")")[2].split()[0] == "Z":
+            return []
     pids = [str(pid)]
     for path in glob.glob(f"/proc/{pid}/task/*/children"):
         with open(path) as f:

@@ -17,7 +17,7 @@ import sys
 import report
 from servers import NotAvailable, ROOT, STARTERS, versions
 
-# name, flags of bench/load, the port, servers that cannot do it
+# name, flags of bench/load, the port it goes to
 WORKLOADS = [
     ("W1", ["--workload", "W1"], "http"),
     ("W2", ["--workload", "W2"], "tcp"),
@@ -133,6 +133,8 @@ def main():
     flags = parse_flags()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results, start = {}, None
+    if not os.path.exists(os.path.join(flags.build, "bench/load")):
+        sys.exit("bench/load is not built: cmake --build --preset release")
     running, missing = start_all(flags)
     names = list(running)
     try:

@@ -4,8 +4,8 @@ A peer that cannot be had is a reason in plain words, never an invention.
 Every server runs on core 0 and is ended by its pid.
 """
 
-import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -191,20 +191,22 @@ STARTERS = {
 
 def versions(build):
     """Name -> version of what took part; what is missing says so."""
-    root = os.path.join(PEERS, "nginx")
-    nginx = os.path.join(root, "usr/sbin/nginx")
+    nginx = os.path.join(PEERS, "nginx/usr/sbin/nginx")
     ws = os.path.join(PEERS, "node/node_modules/ws/package.json")
     found = {}
     for name, command in (
             ("sdlua", [os.path.join(build, "sdlua"), "version"]),
+            ("commit", ["git", "-C", ROOT, "describe", "--always",
+                        "--dirty"]),
             ("libuv", ["pkg-config", "--modversion", "libuv"]),
+            ("nginx", [nginx, "-v"]),
             ("node", ["node", "--version"]),
-            ("nginx", [nginx, "-v"])):
+            ("ws", ["grep", '"version"', ws])):
         try:
-            found[name] = " ".join(output(command).split())
+            text = output(command)
         except NotAvailable:
             found[name] = "not available"
-    if os.path.exists(ws):
-        with open(ws) as f:
-            found["ws"] = json.load(f)["version"]
+            continue
+        number = re.search(r"\d+(\.\d+)+", text)
+        found[name] = number.group() if number else text
     return found
