@@ -147,9 +147,9 @@ def main():
         start = start_figures(flags)
     text, failed = report.render(flags, results, missing, start,
                                  versions(flags.build))
-    print(text)
     with open(flags.out, "w") as f:
         f.write(text)
+    print(text)
     return 1 if failed and flags.gate else 0
 
 
