@@ -66,12 +66,10 @@ static bool is_unreserved(char c)
 void url_encode(struct buf *out, struct slice in)
 {
     static const char digits[] = "0123456789ABCDEF";
-    char *start, *to;
+    char *start = buf_reserve(out, in.len * 3);
+    char *to = start;
     size_t i;
 
-    if (in.len == 0)
-        return;
-    start = to = buf_reserve(out, in.len * 3);
     for (i = 0; i < in.len; i++) {
         uint8_t c = (uint8_t)in.p[i];
 

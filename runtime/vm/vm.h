@@ -21,7 +21,10 @@ struct net;
 struct conn_ops;
 struct vm;
 
-enum vm_role { VM_WORKER, VM_TASK };
+enum vm_role {
+    VM_WORKER,
+    VM_TASK
+};
 
 /* What a vm needs of its process; all borrowed until vm_close(). */
 struct vm_env {

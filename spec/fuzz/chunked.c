@@ -35,8 +35,6 @@ static void feed(struct run *r, const uint8_t *data, size_t len, size_t step)
     } while (r->verdict == SD_EAGAIN && r->used < len);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct run whole = {0}, split = {0}, pair = {0};

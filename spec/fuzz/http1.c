@@ -82,8 +82,6 @@ static void check_good(const struct run *r)
               (h->content_length >= 0));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint32_t limits[] = {16384, 64, 20, 200};

@@ -42,12 +42,7 @@ local cases = {
     { "an empty body", DONE, "0\r\n\r\n", "" },
     { "one chunk", DONE, "5\r\nhello\r\n0\r\n\r\n", "hello" },
     { "two chunks", DONE, "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world" },
-    {
-        "hex of both cases",
-        DONE,
-        "a\r\n0123456789\r\nB\r\nhello world\r\n0\r\n\r\n",
-        "0123456789hello world",
-    },
+    { "hex of both cases", DONE, "a\r\n0123456789\r\nB\r\nhello world\r\n0\r\n\r\n", "0123456789hello world" },
     { "leading zeros", DONE, "0000000000000005\r\nhello\r\n000\r\n\r\n", "hello" },
     { "data that looks like framing", DONE, "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", "\r\n0\r\n\r\n" },
     { "an extension", DONE, "5;a=b\r\nhello\r\n0;c\r\n\r\n", "hello" },

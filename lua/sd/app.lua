@@ -1,0 +1,94 @@
+--- The application's files, loaded once: tables of functions by kind and
+--- name.
+
+local core = require("sd.core")
+
+---@class sd.app
+local app = {
+    ---@type table<string, table> "shop/cart" -> module
+    controllers = {},
+    models = {},
+    tasks = {},
+    packs = {},
+    routes = {},
+    middlewares = {},
+    hooks = {},
+}
+
+local folders = {
+    controllers = "table",
+    models = "table",
+    tasks = "table",
+    packs = "table",
+    routes = "table",
+    middlewares = "function",
+}
+
+--- Words of a controller's `self`; a method of that name would hide them.
+local reserved = {}
+for word in
+    ([[conn_id uid port peer session context send close ask bind_uid unbind_uid
+    join_group leave_group subscribe unsubscribe model request response]]):gmatch(
+        "%S+"
+    )
+do
+    reserved[word] = true
+end
+
+local function refuse(path, text)
+    error("scripts/" .. path .. ".lua: " .. text, 0)
+end
+
+local function check_controller(path, module)
+    for name, value in pairs(module) do
+        if type(value) == "function" and reserved[name] then
+            refuse(path, "method '" .. name .. "' hides self:" .. name)
+        end
+    end
+end
+
+--- Run one file and keep what it returned.
+local function load_file(path)
+    local kind, name = path:match("^(%l+)/(.+)$")
+    local module = require(path:gsub("/", "."), nil)
+    if type(module) ~= folders[kind] then
+        refuse(path, "must return a " .. folders[kind])
+    end
+    if kind == "controllers" then
+        check_controller(path, module)
+    end
+    app[kind][name] = module
+end
+
+--- Load every file of the folders above. Raises "file:line: message".
+function app.load()
+    for _, path in ipairs(core.scripts()) do
+        local kind = path:match("^(%l+)/")
+        if kind and folders[kind] then
+            load_file(path)
+        elseif path == "app" then
+            local hooks = require("app")
+            if type(hooks) ~= "table" then
+                refuse("app", "must return a table of hooks")
+            end
+            app.hooks = hooks
+        end
+    end
+end
+
+--- Functions of a module that may be called from outside.
+---@param module table
+---@return table<string, function>
+function app.methods(module)
+    local methods = {}
+    for name, value in next, module do
+        if type(name) == "string" and type(value) == "function" then
+            if name:sub(1, 1) ~= "_" then
+                methods[name] = value
+            end
+        end
+    end
+    return methods
+end
+
+return app

@@ -1,0 +1,185 @@
+--- Run once per vm: load the application, give C the functions it calls.
+
+local core = require("sd.core")
+
+core.config = core.load_config()
+
+local app = require("sd.app")
+local ask = require("sd.ask")
+local calls = require("sd.calls")
+local conn = require("sd.conn")
+local fault = require("sd.fault")
+local go = require("sd.go")
+local log = require("sd.log")
+local routes = require("sd.normal")
+local serve = require("sd.serve")
+local web = require("sd.web")
+require("sd.strict")
+require("sd")
+
+local catch = fault.catch
+
+app.load()
+
+local hooks = app.hooks
+
+--- Modules by the names a configuration lists.
+local function middlewares_of(config)
+    local list = {}
+    for i, name in ipairs(config.middlewares or {}) do
+        list[i] = app.middlewares[name]
+            or error("no middleware '" .. name .. "' in scripts/middlewares", 0)
+    end
+    return list
+end
+
+local function set_of(list)
+    local set = {}
+    for _, word in ipairs(list) do
+        set[word] = true
+    end
+    return set
+end
+
+--- Functions that serve packets of one port with this route.
+local function packets(config, route_name)
+    local route = routes.get(route_name or "normal", app.routes)
+    local open = serve.table_of(config, conn.base, conn.getters)
+    local mt = conn.meta({}, config.name, conn.base, conn.getters)
+    local list = middlewares_of(config)
+    local port = { open = open, route = route, middlewares = list, mt = mt }
+    if route == routes.normal and #list == 0 then
+        return serve.direct(open, route), serve.answers(route, mt), route
+    end
+    return serve.routed(port), serve.answers(route, mt), route
+end
+
+local function requests(config)
+    local route_name = config.route or "normal"
+    return web.serve({
+        open = serve.table_of(config, web.methods, web.fields),
+        route = routes.get(route_name, app.routes),
+        routed = route_name ~= "normal",
+        middlewares = middlewares_of(config),
+        mt = conn.meta({}, config.name, web.methods, web.fields),
+        allowed = set_of(config.http_methods or { "GET", "POST" }),
+    })
+end
+
+---@class sd.PortEntry
+---@field packet? function
+---@field message? function of its WebSockets
+---@field request? function
+
+local ports, answers, metas = {}, {}, {}
+
+--- C numbers ports and roles of packets: port * 2, + 1 for WebSockets.
+local function add_port(i, config)
+    local entry = {}
+    metas[i] = conn.meta({}, config.name, conn.base, conn.getters)
+    if config.protocol == "http" then
+        entry.request = requests(config)
+        if config.websocket then
+            local route
+            entry.message, answers[i * 2 + 1], route =
+                packets(config, config.websocket.route)
+            ask.set_route(i * 2 + 1, route)
+        end
+    else
+        local route
+        entry.packet, answers[i * 2], route = packets(config, config.route)
+        ask.set_route(i * 2, route)
+    end
+    ports[i] = entry
+end
+
+if core.role == "worker" then
+    for i, name in ipairs(core.port_names) do
+        local config = core.config.ports[name]
+        config.name = name
+        add_port(i, config)
+    end
+end
+
+local boot = {
+    ports = ports,
+    packs = app.packs,
+    has_open_hook = hooks.on_connect ~= nil,
+    has_close_hook = hooks.on_close ~= nil,
+}
+
+--- on_start; a text when it failed.
+function boot.start()
+    if not hooks.on_start then
+        return
+    end
+    local ok, err = xpcall(hooks.on_start, catch, core.why)
+    if not ok then
+        local _, message = fault.describe(err)
+        return fault.is_raised(err) and err.message .. err.stack or message
+    end
+end
+
+function boot.stop()
+    if hooks.on_stop then
+        local ok, err = xpcall(hooks.on_stop, catch)
+        if not ok and fault.is_raised(err) then
+            log.raised(err)
+        end
+    end
+end
+
+--- Run a hook of a conn; false when it raised.
+local function run_hook(hook, self, ...)
+    local ok, err = xpcall(function(...)
+        hook(self, ...)
+        local stored, why = serve.settle()
+        if not stored then
+            error(why, 0)
+        end
+    end, catch, ...)
+    if not ok then
+        serve.report(self, err)
+    end
+    return ok
+end
+
+function boot.open(handle, port)
+    local self = setmetatable({ handle }, metas[port])
+    if not run_hook(hooks.on_connect, self) then
+        core.close(handle, "error")
+    end
+end
+
+function boot.close(handle, port)
+    ask.closed(handle)
+    if hooks.on_close then
+        local self = setmetatable({ handle }, metas[port])
+        run_hook(hooks.on_close, self, core.close_reason(handle))
+    end
+end
+
+function boot.answer(handle)
+    local answer = answers[core.route_of(handle)]
+    return answer ~= nil and answer(handle)
+end
+
+local handshakes = {}
+for i, meta in pairs(metas) do
+    handshakes[i] = web.handshake(meta, hooks.on_handshake)
+end
+
+function boot.handshake(number, port, handle)
+    return handshakes[port](number, port, handle)
+end
+
+function boot.request(number, port, handle)
+    return ports[port].request(number, port, handle)
+end
+
+function boot.ended(id)
+    go.ended(id)
+    calls.ended(id)
+end
+
+return boot

@@ -1,0 +1,169 @@
+--- `self` in controllers and hooks: who speaks, and how to answer.
+---
+--- A `self` is a table of one number (the conn's handle) with a metatable per
+--- controller and port; everything else is made when it is first read.
+
+local ask = require("sd.ask")
+local calls = require("sd.calls")
+local core = require("sd.core")
+local fault = require("sd.fault")
+local model = require("sd.model")
+local session = require("sd.session")
+
+---@class sd.Controller
+---@field conn_id string
+---@field uid? string
+---@field port string name of the port
+---@field peer {address: string, port: integer}
+---@field session table
+---@field context table
+---@field request sd.Request HTTP only
+---@field response sd.Response HTTP only
+
+---@class sd.conn
+local conn = {}
+
+--- Methods every self has.
+local base = {}
+
+--- Send to this conn.
+---@param data any plain data
+---@param opts? table
+---@return true? ok
+---@return string? err
+function base:send(data, opts)
+    local _ = opts
+    return core.send(self[1], data)
+end
+
+--- Close this conn, once what was queued is written.
+---@param reason? string
+---@param code? integer WebSocket close code
+function base:close(reason, code)
+    if reason ~= nil and type(reason) ~= "string" then
+        fault.misuse("bad argument #1 to 'close' (a string expected)")
+    end
+    return core.close(self[1], reason, code)
+end
+
+--- Send a question to the client and wait for its answer.
+---@async
+---@param data table
+---@param opts? {timeout?: number}
+---@return any answer
+---@return string? err
+---@return integer? code
+function base:ask(data, opts)
+    return ask.ask(self[1], data, opts)
+end
+
+--- Say who this conn is.
+---@param uid string|integer
+---@param opts? {policy?: "kick"|"refuse"|"allow"}
+---@return true? ok
+---@return string? err "refused"
+function base:bind_uid(uid, opts)
+    return core.bind_uid(self[1], conn.uid_text(uid), opts and opts.policy)
+end
+
+--- Forget who this conn is.
+---@return true
+function base:unbind_uid()
+    core.unbind_uid(self[1])
+    return true
+end
+
+--- Receive what is published on the topics of a filter.
+---@param filter string
+---@return true? ok
+---@return string? err
+function base:subscribe(filter)
+    return core.subscribe(self[1], filter)
+end
+
+---@param filter string
+---@return true
+function base:unsubscribe(filter)
+    core.unsubscribe(self[1], filter)
+    return true
+end
+
+--- A model that shares this request's context.
+---@param name string
+---@return table
+function base:model(name)
+    local _ = self
+    return model(name)
+end
+
+--- Fields made when first read. They are kept in self but those that change.
+local getters = {}
+
+function getters.conn_id(self)
+    local id = core.conn_id(self[1])
+    rawset(self, "conn_id", id)
+    return id
+end
+
+function getters.uid(self)
+    return core.uid(self[1])
+end
+
+function getters.peer(self)
+    local address, port = core.peer(self[1])
+    local peer = { address = address, port = port }
+    rawset(self, "peer", peer)
+    return peer
+end
+
+function getters.session(self)
+    return session.of(self[1])
+end
+
+function getters.context(self)
+    local context = calls.context(core.uid(self[1]))
+    rawset(self, "context", context)
+    return context
+end
+
+--- A uid as text; misuse raises.
+---@param uid any
+---@return string
+function conn.uid_text(uid)
+    if type(uid) == "number" and uid % 1 == 0 and math.abs(uid) <= 2 ^ 53 then
+        uid = ("%.0f"):format(uid)
+    end
+    if type(uid) ~= "string" or #uid < 1 or #uid > 128 then
+        fault.misuse("bad uid (text of 1 to 128 bytes expected)")
+    end
+    return uid
+end
+
+--- Metatable for a `self` of this controller (or hooks) on this port.
+---@param class table
+---@param port string
+---@param methods table functions of every self
+---@param fields table<string, fun(self: table): any>
+function conn.meta(class, port, methods, fields)
+    return {
+        __index = function(self, key)
+            local value = class[key]
+            if value ~= nil then
+                return value
+            end
+            value = methods[key]
+            if value ~= nil then
+                return value
+            elseif key == "port" then
+                return port
+            end
+            local get = fields[key]
+            return get and get(self)
+        end,
+    }
+end
+
+conn.base = base
+conn.getters = getters
+
+return conn

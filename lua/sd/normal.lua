@@ -1,0 +1,82 @@
+--- The route `normal`, and how a route of the application is completed by it.
+
+---@class sd.Route
+---@field request fun(self: table, packet: any): table?, string?
+---@field reply fun(call: table, result: any): any
+---@field fail fun(call: table?, code: integer, message: string): any
+---@field ask fun(id: integer, data: any): any
+---@field bye fun(reason: string): any
+---@field max_id integer
+local normal = { max_id = 65535 }
+
+function normal.request(_, packet)
+    if type(packet) ~= "table" then
+        return nil, "a packet is a map"
+    end
+    local id = packet.id
+    if packet.controller_name == nil and id ~= nil then
+        return { answer = id, result = packet.result, error = packet.error }
+    end
+    return {
+        controller = packet.controller_name,
+        method = packet.method_name,
+        params = packet.params,
+        id = id,
+    }
+end
+
+function normal.reply(call, result)
+    if call.id ~= nil then
+        return { id = call.id, result = result }
+    end
+    return result
+end
+
+function normal.fail(call, code, message)
+    return {
+        id = call and call.id,
+        error = { code = code, message = message },
+    }
+end
+
+function normal.ask(id, data)
+    local packet = {}
+    for key, value in pairs(data) do
+        packet[key] = value
+    end
+    packet.id = id
+    return packet
+end
+
+function normal.bye()
+    return nil
+end
+
+local routes = {}
+
+--- The route of that name: a module of scripts/routes, completed.
+---@param name string
+---@param modules table<string, table>
+---@return sd.Route
+function routes.get(name, modules)
+    if name == "normal" then
+        return normal
+    end
+    local module = modules[name]
+    if not module then
+        error("no route '" .. name .. "' in scripts/routes", 0)
+    end
+    return setmetatable({}, {
+        __index = function(_, key)
+            local value = module[key]
+            if value == nil then
+                return normal[key]
+            end
+            return value
+        end,
+    })
+end
+
+routes.normal = normal
+
+return routes

@@ -1,0 +1,266 @@
+--- HTTP: the request as scripts read it, and the response they write.
+
+local core = require("sd.core")
+local fault = require("sd.fault")
+
+---@class sd.request
+local request = {}
+
+---@class sd.Request
+---@field method string
+---@field path string
+---@field query table<string, string>
+---@field query_all table<string, string[]>
+---@field headers table<string, string> names in lower case
+---@field cookies table<string, string>
+---@field body string
+---@field form table<string, string>
+---@field form_all table<string, string[]>
+---@field files table<string, table>
+---@field protocol string
+
+local fields = {}
+
+local function read_pairs(self, name, text)
+    local last, all = core.pairs(text)
+    if not last then
+        fault.fail(400, "unreadable " .. name)
+    end
+    rawset(self, name, last)
+    rawset(self, name .. "_all", all)
+end
+
+function fields.query(self)
+    read_pairs(self, "query", self.raw_query)
+    return rawget(self, "query")
+end
+
+function fields.query_all(self)
+    read_pairs(self, "query", self.raw_query)
+    return rawget(self, "query_all")
+end
+
+local function read_form(self)
+    local kind = self.headers["content-type"] or ""
+    local is_form = kind:find("^application/x%-www%-form%-urlencoded")
+    read_pairs(self, "form", is_form and self.body or "")
+end
+
+function fields.form(self)
+    read_form(self)
+    return rawget(self, "form")
+end
+
+function fields.form_all(self)
+    read_form(self)
+    return rawget(self, "form_all")
+end
+
+function fields.cookies(self)
+    local cookies = core.cookies(self.headers.cookie or "")
+    rawset(self, "cookies", cookies)
+    return cookies
+end
+
+function fields.files(self)
+    rawset(self, "files", {})
+    return rawget(self, "files")
+end
+
+local Request = {
+    __index = function(self, key)
+        local get = fields[key]
+        return get and get(self)
+    end,
+}
+
+--- What was asked, whole: it can be read after the answer too.
+---@param number integer
+---@return sd.Request
+function request.new(number)
+    local method, path = core.http_call(number)
+    local query, headers, protocol = core.http_head(number)
+    return setmetatable({
+        method = method,
+        path = path,
+        raw_query = query,
+        headers = headers,
+        body = core.http_body(number),
+        protocol = protocol,
+    }, Request)
+end
+
+--- Parameters of a call: the JSON body, or query and form in one map.
+---@param number integer
+---@return any
+function request.params(number)
+    local kind = core.http_type(number)
+    if kind and kind:find("^application/json") then
+        local value, why = core.http_json(number)
+        if why then
+            fault.fail(400, "invalid: " .. why)
+        end
+        return value
+    end
+    local params = {}
+    local query = core.http_query(number)
+    if query ~= "" then
+        params = core.pairs(query) or fault.fail(400, "unreadable query")
+    end
+    if kind and kind:find("^application/x%-www%-form%-urlencoded") then
+        local form = core.pairs(core.http_body(number))
+        if not form then
+            fault.fail(400, "unreadable form")
+        end
+        for name, value in pairs(form) do
+            params[name] = value
+        end
+    end
+    return params
+end
+
+--- The first that sends wins; the others do nothing.
+---@class sd.Response
+---@field private number integer
+---@field private lines string[]
+local Response = {}
+Response.__index = Response
+
+---@param number integer
+---@return sd.Response
+function request.response(number)
+    return setmetatable({ number = number, code = 200, lines = {} }, Response)
+end
+
+--- Status of the answer, 200 if not set.
+---@param code integer
+function Response:status(code)
+    if type(code) ~= "number" or code < 200 or code > 599 or code % 1 ~= 0 then
+        fault.misuse("bad status (200 to 599 expected)")
+    end
+    self.code = code
+    self.has_code = true
+    return self
+end
+
+--- Add a header. Framing (Content-Length ...) is not yours to set.
+---@param name string
+---@param value string|number
+function Response:header(name, value)
+    local line = core.http_line(tostring(name), tostring(value))
+    if not line then
+        fault.misuse("bad header '" .. tostring(name) .. "'")
+    end
+    if tostring(name):lower() == "content-type" then
+        self.kind = tostring(value)
+    else
+        table.insert(self.lines, line)
+    end
+    return self
+end
+
+--- Set a cookie.
+---@param name string
+---@param value string|number
+---@param opts? {http_only?: boolean, secure?: boolean, max_age?: integer,
+---  same_site?: string, path?: string, domain?: string}
+function Response:cookie(name, value, opts)
+    local text = core.cookie(tostring(name), tostring(value), opts or {})
+    if not text then
+        fault.misuse("bad cookie '" .. tostring(name) .. "'")
+    end
+    return self:header("Set-Cookie", text)
+end
+
+local function send(self, kind, body)
+    return core.http_respond(
+        self.number,
+        self.code,
+        self.kind or kind,
+        table.concat(self.lines),
+        body
+    )
+end
+
+function Response:json(value)
+    if self.kind then
+        return send(self, self.kind, core.json_encode(value))
+    end
+    local lines = table.concat(self.lines)
+    return core.http_value(self.number, self.code, lines, value)
+end
+
+function Response:text(text)
+    return send(self, "text/plain; charset=utf-8", tostring(text))
+end
+
+function Response:html(text)
+    return send(self, "text/html; charset=utf-8", tostring(text))
+end
+
+--- Send elsewhere.
+---@param url string
+---@param code? integer 302 if not given
+function Response:redirect(url, code)
+    self:status(code or 302)
+    self:header("Location", url)
+    return send(self, nil, "")
+end
+
+--- A file below `public` or run/upload/.
+---@param path string
+---@param opts? {name?: string, type?: string}
+---@return true? ok
+---@return string? err
+function Response:file(path, opts)
+    opts = opts or {}
+    local kind = opts.type or self.kind
+    if kind and not core.http_line("content-type", kind) then
+        fault.misuse("bad content type")
+    end
+    if opts.name then
+        local name = opts.name:gsub('[%c"\\]', "_")
+        self:header(
+            "Content-Disposition",
+            'attachment; filename="' .. name .. '"'
+        )
+    end
+    local lines = table.concat(self.lines)
+    for _, root in ipairs(core.file_roots(self.number)) do
+        local relative = path
+        if path:sub(1, #root + 1) == root .. "/" then
+            relative = path:sub(#root + 2)
+        end
+        local ok, err =
+            core.http_file(self.number, root, relative, kind, lines)
+        if ok or err == nil then
+            return ok
+        end
+    end
+    return nil, "offline: no such file"
+end
+
+--- Send a piece of the body now; the rest follows.
+---@async
+---@param chunk string
+---@return true? ok
+---@return string? err "gone"
+function Response:write(chunk)
+    local kind = self.kind or "text/plain; charset=utf-8"
+    local ok, err = core.http_write(
+        self.number,
+        self.code,
+        kind,
+        table.concat(self.lines),
+        tostring(chunk)
+    )
+    while ok and core.http_is_slow(self.number) do
+        core.sleep(10)
+        if core.http_is_gone(self.number) then
+            return nil, "gone"
+        end
+    end
+    return ok, err
+end
+
+return request

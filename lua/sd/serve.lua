@@ -1,0 +1,271 @@
+--- Packets: from the bytes at hand to a controller's method and back.
+---
+--- C has started this coroutine for one packet of one conn. Two shapes of the
+--- same work: `direct` for a port with the route `normal` and no middleware,
+--- which makes no table besides `self`, and `routed` for all others.
+
+local app = require("sd.app")
+local ask = require("sd.ask")
+local calls = require("sd.calls")
+local conn = require("sd.conn")
+local core = require("sd.core")
+local fault = require("sd.fault")
+local log = require("sd.log")
+local session = require("sd.session")
+
+local catch = fault.catch
+local setmetatable, type, xpcall = setmetatable, type, xpcall
+
+---@class sd.serve
+local serve = {}
+
+--- A method that may be called: its function and the metatable of its self.
+---@class sd.Method
+---@field fn function
+---@field mt table
+
+--- Does the port's `controllers` list name this controller?
+local function is_served(list, name)
+    for _, entry in ipairs(list or { "*" }) do
+        local folder = entry:match("^(.*/)%*$")
+        if entry == "*" or entry == name then
+            return true
+        elseif folder and name:sub(1, #folder) == folder then
+            return true
+        end
+    end
+    return false
+end
+
+--- Methods open on a port: controller -> method -> entry.
+---@param port table its configuration, with its name
+---@param methods table functions of every self
+---@param fields table getters of every self
+---@return table<string, table<string, sd.Method>>
+function serve.table_of(port, methods, fields)
+    local prefix = port.method_prefix or ""
+    local open = {}
+    for name, class in pairs(app.controllers) do
+        if is_served(port.controllers, name) then
+            local mt = conn.meta(class, port.name, methods, fields)
+            open[name] = {}
+            for method, fn in pairs(app.methods(class)) do
+                if method:sub(1, #prefix) == prefix then
+                    open[name][method:sub(#prefix + 1)] = { fn = fn, mt = mt }
+                end
+            end
+        end
+    end
+    return open
+end
+
+--- What a call has touched is put away before its reply leaves.
+---@return true? ok
+---@return string? err
+function serve.settle()
+    local state = calls.peek()
+    if not state then
+        return true
+    elseif state.expired then
+        return nil, "timeout"
+    end
+    return session.store(state)
+end
+
+--- Log a Lua error and let the application know.
+---@param self table?
+---@param err any what `catch` made
+function serve.report(self, err)
+    if not fault.is_raised(err) then
+        return
+    end
+    local state = calls.peek()
+    local context = state and state.context
+    core.log(3, err.message .. err.stack, nil, context and context.request_id)
+    local hook = app.hooks.on_error
+    if hook and self then
+        local ok, again = xpcall(hook, catch, self, err.message .. err.stack)
+        if not ok and fault.is_raised(again) then
+            log.raised(again)
+        end
+    end
+end
+
+--- Send the failure of a call, if its route has words for it.
+local function refuse(handle, route, call, err, code)
+    local number, message = fault.describe(err, code)
+    local packet = route.fail(call, number, message)
+    if packet ~= nil then
+        core.send(handle, packet)
+    end
+end
+
+--- The outcome of a call that did not reply by itself.
+local function failed(handle, self, route, call, ok, err, code)
+    if not ok then
+        serve.report(self, err)
+    end
+    local fine, again = xpcall(refuse, catch, handle, route, call, err, code)
+    if not fine then
+        serve.report(nil, again)
+    end
+end
+
+--- A packet that names nothing we serve.
+local function unknown(handle, route, call)
+    local name = tostring(call.controller) .. "/" .. tostring(call.method)
+    core.log(0, "no method " .. name)
+    local packet = route.fail(call, 404, "no such method")
+    if packet ~= nil then
+        core.send(handle, packet)
+    end
+end
+
+--- Run a method and send its reply. Returns nothing, or what failed.
+local function invoke(self, fn, params, id)
+    local result, err, code = fn(self, params)
+    if result == nil and err ~= nil then
+        return err, code
+    end
+    if calls.live > 0 then
+        local ok, why = serve.settle()
+        if not ok then
+            return why
+        end
+    end
+    if id ~= nil then
+        core.send(self[1], { id = id, result = result })
+    elseif result ~= nil then
+        core.send(self[1], result)
+    end
+end
+
+--- An answer to an ask; one that nobody waits for is dropped.
+local function take_answer(handle, call, route)
+    local result, err = call.result, call.error
+    if not ask.answer(handle, call.answer, result, err) then
+        if result == nil and err == nil then
+            unknown(handle, route, { id = call.answer })
+        end
+    end
+end
+
+--- How packets of a plain port are served.
+---@param open table
+---@param route sd.Route
+---@return fun(handle: integer)
+function serve.direct(open, route)
+    return function(handle)
+        local packet, why = core.packet()
+        if type(packet) ~= "table" then
+            why = why and "invalid: " .. why or "invalid: a packet is a map"
+            return failed(handle, nil, route, nil, true, why)
+        end
+        local id, name = packet.id, packet.controller_name
+        local class = open[name]
+        local method = class and class[packet.method_name]
+        if not method then
+            local call = route.request(nil, packet)
+            if call.answer ~= nil then
+                return take_answer(handle, call, route)
+            end
+            return unknown(handle, route, call)
+        end
+        local self = setmetatable({ handle }, method.mt)
+        local ok, err, code =
+            xpcall(invoke, catch, self, method.fn, packet.params, id)
+        if not ok or err ~= nil then
+            failed(handle, self, route, { id = id }, ok, err, code)
+        end
+    end
+end
+
+--- Run middlewares from the i-th on, then the method.
+local function chain(list, i, self, call, open)
+    local middleware = list[i]
+    if middleware then
+        return middleware(self, call, function()
+            return chain(list, i + 1, self, call, open)
+        end)
+    end
+    local class = open[call.controller]
+    local method = class and class[call.method]
+    if not method then
+        local name = tostring(call.controller) .. "/" .. tostring(call.method)
+        core.log(0, "no method " .. name)
+        fault.fail(404, "no such method")
+    end
+    setmetatable(self, method.mt)
+    return method.fn(self, call.params)
+end
+
+serve.chain = chain
+
+local function run_routed(self, call, port)
+    local result, err, code = chain(port.middlewares, 1, self, call, port.open)
+    if result == nil and err ~= nil then
+        return err, code
+    end
+    local ok, why = serve.settle()
+    if not ok then
+        return why
+    end
+    if result == nil and call.id == nil then
+        return
+    end
+    local packet = port.route.reply(call, result)
+    if packet ~= nil then
+        core.send(self[1], packet)
+    end
+end
+
+--- How packets of a port with its own route or middlewares are served.
+---@param port {open: table, route: sd.Route, middlewares: function[], mt: table}
+---@return fun(handle: integer)
+function serve.routed(port)
+    local route = port.route
+    return function(handle)
+        local packet, why = core.packet()
+        if why then
+            why = "invalid: " .. why
+            return failed(handle, nil, route, nil, true, why)
+        end
+        local self = setmetatable({ handle }, port.mt)
+        local ok, call, err = xpcall(route.request, catch, self, packet)
+        if not ok then
+            return failed(handle, self, route, nil, false, call)
+        elseif call == nil then
+            if err ~= nil then
+                failed(handle, self, route, nil, true, "invalid: " .. err)
+            end
+            return
+        elseif call.answer ~= nil then
+            return take_answer(handle, call, route)
+        end
+        local code
+        ok, err, code = xpcall(run_routed, catch, self, call, port)
+        if not ok or err ~= nil then
+            failed(handle, self, route, call, ok, err, code)
+        end
+    end
+end
+
+--- While a conn has asks open: is the packet at hand an answer?
+---@param route sd.Route
+---@return fun(handle: integer): boolean
+function serve.answers(route, mt)
+    return function(handle)
+        local packet, why = core.packet()
+        if why or packet == nil then
+            return false
+        end
+        local self = setmetatable({ handle }, mt)
+        local ok, call = xpcall(route.request, catch, self, packet)
+        if not ok or type(call) ~= "table" or call.answer == nil then
+            return false
+        end
+        return ask.answer(handle, call.answer, call.result, call.error)
+    end
+end
+
+return serve

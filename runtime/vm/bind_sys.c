@@ -1,0 +1,204 @@
+/* bind_sys.c - what lua/sd knows of its process: bundle, configuration, time,
+ * log. */
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "vm/lua_json.h"
+#include "vm/lua_msgpack.h"
+#include "vm/state.h"
+
+/* core.now() -> seconds since 1970 */
+static int l_now(lua_State *L)
+{
+    lua_pushnumber(L, (double)clock_wall_ms() / 1000);
+    return 1;
+}
+
+/* core.mono() -> ms of the loop's clock */
+static int l_mono(lua_State *L)
+{
+    lua_pushnumber(L, (double)loop_now(vm_of(L)->env.loop));
+    return 1;
+}
+
+/* core.request_id() -> a new one, unique in the cluster */
+static int l_request_id(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    char text[48];
+
+    snprintf(text, sizeof(text), "%08" PRIx32 "-%u-%u-%" PRIu64,
+             (uint32_t)vm->env.boot, vm->env.slot, vm->env.epoch,
+             ++vm->request_ids);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* core.deadline() -> when the running call's deadline is, as core.now(); nil:
+ * it has none */
+static int l_deadline(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct co *co = vm->cos.current;
+    double left;
+
+    if (co == NULL || co->deadline == 0)
+        return 0;
+    left = (double)co->deadline - (double)loop_now(vm->env.loop);
+    lua_pushnumber(L, ((double)clock_wall_ms() + left) / 1000);
+    return 1;
+}
+
+/* core.log(level, text, fields, request_id) */
+static int l_log(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    int level = (int)luaL_checkinteger(L, 1);
+    const char *text = luaL_checkstring(L, 2), *why, *fields = NULL;
+
+    if (level < LOG_DEBUG || level > LOG_ERROR || !log_enabled(level))
+        return 0;
+    buf_consume(&vm->scratch, vm->scratch.len);
+    if (lua_istable(L, 3)) {
+        if (lua_json_encode(L, 3, &vm->scratch, &why) < 0)
+            return co_raise(L, "log fields: %s", why);
+        buf_append(&vm->scratch, "", 1);
+        fields = buf_slice(&vm->scratch).p;
+    }
+    log_event(level, lua_tostring(L, 4), fields, "%s", text);
+    return 0;
+}
+
+/* core.scripts() -> list of "controllers/chat", sorted as bundled */
+static int l_scripts(lua_State *L)
+{
+    const struct bundle *b = vm_of(L)->env.bundle;
+    struct slice name, data;
+    unsigned i;
+    int n = 0;
+
+    lua_newtable(L);
+    for (i = 0; i < bundle_count(b); i++) {
+        bundle_at(b, i, &name, &data);
+        if (name.len < 12 || memcmp(name.p, "scripts/", 8) != 0 ||
+            memcmp(name.p + name.len - 4, ".lua", 4) != 0)
+            continue;
+        lua_pushlstring(L, name.p + 8, name.len - 12);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/* core.load_config() -> the whole configuration tree */
+static int l_load_config(lua_State *L)
+{
+    struct slice data;
+    const char *why;
+
+    if (!bundle_get(vm_of(L)->env.bundle, "config", &data))
+        return luaL_error(L, "the bundle has no configuration");
+    if (lua_msgpack_decode(L, data, &why) < 0)
+        return luaL_error(L, "configuration: %s", why);
+    return 1;
+}
+
+/* Searcher for require: the bundle's folders, nothing on disk. */
+static int l_search(lua_State *L)
+{
+    static const char *const patterns[] = {
+        "scripts/%s.lua",          "lib/%s.lua",
+        "lib/%s/init.lua",         "lua_modules/%s.lua",
+        "lua_modules/%s/init.lua",
+    };
+    const struct bundle *b = vm_of(L)->env.bundle;
+    const char *name = luaL_gsub(L, luaL_checkstring(L, 1), ".", "/");
+    struct slice data;
+    size_t i;
+
+    for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+        const char *path = lua_pushfstring(L, patterns[i], name);
+
+        if (bundle_get(b, path, &data)) {
+            if (luaL_loadbuffer(L, data.p, data.len,
+                                lua_pushfstring(L, "@%s", path)) != 0)
+                return lua_error(L);
+            return 1;
+        }
+        lua_pop(L, 1);
+    }
+    lua_pushfstring(L, "\n\tno file '%s.lua' in scripts/, lib/, lua_modules/",
+                    name);
+    return 1;
+}
+
+/* The framework's own modules: "sd" and "sd.x". */
+static int l_search_sd(lua_State *L)
+{
+    const struct bundle *b = vm_of(L)->env.bundle;
+    const char *name = luaL_checkstring(L, 1), *path;
+    struct slice data;
+
+    if (strcmp(name, "sd") != 0 && strncmp(name, "sd.", 3) != 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    path = name[2] == '\0' ? "sd/init.lua"
+                           : lua_pushfstring(L, "sd/%s.lua",
+                                             luaL_gsub(L, name + 3, ".", "/"));
+    if (!bundle_get(b, path, &data)) {
+        lua_pushfstring(L, "\n\tno module '%s' in the framework", name);
+        return 1;
+    }
+    if (luaL_loadbuffer(L, data.p, data.len, lua_pushfstring(L, "@%s", path)) !=
+        0)
+        return lua_error(L);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"now", l_now},
+    {"mono", l_mono},
+    {"request_id", l_request_id},
+    {"deadline", l_deadline},
+    {"log", l_log},
+    {"scripts", l_scripts},
+    {"load_config", l_load_config},
+    {"search", l_search},
+    {"search_sd", l_search_sd},
+    {NULL, NULL},
+};
+
+void bind_sys(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    unsigned i;
+
+    luaL_register(L, NULL, functions);
+    lua_pushstring(L, vm->env.role == VM_WORKER ? "worker" : "task");
+    lua_setfield(L, -2, "role");
+    lua_pushstring(L, vm->env.node);
+    lua_setfield(L, -2, "node");
+    lua_pushinteger(L, (lua_Integer)vm->env.index);
+    lua_setfield(L, -2, "index");
+    lua_pushinteger(L, (lua_Integer)vm->env.slot);
+    lua_setfield(L, -2, "slot");
+    lua_pushinteger(L, (lua_Integer)vm->env.generation);
+    lua_setfield(L, -2, "generation");
+    lua_pushboolean(L, vm->env.conf->server.dev);
+    lua_setfield(L, -2, "dev");
+    lua_pushstring(L, vm->env.why);
+    lua_setfield(L, -2, "why");
+    lua_pushnumber(L, (double)vm->env.conf->server.call_timeout);
+    lua_setfield(L, -2, "call_timeout");
+    lua_newtable(L);
+    for (i = 0; i < vm->env.conf->nports; i++) {
+        lua_pushstring(L, vm->env.conf->ports[i].name);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "port_names");
+}

@@ -1,0 +1,326 @@
+/* call.c - where C enters Lua for conns: open, packet, answer, close.
+ *
+ * Each entry takes a pooled coroutine and starts one function of lua/sd with
+ * numbers only; the function fetches packet or request itself, protected.
+ *
+ * A conn's mark counts its calls that run or wait here; on_close's work
+ * begins when the last of them has ended, and only then may the conn go. */
+#include <lua.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/conn.h"
+#include "net/http.h"
+#include "net/net.h"
+#include "vm/state.h"
+
+#define MARK_CLOSED (1u << 31) /* on_close() came while calls were running */
+#define MARK_CALLS  (VM_MARK_STATE - 1)
+
+static void start_close(struct vm *vm, struct conn *c);
+
+struct co *vm_enter(struct vm *vm, int ref, enum co_kind kind, uint64_t timeout)
+{
+    uint64_t deadline = timeout > 0 ? loop_now(vm->env.loop) + timeout : 0;
+    struct co *co = co_take(vm, kind, deadline);
+
+    if (co == NULL) {
+        log_error("out of memory: a call was refused");
+        return NULL;
+    }
+    lua_rawgeti(co->L, LUA_REGISTRYINDEX, ref);
+    return co;
+}
+
+/* A coroutine for a conn, with handle and port pushed. */
+static struct co *enter_conn(struct vm *vm, int ref, struct conn *c,
+                             uint64_t timeout)
+{
+    struct co *co = vm_enter(vm, ref, CO_CALL, timeout);
+
+    if (co == NULL)
+        return NULL;
+    co->conn = (uint64_t)vm_handle(c);
+    co->arg = c;
+    conn_set_mark(c, conn_mark(c) + 1);
+    lua_pushnumber(co->L, vm_handle(c));
+    lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
+    return co;
+}
+
+static void log_if_failed(struct co *co, int status)
+{
+    if (status != 0)
+        log_error("%s", lua_type(co->L, -1) == LUA_TSTRING
+                            ? lua_tostring(co->L, -1)
+                            : "(error object is no string)");
+}
+
+/* A call of the conn has ended: was it the last one a close waits for? */
+static void leave_conn(struct vm *vm, struct conn *c)
+{
+    uint32_t mark = conn_mark(c) - 1;
+
+    conn_set_mark(c, mark);
+    if ((mark & MARK_CALLS) == 0 && (mark & MARK_CLOSED) != 0)
+        start_close(vm, c);
+}
+
+static void open_ended(struct co *co, int status)
+{
+    struct conn *c = co->arg;
+
+    log_if_failed(co, status);
+    if (status != 0)
+        conn_close(c, "error", 0);
+    conn_opened(c);
+    leave_conn(co->vm, c);
+}
+
+static void on_open(void *arg, struct conn *c)
+{
+    struct vm *vm = arg;
+    struct co *co;
+
+    if (!vm->has_open_hook) {
+        conn_opened(c);
+        return;
+    }
+    co = enter_conn(vm, vm->entry[ENTRY_OPEN], c, conn_conf(c)->timeout);
+    if (co == NULL) {
+        conn_close(c, "error", 0);
+        return;
+    }
+    co->on_end = open_ended;
+    co_start(co, 2);
+}
+
+static void packet_ended(struct co *co, int status)
+{
+    struct conn *c = co->arg;
+
+    log_if_failed(co, status);
+    conn_done(c);
+    leave_conn(co->vm, c);
+}
+
+static void on_packet(void *arg, struct conn *c, struct slice packet)
+{
+    struct vm *vm = arg;
+    int ref = vm->ports[conn_port(c)].serve[conn_protocol(c) == CONN_WS];
+    struct co *co = enter_conn(vm, ref, c, conn_conf(c)->timeout);
+
+    if (co == NULL) {
+        conn_close(c, "error", 0);
+        conn_done(c);
+        return;
+    }
+    co->on_end = packet_ended;
+    vm->packet = packet;
+    vm->packet_conn = c;
+    co_start(co, 2);
+    vm->packet_conn = NULL;
+}
+
+/* ENTRY_ANSWER may not wait: it is done when co_start() returns. */
+static void answer_ended(struct co *co, int status)
+{
+    log_if_failed(co, status);
+    co->vm->was_answer = status == 0 && lua_toboolean(co->L, -1);
+    leave_conn(co->vm, co->arg);
+}
+
+static bool on_answer(void *arg, struct conn *c, struct slice packet)
+{
+    struct vm *vm = arg;
+    struct co *co = enter_conn(vm, vm->entry[ENTRY_ANSWER], c, 0);
+
+    if (co == NULL)
+        return false;
+    co->on_end = answer_ended;
+    vm->packet = packet;
+    vm->packet_conn = c;
+    vm->was_answer = false;
+    co_start(co, 2);
+    vm->packet_conn = NULL;
+    return vm->was_answer;
+}
+
+/* The reason waits with the conn until on_close has run. */
+static void release(struct conn *c)
+{
+    mem_free(conn_user(c));
+    conn_set_user(c, NULL);
+    conn_released(c);
+}
+
+static void close_ended(struct co *co, int status)
+{
+    log_if_failed(co, status);
+    release(co->arg);
+}
+
+static void start_close(struct vm *vm, struct conn *c)
+{
+    struct co *co = NULL;
+
+    if (vm->has_close_hook || (conn_mark(c) & VM_MARK_STATE) != 0)
+        co = enter_conn(vm, vm->entry[ENTRY_CLOSE], c,
+                        vm->env.conf->server.call_timeout);
+    if (co == NULL) {
+        release(c);
+        return;
+    }
+    co->on_end = close_ended;
+    co_start(co, 2);
+}
+
+static void on_close(void *arg, struct conn *c, const char *reason)
+{
+    struct vm *vm = arg;
+
+    vm_unsend(vm);
+    conn_set_user(c, mem_dup(reason, strlen(reason)));
+    if ((conn_mark(c) & MARK_CALLS) > 0)
+        conn_set_mark(c, conn_mark(c) | MARK_CLOSED);
+    else
+        start_close(vm, c);
+}
+
+/* Scripts know a request by index | serial << 20, as long as it has not
+ * ended. */
+static uint32_t add_request(struct vm *vm, struct http_request *r)
+{
+    uint32_t i;
+
+    for (i = vm->free_request; i < vm->nrequests; i++) {
+        if (vm->requests[i].r == NULL)
+            break;
+    }
+    if (i == vm->nrequests) {
+        vm->nrequests = i > 0 ? i * 2 : 16;
+        vm->requests =
+            mem_realloc(vm->requests, vm->nrequests * sizeof(*vm->requests));
+        memset(vm->requests + i, 0,
+               (vm->nrequests - i) * sizeof(*vm->requests));
+    }
+    vm->free_request = i + 1;
+    vm->requests[i].r = r;
+    return i;
+}
+
+struct vm_request *vm_request(struct vm *vm, double number)
+{
+    uint64_t n = (uint64_t)number;
+    uint32_t i = (uint32_t)(n & (REQUESTS_MAX - 1));
+    struct vm_request *q = i < vm->nrequests ? &vm->requests[i] : NULL;
+
+    if (q == NULL || q->r == NULL || q->serial != n >> REQUEST_BITS)
+        return NULL;
+    return q;
+}
+
+void vm_request_ended(struct vm *vm, struct vm_request *q)
+{
+    uint32_t i = (uint32_t)(q - vm->requests);
+
+    q->r = NULL;
+    q->serial++;
+    q->streaming = false;
+    if (i < vm->free_request)
+        vm->free_request = i;
+}
+
+/* Whatever the script did: a request always ends. */
+static void request_ended(struct co *co, int status)
+{
+    struct vm *vm = co->vm;
+    struct vm_request *q = vm_request(vm, co->number);
+
+    log_if_failed(co, status);
+    if (q == NULL)
+        return;
+    if (q->streaming)
+        http_stream_end(q->r);
+    else
+        http_fail(q->r, 500, slice_str("internal error"));
+    vm_request_ended(vm, q);
+}
+
+static void enter_request(struct vm *vm, enum vm_entry entry, struct conn *c,
+                          struct http_request *r)
+{
+    struct co *co =
+        vm_enter(vm, vm->entry[entry], CO_CALL, conn_conf(c)->timeout);
+    uint32_t i;
+
+    if (co == NULL) {
+        http_fail(r, 503, slice_str("out of memory"));
+        return;
+    }
+    i = add_request(vm, r);
+    co->number = (double)((uint64_t)vm->requests[i].serial << REQUEST_BITS | i);
+    co->on_end = request_ended;
+    if (entry == ENTRY_HANDSHAKE) {
+        co->conn = (uint64_t)vm_handle(c);
+        co->arg = c;
+    }
+    lua_pushnumber(co->L, co->number);
+    lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
+    lua_pushnumber(co->L, vm_handle(c));
+    co_start(co, 3);
+}
+
+static void on_handshake(void *arg, struct conn *c, struct http_request *r)
+{
+    enter_request(arg, ENTRY_HANDSHAKE, c, r);
+}
+
+static void on_request(void *arg, struct conn *c, struct http_request *r)
+{
+    enter_request(arg, ENTRY_REQUEST, c, r);
+}
+
+/* length(head) of a script's pack: the size, 0 for nil, -1 for false. */
+static int length_call(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct vm_port *port = &vm->ports[vm->length_port];
+    double n;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, port->pack[0].length);
+    lua_pushlstring(L, vm->packet.p, vm->packet.len);
+    lua_call(L, 1, 1);
+    n = lua_isnil(L, -1) ? 0 : lua_isnumber(L, -1) ? lua_tonumber(L, -1) : -1;
+    vm->length = n > 0 && n < 1e15            ? (int64_t)n
+                 : n == 0 && lua_isnil(L, -1) ? 0
+                                              : -1;
+    return 0;
+}
+
+static int64_t on_length(void *arg, unsigned port, struct slice head)
+{
+    struct vm *vm = arg;
+
+    vm->length_port = port;
+    vm->packet = head;
+    vm->length = -1;
+    if (lua_cpcall(vm->L, length_call, NULL) != 0) {
+        log_error("pack length: %s", lua_type(vm->L, -1) == LUA_TSTRING
+                                         ? lua_tostring(vm->L, -1)
+                                         : "(error object is no string)");
+        lua_pop(vm->L, 1);
+    }
+    return vm->length;
+}
+
+const struct conn_ops vm_conn_ops = {
+    .on_open = on_open,
+    .on_packet = on_packet,
+    .on_answer = on_answer,
+    .on_handshake = on_handshake,
+    .on_request = on_request,
+    .on_close = on_close,
+    .on_length = on_length,
+};

@@ -1,0 +1,359 @@
+/* co.c - see co.h.
+ *
+ * A LuaJIT coroutine that has returned can be started again with another
+ * function, so the pool keeps finished ones and a call costs one lua_resume.
+ * One that ended with an error is dead and is replaced.
+ *
+ * Three numbers guard against waking the wrong thing.  `index` is the place
+ * in the pool, `life` says which use of it, `wait` which of its waits.  A
+ * ticket names (index, wait): co_wake() accepts it once.  Both counters are
+ * 32 bits; with the 20 bits of the index they are exact in a Lua number.
+ *
+ * Nothing resumes a coroutine from inside another one: co_wake() during Lua
+ * is followed by co_ready(), and co_flush() runs the queue when C has control
+ * again.  So the C stack never holds more than one lua_resume of ours per
+ * call from the loop. */
+#include "vm/co.h"
+
+#include <lauxlib.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "loop/loop.h"
+#include "loop/timer.h"
+#include "vm/state.h"
+
+#define CO_MAX      (1u << 20)
+#define CO_IDLE_MAX 4096
+
+enum co_state {
+    CO_IDLE,
+    CO_READY,
+    CO_RUNNING,
+    CO_WAITING
+};
+
+char co_marks[4];
+
+static void on_timer(struct timer *timer);
+
+static struct co *co_new(struct vm *vm)
+{
+    struct cos *cos = &vm->cos;
+    struct co *co = mem_zalloc(sizeof(*co));
+
+    sd_assert(cos->n < CO_MAX);
+    if (cos->n == cos->cap) {
+        cos->cap = cos->cap > 0 ? cos->cap * 2 : 64;
+        cos->at = mem_realloc(cos->at, cos->cap * sizeof(struct co *));
+        cos->idle = mem_realloc(cos->idle, cos->cap * sizeof(struct co *));
+    }
+    co->vm = vm;
+    co->index = cos->n;
+    co->ref = LUA_NOREF;
+    list_init(&co->link);
+    co->timer.fn = on_timer;
+    cos->at[cos->n++] = co;
+    return co;
+}
+
+/* Under lua_cpcall: both calls allocate. */
+static int make_thread(lua_State *L)
+{
+    struct co *co = lua_touserdata(L, 1);
+
+    co->L = lua_newthread(L);
+    co->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static void co_drop_thread(struct co *co)
+{
+    luaL_unref(co->vm->L, LUA_REGISTRYINDEX, co->ref);
+    co->ref = LUA_NOREF;
+    co->L = NULL;
+}
+
+void cos_init(struct vm *vm)
+{
+    list_init(&vm->cos.ready);
+}
+
+void cos_fini(struct vm *vm)
+{
+    struct cos *cos = &vm->cos;
+    uint32_t i;
+
+    for (i = 0; i < cos->n; i++) {
+        timer_stop(vm->env.loop, &cos->at[i]->timer);
+        mem_free(cos->at[i]);
+    }
+    mem_free(cos->at);
+    mem_free(cos->idle);
+    *cos = (struct cos){0};
+    list_init(&cos->ready);
+}
+
+struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline)
+{
+    struct cos *cos = &vm->cos;
+    struct co *co = cos->nidle > 0 ? cos->idle[--cos->nidle] : co_new(vm);
+
+    if (co->L == NULL && lua_cpcall(vm->L, make_thread, co) != 0) {
+        lua_pop(vm->L, 1);
+        co->L = NULL;
+        cos->idle[cos->nidle++] = co;
+        return NULL;
+    }
+    co->life++;
+    co->state = CO_READY;
+    co->kind = (uint8_t)kind;
+    co->cancelled = co->tracked = false;
+    co->deadline = deadline;
+    co->root = co_id(co);
+    co->on_end = NULL;
+    co->conn = 0;
+    co->arg = NULL;
+    if (kind == CO_CALL)
+        cos->calls++;
+    return co;
+}
+
+/* What an error object says, as text for the log; "?" when it is no string. */
+static const char *error_text(lua_State *L)
+{
+    return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                          : "(error object is no string)";
+}
+
+static void co_finish(struct co *co, int status)
+{
+    struct vm *vm = co->vm;
+    struct cos *cos = &vm->cos;
+
+    if (co->on_end != NULL)
+        co->on_end(co, status);
+    else if (status != 0)
+        log_error("%s", error_text(co->L));
+    if (co->tracked)
+        vm_tell_end(vm, co_id(co));
+    if (co->kind == CO_CALL)
+        cos->calls--;
+    co->state = CO_IDLE;
+    if (status != 0 || cos->nidle >= CO_IDLE_MAX)
+        co_drop_thread(co);
+    else
+        lua_settop(co->L, 0);
+    cos->idle[cos->nidle++] = co;
+}
+
+void co_start(struct co *co, int nargs)
+{
+    struct cos *cos = &co->vm->cos;
+    int rc;
+
+    sd_assert(co->state == CO_READY);
+    if (cos->current != NULL) {
+        co_ready(co, nargs);
+        return;
+    }
+    cos->current = co;
+    co->state = CO_RUNNING;
+    rc = lua_resume(co->L, nargs);
+    cos->current = NULL;
+    if (rc != LUA_YIELD) {
+        co_finish(co, rc);
+    } else if (co->state != CO_WAITING) {
+        /* coroutine.yield is replaced (lua/sd/strict.lua), so this is ours. */
+        sd_panic(__FILE__, __LINE__, __func__, "yield without a wait");
+    }
+}
+
+void co_ready(struct co *co, int nargs)
+{
+    sd_assert(co->state == CO_READY && list_empty(&co->link));
+    co->nready = nargs;
+    list_add(&co->vm->cos.ready, &co->link);
+}
+
+void co_answer(struct co *co, co_take_fn *take, void *answer)
+{
+    sd_assert(co->vm->cos.current == NULL);
+    co->take = take;
+    co->answer = answer;
+    lua_pushlightuserdata(co->L, CO_ANSWER);
+    co_start(co, 1);
+    co->take = NULL;
+}
+
+unsigned co_flush(struct vm *vm)
+{
+    struct cos *cos = &vm->cos;
+    struct list batch;
+    unsigned n = 0;
+
+    /* Only what is ready now: what it makes ready runs next time, so that a
+     * script that wakes itself for ever cannot keep the loop from its
+     * sockets. */
+    list_init(&batch);
+    while (!list_empty(&cos->ready)) {
+        struct list *node = cos->ready.next;
+
+        list_del(node);
+        list_add(&batch, node);
+    }
+    while (!list_empty(&batch)) {
+        struct co *co = list_entry(batch.next, struct co, link);
+
+        list_del(&co->link);
+        co_start(co, co->nready);
+        n++;
+    }
+    return n;
+}
+
+uint64_t co_id(const struct co *co)
+{
+    return (uint64_t)co->life << 20 | co->index;
+}
+
+struct co *co_by_id(struct vm *vm, uint64_t id)
+{
+    uint32_t index = (uint32_t)(id & (CO_MAX - 1));
+    struct co *co = index < vm->cos.n ? vm->cos.at[index] : NULL;
+
+    if (co == NULL || co->state == CO_IDLE || co->life != id >> 20)
+        return NULL;
+    return co;
+}
+
+struct co *co_current(lua_State *L)
+{
+    struct co *co = vm_of(L)->cos.current;
+
+    return co != NULL && co->L == L ? co : NULL;
+}
+
+struct ticket co_next_ticket(const struct co *co)
+{
+    return (struct ticket){co->index, co->wait + 1};
+}
+
+/* Why L cannot wait here, or NULL when it can. */
+static const char *why_not(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    if (vm->cos.current == NULL)
+        return "at file scope or in a function that may not wait";
+    if (vm->cos.current->L != L)
+        return "in a coroutine not made by sd";
+    if (!lua_isyieldable(L))
+        return "inside a C callback (gsub, sort, a metamethod ...)";
+    return NULL;
+}
+
+/* When this wait ends: its own timeout or the call's deadline, the sooner. */
+static void arm(struct co *co, uint64_t timeout)
+{
+    struct loop *loop = co->vm->env.loop;
+    uint64_t now = loop_now(loop), ms = timeout;
+
+    co->own_timeout = true;
+    if (co->deadline != 0) {
+        uint64_t left = co->deadline > now ? co->deadline - now : 0;
+
+        if (timeout == 0 || left < timeout) {
+            co->own_timeout = false;
+            ms = left;
+        }
+    }
+    if (timeout != 0 || co->deadline != 0)
+        timer_start(loop, &co->timer, ms);
+}
+
+struct ticket co_park(lua_State *L, uint64_t timeout)
+{
+    const char *reason = why_not(L);
+    struct co *co;
+
+    if (reason != NULL)
+        co_raise(L, "cannot wait %s", reason);
+    co = vm_of(L)->cos.current;
+    if (co->cancelled) {
+        lua_pushliteral(L, "cancelled");
+        lua_error(L);
+    }
+    co->wait++;
+    co->state = CO_WAITING;
+    arm(co, timeout);
+    return (struct ticket){co->index, co->wait};
+}
+
+int co_yield (lua_State *L)
+{
+    return lua_yield(L, 0);
+}
+
+static void unpark(struct co *co)
+{
+    timer_stop(co->vm->env.loop, &co->timer);
+    co->wait++; /* the ticket is used up */
+    co->state = CO_READY;
+    lua_settop(co->L, 0);
+}
+
+struct co *co_wake(struct vm *vm, struct ticket t)
+{
+    struct co *co = t.index < vm->cos.n ? vm->cos.at[t.index] : NULL;
+
+    if (co == NULL || co->state != CO_WAITING || co->wait != t.wait)
+        return NULL;
+    unpark(co);
+    return co;
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct co *co = list_entry(timer, struct co, timer);
+
+    sd_assert(co->state == CO_WAITING);
+    unpark(co);
+    lua_pushlightuserdata(co->L, co->own_timeout ? CO_TIMEOUT : CO_EXPIRED);
+    co_ready(co, 1);
+}
+
+void co_cancel(struct co *co)
+{
+    co->cancelled = true;
+    if (co->state != CO_WAITING)
+        return;
+    unpark(co);
+    lua_pushlightuserdata(co->L, CO_CANCELLED);
+    co_ready(co, 1);
+}
+
+int co_raise(lua_State *L, const char *fmt, ...)
+{
+    lua_Debug ar;
+    va_list ap;
+    int level = 0;
+
+    lua_pushliteral(L, "");
+    while (lua_getstack(L, level++, &ar)) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0 && strncmp(ar.source, "@sd/", 4) != 0) {
+            lua_pop(L, 1);
+            lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+            break;
+        }
+    }
+    va_start(ap, fmt);
+    lua_pushvfstring(L, fmt, ap);
+    va_end(ap);
+    lua_concat(L, 2);
+    return lua_error(L);
+}

@@ -1,0 +1,138 @@
+/* co.h - coroutines that wait: pool, tickets, deadlines, cancellation.
+ *
+ * Every call from C into Lua runs in a pooled coroutine (struct co).  A
+ * binding that waits parks the coroutine, keeps the ticket, and returns
+ * co_yield(L).  Whoever has the answer calls co_wake() with the ticket: it
+ * gives the co back once, or NULL when the coroutine has gone on without the
+ * answer (deadline, cancellation, end), which is then dropped unconverted.
+ *
+ * A wait ends with one mark on the stack, a light userdata that the wrapper in
+ * lua/sd/wait.lua turns into results:
+ *     CO_ANSWER      results are made by core.take(), inside the coroutine,
+ *                    so that running out of memory is an error like any other
+ *     CO_TIMEOUT     its own timeout passed: nil, "timeout"
+ *     CO_EXPIRED     the deadline of the whole call passed: nil, "timeout"
+ *     CO_CANCELLED   raises "cancelled"
+ * Values that another coroutine sent follow as they are, without a mark.
+ *
+ * Pushing marks, numbers and references never allocates; nothing else is
+ * pushed from outside a protected call. */
+#ifndef SD_VM_CO_H
+#define SD_VM_CO_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "loop/wheel.h"
+
+struct vm;
+struct co;
+
+enum co_kind {
+    CO_CALL, /* serves a packet, request, task, configured timer: counted */
+    CO_WORK, /* hooks and background work */
+};
+
+/* How a coroutine ended; called with its results or its error on co->L.
+ * Afterwards the coroutine goes back to the pool. */
+typedef void co_end_fn(struct co *co, int status);
+
+/* Push the results of an answer; may raise. */
+typedef int co_take_fn(lua_State *L, void *answer);
+
+struct co {
+    struct vm *vm;
+    lua_State *L;
+    int ref;           /* anchors L */
+    uint32_t index;    /* place in the pool */
+    uint32_t life;     /* raised each time it is taken */
+    uint32_t wait;     /* raised each time it parks */
+    uint8_t state;     /* enum co_state, co.c */
+    uint8_t kind;      /* enum co_kind */
+    bool cancelled;    /* every wait raises from now on */
+    bool tracked;      /* Lua wants to know when it ends */
+    bool own_timeout;  /* the running wait is cut by its own argument */
+    uint64_t deadline; /* ms; 0: none */
+    uint64_t root;     /* identity of the call it belongs to */
+    struct timer timer;
+    struct list link; /* in the ready queue */
+    int nready;       /* values on L for the resume */
+    co_take_fn *take; /* makes the results of a CO_ANSWER */
+    void *answer;     /* for take; borrowed while it runs */
+    co_end_fn *on_end;
+    uint64_t conn; /* for on_end: the conn it serves */
+    double number; /* for on_end: the request or timer it serves */
+    void *arg;     /* for on_end */
+};
+
+struct ticket {
+    uint32_t index;
+    uint32_t wait;
+};
+
+struct cos {
+    struct co **at;
+    uint32_t n, cap;
+    struct co **idle; /* stack of coroutines not in use */
+    uint32_t nidle;
+    uint32_t calls; /* in use with CO_CALL */
+    struct list ready;
+    struct co *current;
+};
+
+void cos_init(struct vm *vm);
+void cos_fini(struct vm *vm);
+
+/* A coroutine to push a function and light arguments on, then co_start().
+ * NULL when the vm is out of memory. */
+struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline);
+
+/* Run until it ends or waits; while another one runs, at the end of the
+ * loop's turn instead.  It may have ended before this returns. */
+void co_start(struct co *co, int nargs);
+
+/* Run at the end of the loop's turn. */
+void co_ready(struct co *co, int nargs);
+
+/* Resume a woken co with an answer; runs now, so `answer` is borrowed.  Not
+ * to be called while Lua runs. */
+void co_answer(struct co *co, co_take_fn *take, void *answer);
+
+/* Run what is ready.  Returns how many ran. */
+unsigned co_flush(struct vm *vm);
+
+/* Identity of a coroutine's life, exact in a Lua number. */
+uint64_t co_id(const struct co *co);
+struct co *co_by_id(struct vm *vm, uint64_t id);
+
+/* The coroutine that runs on L, NULL when L is none of ours. */
+struct co *co_current(lua_State *L);
+
+/* Ticket the next co_park() of this coroutine will have. */
+struct ticket co_next_ticket(const struct co *co);
+
+/* Suspend what runs on L, for at most `timeout` ms (0: only its deadline).
+ * Raises where waiting is not allowed, saying why at the script's line. */
+struct ticket co_park(lua_State *L, uint64_t timeout);
+int co_yield (lua_State *L);
+
+/* The co that waits on this ticket, once; then call co_answer(), or push
+ * values on co->L and co_ready().  NULL: the ticket is dead. */
+struct co *co_wake(struct vm *vm, struct ticket t);
+
+/* Make every wait raise from now on; a running wait ends now. */
+void co_cancel(struct co *co);
+
+/* Raise at the line of the script, not of the framework. */
+__attribute__((format(printf, 2, 3))) int co_raise(lua_State *L,
+                                                   const char *fmt, ...);
+
+extern char co_marks[4]; /* their addresses are the marks */
+#define CO_ANSWER    ((void *)&co_marks[0])
+#define CO_TIMEOUT   ((void *)&co_marks[1])
+#define CO_EXPIRED   ((void *)&co_marks[2])
+#define CO_CANCELLED ((void *)&co_marks[3])
+
+#endif

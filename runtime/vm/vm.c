@@ -1,0 +1,346 @@
+/* vm.c - see vm.h.
+ *
+ * The state has an allocator of ours that counts and caps (server.vm_memory);
+ * its user data is the vm, so every binding finds its vm in one step.
+ * lua/sd/boot.lua loads the application and returns a table of the functions
+ * that C calls; they are kept as registry references. */
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ipc/mesh.h"
+#include "net/http.h"
+#include "vm/state.h"
+
+static const char *const entry_names[ENTRY_COUNT] = {
+    [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
+    [ENTRY_OPEN] = "open",       [ENTRY_CLOSE] = "close",
+    [ENTRY_ANSWER] = "answer",   [ENTRY_HANDSHAKE] = "handshake",
+    [ENTRY_REQUEST] = "request", [ENTRY_ENDED] = "ended",
+    [ENTRY_TASK] = "task",       [ENTRY_TIMER] = "timer",
+};
+
+struct vm *vm_of(lua_State *L)
+{
+    void *ud;
+
+    lua_getallocf(L, &ud);
+    return ud;
+}
+
+static void *vm_alloc(void *ud, void *p, size_t old, size_t size)
+{
+    struct vm *vm = ud;
+
+    if (size == 0) {
+        vm->mem_used -= old;
+        free(p);
+        return NULL;
+    }
+    if (size > old && vm->mem_used + (size - old) > vm->mem_limit)
+        return NULL;
+    p = realloc(p, size);
+    if (p != NULL)
+        vm->mem_used += size - old;
+    return p;
+}
+
+static int on_panic(lua_State *L)
+{
+    sd_panic(__FILE__, __LINE__, __func__,
+             lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                            : "unprotected Lua error");
+}
+
+static int traceback(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING)
+        luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    return 1;
+}
+
+/* package.searchers: preload, framework, bundle, then what the system has
+ * (C modules such as cjson); never the working directory. */
+static void open_package(lua_State *L, int core)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaders");
+    lua_getfield(L, core, "search");
+    lua_rawseti(L, -2, 5);
+    lua_rawgeti(L, -1, 4);
+    lua_rawseti(L, -2, 6);
+    lua_rawgeti(L, -1, 3);
+    lua_rawseti(L, -2, 4 + 3);
+    lua_rawgeti(L, -1, 2);
+    lua_rawseti(L, -2, 4);
+    lua_getfield(L, core, "search_sd");
+    lua_rawseti(L, -2, 2);
+    lua_getfield(L, core, "search");
+    lua_rawseti(L, -2, 3);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, 5);
+    lua_pop(L, 1);
+    lua_getfield(L, -1, "path");
+    luaL_gsub(L, lua_tostring(L, -1), "./?.lua;", "");
+    lua_setfield(L, -3, "path");
+    lua_pop(L, 2);
+}
+
+static void set_pack(lua_State *L, struct vm_pack *p, const char *codec)
+{
+    p->decode = p->encode = p->length = LUA_NOREF;
+    p->kind = PACK_SCRIPT;
+    if (codec == NULL || strcmp(codec, "json") == 0)
+        p->kind = PACK_JSON;
+    else if (strcmp(codec, "msgpack") == 0)
+        p->kind = PACK_MSGPACK;
+    else if (strcmp(codec, "raw") == 0)
+        p->kind = PACK_RAW;
+    if (p->kind != PACK_SCRIPT)
+        return;
+    lua_getfield(L, -1, "packs");
+    lua_getfield(L, -1, codec);
+    if (!lua_istable(L, -1))
+        luaL_error(L, "no pack '%s' in scripts/packs", codec);
+    lua_getfield(L, -1, "decode");
+    p->decode = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, -1, "encode");
+    p->encode = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, -1, "length");
+    p->length = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 2);
+}
+
+static int ref_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    if (!lua_isfunction(L, -1)) {
+        lua_pop(L, 1);
+        return LUA_NOREF;
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* boot's table is on top: ports = { {packet=, message=}, ... }. */
+static void keep_ports(lua_State *L, struct vm *vm)
+{
+    const struct conf *conf = vm->env.conf;
+    unsigned i;
+
+    if (vm->env.net == NULL)
+        return;
+    vm->nports = conf->nports;
+    vm->ports = mem_zalloc(vm->nports * sizeof(*vm->ports));
+    for (i = 0; i < vm->nports; i++) {
+        set_pack(L, &vm->ports[i].pack[0], conf->ports[i].codec);
+        set_pack(L, &vm->ports[i].pack[1], conf->ports[i].websocket.codec);
+        lua_getfield(L, -1, "ports");
+        lua_rawgeti(L, -1, (int)i + 1);
+        vm->ports[i].serve[0] = ref_field(L, "packet");
+        vm->ports[i].serve[1] = ref_field(L, "message");
+        lua_pop(L, 2);
+    }
+}
+
+/* pcall'ed: everything that may raise while a vm is made. */
+static int boot(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    int i, core;
+
+    luaL_openlibs(L);
+    lua_newtable(L);
+    core = lua_gettop(L);
+    bind_sys(L);
+    bind_co(L);
+    bind_conn(L);
+    bind_data(L);
+    bind_form(L);
+    bind_http(L);
+    open_package(L, core);
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaded");
+    lua_pushvalue(L, core);
+    lua_setfield(L, -2, "sd.core");
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "sd.boot");
+    lua_call(L, 1, 1);
+    for (i = 0; i < ENTRY_COUNT; i++)
+        vm->entry[i] = ref_field(L, entry_names[i]);
+    lua_getfield(L, -1, "has_open_hook");
+    vm->has_open_hook = lua_toboolean(L, -1) != 0;
+    lua_getfield(L, -2, "has_close_hook");
+    vm->has_close_hook = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 2);
+    keep_ports(L, vm);
+    return 0;
+}
+
+static bool on_turn(struct loop_hook *hook)
+{
+    struct vm *vm = list_entry(hook, struct vm, hook);
+
+    return co_flush(vm) > 0;
+}
+
+static void vm_init(struct vm *vm, const struct vm_env *env)
+{
+    vm->magic = VM_MAGIC;
+    vm->env = *env;
+    vm->mem_limit = env->conf->server.vm_memory;
+    if (vm->mem_limit == 0)
+        vm->mem_limit = SIZE_MAX / 2;
+    cos_init(vm);
+    vm->hook.fn = on_turn;
+    vm->hook.rank = LOOP_WORK;
+    loop_hook_add(env->loop, &vm->hook);
+}
+
+int vm_open(struct vm **out, const struct vm_env *env, char *why,
+            size_t why_size)
+{
+    struct vm *vm = mem_zalloc(sizeof(*vm));
+    const char *jit = getenv("SD_JIT");
+
+    vm_init(vm, env);
+    vm->L = lua_newstate(vm_alloc, vm);
+    sd_assert(vm->L != NULL);
+    lua_atpanic(vm->L, on_panic);
+    if (jit != NULL && strcmp(jit, "off") == 0)
+        luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    lua_pushcfunction(vm->L, traceback);
+    lua_pushcfunction(vm->L, boot);
+    if (lua_pcall(vm->L, 0, 0, 1) != 0) {
+        snprintf(why, why_size, "%s",
+                 lua_type(vm->L, -1) == LUA_TSTRING
+                     ? lua_tostring(vm->L, -1)
+                     : "(error object is no string)");
+        vm_close(&vm);
+        return SD_EFAILED;
+    }
+    lua_settop(vm->L, 0);
+    *out = vm;
+    return 0;
+}
+
+static void start_ended(struct co *co, int status)
+{
+    struct vm *vm = co->vm;
+    const char *text = NULL;
+
+    if (status != 0 || lua_type(co->L, -1) == LUA_TSTRING)
+        text = lua_type(co->L, -1) == LUA_TSTRING ? lua_tostring(co->L, -1)
+                                                  : "on_start failed";
+    vm->on_started(vm->started_arg, text == NULL ? 0 : SD_EFAILED, text);
+}
+
+void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg)
+{
+    struct co *co;
+
+    sd_check(vm, VM_MAGIC);
+    vm->on_started = on_started;
+    vm->started_arg = arg;
+    co = vm_enter(vm, vm->entry[ENTRY_START], CO_WORK, 0);
+    if (co == NULL) {
+        on_started(arg, SD_EFAILED, "not enough memory");
+        return;
+    }
+    co->on_end = start_ended;
+    co_start(co, 0);
+}
+
+void vm_tell_end(struct vm *vm, uint64_t id)
+{
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry[ENTRY_ENDED]);
+    lua_pushnumber(vm->L, (double)id);
+    if (lua_pcall(vm->L, 1, 0, 0) != 0) {
+        log_error("end of a call: %s", lua_type(vm->L, -1) == LUA_TSTRING
+                                           ? lua_tostring(vm->L, -1)
+                                           : "(error object is no string)");
+        lua_pop(vm->L, 1);
+    }
+}
+
+static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+{
+    sd_check((struct vm *)data, VM_MAGIC);
+    log_warn("message of type %u from slot %u: not for this process", m->type,
+             m->from);
+    return MESH_DONE;
+}
+
+static void on_back(void *data, const struct mesh_msg *m)
+{
+    (void)data;
+    (void)m;
+}
+
+static void on_gone(void *data, unsigned slot, uint16_t epoch)
+{
+    (void)data;
+    (void)slot;
+    (void)epoch;
+}
+
+void vm_mesh_hooks(struct vm *vm, struct mesh_hooks *out)
+{
+    *out = (struct mesh_hooks){
+        .on_msg = on_msg, .on_back = on_back, .on_gone = on_gone, .data = vm};
+}
+
+unsigned vm_calls(const struct vm *vm)
+{
+    return vm->cos.calls;
+}
+
+uint64_t vm_memory(const struct vm *vm)
+{
+    return vm->mem_used;
+}
+
+/* Requests whose coroutine will not run on must end for their conns' sake. */
+static void end_requests(struct vm *vm)
+{
+    uint32_t i;
+
+    for (i = 0; i < vm->nrequests; i++) {
+        struct vm_request *q = &vm->requests[i];
+
+        if (q->r == NULL)
+            continue;
+        if (q->streaming)
+            http_stream_end(q->r);
+        else
+            http_fail(q->r, 503, slice_str("stopping"));
+        q->r = NULL;
+    }
+    mem_free(vm->requests);
+}
+
+void vm_close(struct vm **vp)
+{
+    struct vm *vm = *vp;
+
+    sd_check(vm, VM_MAGIC);
+    *vp = NULL;
+    end_requests(vm);
+    loop_hook_del(&vm->hook);
+    if (vm->L != NULL)
+        lua_close(vm->L);
+    cos_fini(vm);
+    buf_fini(&vm->scratch);
+    mem_free(vm->ports);
+    vm->magic = 0;
+    mem_free(vm);
+}
