@@ -1,0 +1,53 @@
+/* conf_lua.h - from an application folder to its bundle.
+ *
+ * This is the work of a short-lived process: it evaluates the application's
+ * configuration and compiles its scripts, so it may be killed, run as another
+ * user, and forgotten.  Nothing here outlives the call. */
+#ifndef SD_VM_CONF_LUA_H
+#define SD_VM_CONF_LUA_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct conf_build_opts {
+    const char *app_dir;       /* NULL: the current folder */
+    const char *framework_dir; /* the folder that holds sd/ */
+    char *const *environ;      /* NAME=value, NULL at the end */
+    char *const *flags;        /* "server.workers=4", or NULL */
+
+    /* Called with the name of each file before it is run or read, so that a
+     * parent who kills us knows what hung.  May be NULL. */
+    void (*on_file)(void *arg, const char *name);
+    void *arg;
+};
+
+/* Evaluate, check, compile; everything that is wrong is reported at once.
+ * Returns 0 and appends the bundle (base/bundle.h), or SD_EINVALID and leaves
+ * `bundle` alone.  `report` takes notes for conf_note_next() either way.
+ *
+ * Beside the names of base/bundle.h the bundle holds "origin", four texts with
+ * a NUL behind each per key: path, value as JSON, where it came from, and
+ * "reload" or nothing; and "routes": port, controller, method, file:line. */
+int conf_build(const struct conf_build_opts *opts, struct buf *bundle,
+               struct buf *report);
+
+struct conf_note {
+    bool error;       /* else a warning */
+    const char *file; /* or the variable's name; "" where neither fits */
+    unsigned line;    /* 0: none */
+    const char *text;
+};
+
+/* Cut the next note off a report.  False at its end.  The texts live as long
+ * as the report's bytes. */
+bool conf_note_next(struct conf_note *note, struct slice *report);
+
+/* Append "config/ports.lua:7: text" with a newline. */
+void conf_note_print(struct buf *out, const struct conf_note *note);
+
+/* Append a note to a report, as conf_build() does. */
+void conf_note_add(struct buf *report, const struct conf_note *note);
+
+#endif
