@@ -31,22 +31,34 @@ enum state {
     AT_NOTHING    /* the end was told, or an error */
 };
 
-/* Where the run of plain bytes from `p` ends; *high gathers a bit when some
- * byte is above 127. */
-static const char *plain_run(const char *p, const char *end, uint64_t *high)
+/* The first of eight bytes that ends a plain run, or 8; *high gathers a bit
+ * when some byte is above 127. */
+static inline size_t plain8(const char *p, uint64_t *high)
 {
     uint64_t x, hit;
 
+    memcpy(&x, p, 8);
+    x = le64toh(x);
+    *high |= x & HIGHS;
+    hit = ((x - ONES * 0x20) | ((x ^ (ONES * '"')) - ONES) |
+           ((x ^ (ONES * '\\')) - ONES)) &
+          ~x & HIGHS;
+    return hit != 0 ? (size_t)__builtin_ctzll(hit) >> 3 : 8;
+}
+
+/* Where the run of plain bytes from `p` ends. */
+static const char *plain_run(const char *p, const char *end, uint64_t *high)
+{
+    const char *start = p;
+    size_t n;
+
     for (; end - p >= 8; p += 8) {
-        memcpy(&x, p, 8);
-        x = le64toh(x);
-        *high |= x & HIGHS;
-        hit = ((x - ONES * 0x20) | ((x ^ (ONES * '"')) - ONES) |
-               ((x ^ (ONES * '\\')) - ONES)) &
-              ~x & HIGHS;
-        if (hit != 0)
-            return p + (__builtin_ctzll(hit) >> 3);
+        n = plain8(p, high);
+        if (n < 8)
+            return p + n;
     }
+    if (p < end && p - start >= 8)
+        return end - 8 + plain8(end - 8, high); /* some for the second time */
     for (; p < end; p++) {
         unsigned char c = (unsigned char)*p;
 
@@ -364,30 +376,45 @@ static size_t put_escape(char *out, unsigned char c)
     return 6;
 }
 
-int json_write_string(struct buf *out, struct slice s)
+/* The rest of a string from `stop`, which needs an escape, to `end`. */
+static void write_escaped(struct buf *out, const char *stop, const char *end)
 {
-    const char *p = s.p, *end = s.p + s.len, *stop;
     uint64_t high = 0;
-    char *to;
+    const char *p;
 
-    stop = plain_run(p, end, &high);
-    if ((high != 0 || stop < end) && !utf8_is_valid(s))
-        return SD_EINVALID;
-    to = buf_reserve(out, s.len + 2);
-    *to++ = '"';
-    memcpy(to, p, (size_t)(stop - p));
-    to += stop - p;
-    buf_commit(out, (size_t)(stop - p) + 1);
     while (stop < end) {
-        to = buf_reserve(out, (size_t)(end - stop) + 7);
+        char *to = buf_reserve(out, (size_t)(end - stop) + 7);
+
         buf_commit(out, put_escape(to, (unsigned char)*stop));
         p = stop + 1;
         stop = plain_run(p, end, &high);
         buf_append(out, p, (size_t)(stop - p));
     }
-    to = buf_reserve(out, 1);
-    *to = '"';
-    buf_commit(out, 1);
+    buf_append(out, "\"", 1);
+}
+
+int json_write_string(struct buf *out, struct slice s)
+{
+    const char *end = s.p + s.len, *stop;
+    uint64_t high = 0;
+    size_t plain;
+    char *to;
+
+    stop = plain_run(s.p, end, &high);
+    if ((high != 0 || stop < end) && !utf8_is_valid(s))
+        return SD_EINVALID;
+    plain = (size_t)(stop - s.p);
+    to = buf_reserve(out, s.len + 2);
+    to[0] = '"';
+    if (plain > 0)
+        memcpy(to + 1, s.p, plain);
+    if (stop == end) {
+        to[plain + 1] = '"';
+        buf_commit(out, plain + 2);
+    } else {
+        buf_commit(out, plain + 1);
+        write_escaped(out, stop, end);
+    }
     return 0;
 }
 

@@ -128,10 +128,12 @@ int lua_json_decode(lua_State *L, struct slice s, const char **why)
 
 static int put_value(lua_State *L, int idx, struct buf *out, int depth);
 
+/* Most bytes of structure find room, and then take no call. */
 static inline void put(struct buf *out, char c)
 {
-    *buf_reserve(out, 1) = c;
-    buf_commit(out, 1);
+    if (out->cap - out->head - out->len == 0)
+        buf_reserve(out, 1);
+    out->p[out->head + out->len++] = c;
 }
 
 static int put_string(lua_State *L, int idx, struct buf *out)
