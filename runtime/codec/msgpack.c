@@ -60,9 +60,6 @@ void msgpack_init(struct msgpack *m, struct slice bytes)
 static int fail(struct msgpack *m, const char *why)
 {
     m->why = why;
-    m->p = m->end;
-    m->owed = 0;
-    m->begun = false; /* a further msgpack_next() finds no byte */
     return SD_EINVALID;
 }
 
@@ -214,6 +211,8 @@ static int read_value(struct msgpack *m)
 
 int msgpack_next(struct msgpack *m)
 {
+    if (m->why != NULL)
+        return SD_EINVALID;
     if (m->begun && m->owed == 0) {
         if (m->p < m->end)
             return fail(m, "bytes behind the value");
