@@ -35,10 +35,10 @@ static int push_value(lua_State *L, struct json *j, int token);
 
 static int push_map(lua_State *L, struct json *j)
 {
-    int token, err;
+    int token = json_next(j), err;
 
-    lua_createtable(L, 0, MAP_HINT);
-    while ((token = json_next(j)) == JSON_KEY) {
+    lua_createtable(L, 0, token == JSON_MAP_END ? 0 : MAP_HINT);
+    for (; token == JSON_KEY; token = json_next(j)) {
         lua_pushlstring(L, j->text.p, j->text.len);
         token = json_next(j);
         if (token == JSON_NULL) {
@@ -55,9 +55,8 @@ static int push_map(lua_State *L, struct json *j)
 
 static int push_list(lua_State *L, struct json *j)
 {
-    int token, err, n = 0;
+    int token = json_next(j), err, n = 0;
 
-    token = json_next(j);
     lua_value_new_list(L, token == JSON_LIST_END ? 0 : LIST_HINT);
     for (; token != JSON_LIST_END; token = json_next(j)) {
         err = push_value(L, j, token);
