@@ -116,7 +116,7 @@ bool mesh_before_sleep(struct mesh *m);
 void mesh_after_wake(struct mesh *m);
 void mesh_on_wake(struct mesh *m);
 
-/* Master: a process fills a slot, is reaped.  Both wake everyone. */
+/* Master: a process fills a slot; it was reaped: everyone is woken. */
 void mesh_slot_filled(struct mesh *m, unsigned slot, int pid);
 void mesh_slot_died(struct mesh *m, unsigned slot);
 

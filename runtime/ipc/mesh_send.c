@@ -1,0 +1,169 @@
+/* mesh_send.c - the writing half of a mesh, see mesh.h.
+ *
+ * A message goes into the ring as it is, or, when it is long, as a memfd with
+ * a short record that names it.  Room for that record is reserved before the
+ * descriptor is sent and committed after, so a full ring never leaves a
+ * descriptor behind that nobody will ask for.
+ *
+ * Answers.  A process that calls counts the answers it has not popped yet and
+ * stops at MESH_CALLS_MAX; for each the ring back keeps MESH_ROOM bytes that
+ * nothing else may fill.  A longer answer takes the common room, and when that
+ * is full travels as a memfd, whose record fits into MESH_ROOM.  So the only
+ * thing an answer can wait for is the queue of descriptors. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "ipc/mesh_peer.h"
+
+static struct peer *peer_of(struct mesh *m, unsigned to)
+{
+    sd_check(m, MESH_MAGIC);
+    sd_assert(to < m->map.n);
+    return &m->peers[to];
+}
+
+void mesh_ring_door(struct mesh *m, unsigned to)
+{
+    uint64_t one = 1;
+
+    if (mesh_door_ring(&m->map, to, m->self) &&
+        write(m->wake[to], &one, sizeof(one)) < 0)
+        return; /* the counter is full: it is readable, which is enough */
+}
+
+/* May we write to slot `to` now? */
+static int may_send(struct mesh *m, struct peer *p, unsigned to,
+                    enum mesh_kind kind)
+{
+    const struct slots *slots = mesh_map_slots(&m->map);
+    enum slot_state state = slots_state(slots, to);
+
+    if (!p->talks || (state != SLOT_READY && state != SLOT_DRAINING) ||
+        slots_epoch(slots, to) != p->epoch)
+        return SD_EGONE;
+    if (kind == MESH_CALL && p->calls >= MESH_CALLS_MAX)
+        return SD_EBUSY;
+    return ring_write_enter(&p->out, ring_session(m->epoch, p->epoch), NULL,
+                            NULL);
+}
+
+static int reserve(struct peer *p, void **out, size_t len, enum mesh_kind kind)
+{
+    bool answer = kind == MESH_ANSWER && len <= MESH_ROOM;
+    int err = ring_reserve(&p->out, out, (uint32_t)len, answer);
+
+    return err == SD_EFULL ? SD_EBUSY : err;
+}
+
+/* The message is in the ring: count it and make its reader look. */
+static void commit(struct mesh *m, unsigned to, uint32_t type,
+                   enum mesh_kind kind, size_t len)
+{
+    struct peer *p = &m->peers[to];
+
+    sd_assert((type & ~(uint32_t)(MESH_TYPE_MASK | MESH_FAR_BIT)) == 0);
+    if (kind == MESH_CALL)
+        p->calls++;
+    if (kind == MESH_ANSWER)
+        type |= MESH_ANSWER_BIT;
+    ring_commit(&p->out, type, (uint32_t)len);
+    mesh_ring_door(m, to);
+}
+
+static int send_near(struct mesh *m, unsigned to, uint32_t type,
+                     enum mesh_kind kind, const struct slice *v, unsigned n)
+{
+    size_t len = 0;
+    unsigned i;
+    char *at;
+    void *room;
+    int err;
+
+    for (i = 0; i < n; i++)
+        len += v[i].len;
+    err = reserve(&m->peers[to], &room, len, kind);
+    if (err != 0)
+        return err;
+    for (i = 0, at = room; i < n; at += v[i++].len)
+        if (v[i].len > 0)
+            memcpy(at, v[i].p, v[i].len);
+    commit(m, to, type, kind, len);
+    return 0;
+}
+
+static int send_far(struct mesh *m, unsigned to, uint32_t type,
+                    enum mesh_kind kind, const struct slice *v, unsigned n)
+{
+    struct body_name name = {.number = m->bodies + 1,
+                             .slot = m->self,
+                             .epoch = m->epoch,
+                             .to_epoch = m->peers[to].epoch};
+    size_t len = sizeof(name) + v[0].len;
+    void *room;
+    int err;
+
+    sd_assert(v[0].len <= MESH_HEAD_MAX);
+    err = reserve(&m->peers[to], &room, len, kind);
+    if (err != 0)
+        return err;
+    err = body_send(m->body_out[to], &name, v, n);
+    if (err != 0)
+        return err;
+    m->bodies++;
+    memcpy(room, &name, sizeof(name));
+    if (v[0].len > 0)
+        memcpy((char *)room + sizeof(name), v[0].p, v[0].len);
+    commit(m, to, type | MESH_FAR_BIT, kind, len);
+    return 0;
+}
+
+int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
+              const struct slice *v, unsigned n)
+{
+    struct peer *p = peer_of(m, to);
+    size_t len = 0;
+    unsigned i;
+    int err;
+
+    for (i = 0; i < n; i++) {
+        if (v[i].len > BODY_MAX - len)
+            return SD_ETOOLARGE;
+        len += v[i].len;
+    }
+    err = may_send(m, p, to, kind);
+    if (err != 0)
+        return err;
+    if (len > MESH_INLINE)
+        return send_far(m, to, type, kind, v, n);
+    err = send_near(m, to, type, kind, v, n);
+    if (err == SD_EBUSY && kind == MESH_ANSWER && len > MESH_ROOM)
+        err = send_far(m, to, type, kind, v, n);
+    return err;
+}
+
+int mesh_reserve(struct mesh *m, unsigned to, enum mesh_kind kind, uint32_t len,
+                 void **out)
+{
+    struct peer *p = peer_of(m, to);
+    int err;
+
+    if (len > MESH_INLINE)
+        return SD_ETOOLARGE;
+    err = may_send(m, p, to, kind);
+    if (err == 0)
+        err = reserve(p, out, len, kind);
+    if (err == 0) {
+        m->reserved_to = to;
+        m->reserved_kind = kind;
+    }
+    return err;
+}
+
+void mesh_commit(struct mesh *m, unsigned to, uint32_t type, uint32_t len)
+{
+    sd_check(m, MESH_MAGIC);
+    sd_assert(to == m->reserved_to);
+    commit(m, to, type, m->reserved_kind, len);
+}
