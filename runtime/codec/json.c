@@ -97,7 +97,9 @@ static inline char peek(struct json *j)
     while (p < j->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     j->p = p;
-    return p < j->end ? *p : '\0';
+    if (p == j->end)
+        return '\0';
+    return *p;
 }
 
 /* Four hex digits at j->p, or -1. */
@@ -140,30 +142,6 @@ static int read_unicode(struct json *j)
     return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
 }
 
-static size_t put_utf8(char *out, unsigned c)
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
-}
-
 /* The character an escape stands for, or -1; j->p is at its backslash and
  * moves behind the escape. */
 static int read_escape(struct json *j)
@@ -196,7 +174,7 @@ static int unescape(struct json *j, const char *p, uint64_t *high)
         if (c < 0)
             return fail(j, "bad escape");
         buf_commit(j->scratch,
-                   put_utf8(buf_reserve(j->scratch, 4), (unsigned)c));
+                   utf8_put(buf_reserve(j->scratch, UTF8_MAX), (uint32_t)c));
         run = j->p;
         p = plain_run(run, j->end, high);
     }
@@ -370,7 +348,8 @@ static size_t put_escape(char *out, unsigned char c)
         out[1] = names[c - 8];
         return 2;
     }
-    memcpy(out + 1, "u00", 3);
+    out[1] = 'u';
+    out[2] = out[3] = '0';
     out[4] = hex[c >> 4];
     out[5] = hex[c & 15];
     return 6;

@@ -197,7 +197,7 @@ static int read_value(struct msgpack *m)
     unsigned char c = (unsigned char)*m->p++;
 
     if (c < HEAD_MAP || c >= HEAD_NEGATIVE) {
-        m->i = (signed char)c;
+        m->i = c < HEAD_MAP ? c : c - 256;
         return MSGPACK_INT;
     }
     if (c < HEAD_ARRAY)

@@ -9,6 +9,10 @@
 
 #include "base/slice.h"
 
+enum {
+    UTF8_MAX = 4 /* bytes of the longest character */
+};
+
 /* Between two pieces of one text; zeroed at its start. */
 struct utf8 {
     uint8_t left; /* continuation bytes that must follow */
@@ -32,5 +36,9 @@ static inline bool utf8_is_done(const struct utf8 *u)
 /* Length of the longest start of `s` that has at most `max` bytes and does
  * not end inside a character (`s` being valid). */
 size_t utf8_cut(struct slice s, size_t max);
+
+/* Write the character `c`, at most U+10FFFF and no surrogate, where UTF8_MAX
+ * bytes have room; how many it took. */
+size_t utf8_put(char *out, uint32_t c);
 
 #endif

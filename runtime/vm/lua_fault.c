@@ -44,8 +44,11 @@ static void show_key(char *out, size_t size, const char *key, size_t len)
     size_t i;
 
     *out++ = '.';
-    for (i = 0; i < len && i < size - 2; i++)
-        out[i] = key[i] >= ' ' && key[i] <= '~' ? key[i] : '?';
+    for (i = 0; i < len && i < size - 2; i++) {
+        out[i] = key[i];
+        if (key[i] < ' ' || key[i] > '~')
+            out[i] = '?';
+    }
     out[i] = '\0';
 }
 
