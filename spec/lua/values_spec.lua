@@ -228,6 +228,15 @@ for _, codec in ipairs(codecs) do
             assert.is_table(co())
         end)
 
+        it("survives an end of memory at every block", function()
+            local value = { list = { 1, { "\n" }, null }, map = { k = { 1.5, { a = {} } } } }
+            for i = 1, 40 do
+                value = { value, ["deep" .. i] = 1 }
+            end
+            local bytes = encode(value)
+            assert.is_true(values.starve(bytes, name == "json") > 50)
+        end)
+
         it("leaves no memory behind", function()
             local big = ("\n\195\169"):rep(50000)
             for _ = 1, 20 do

@@ -4,7 +4,9 @@
  * Each function answers as the framework's own do: a result, or nil and the
  * reason.  The output buffer is static so that a raise cannot lose it. */
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -113,6 +115,64 @@ static int time_codec(lua_State *L)
     return 1;
 }
 
+/* An allocator whose `left`th new block and all later ones fail. */
+static void *starving(void *ud, void *p, size_t osize, size_t nsize)
+{
+    long *left = ud;
+
+    (void)osize;
+    if (nsize == 0) {
+        free(p);
+        return NULL;
+    }
+    if (--*left < 0)
+        return NULL;
+    return realloc(p, nsize);
+}
+
+/* In a starving state: the bytes to a value and the value to bytes. */
+static int there_and_back(lua_State *L)
+{
+    const struct slice *s = lua_touserdata(L, 1);
+    bool json = lua_toboolean(L, 2) != 0;
+    const char *why = NULL;
+
+    if ((json ? lua_json_decode : lua_msgpack_decode)(L, *s, &why) < 0)
+        return luaL_error(L, "%s", why);
+    buf_truncate(&out, 0);
+    if ((json ? lua_json_encode : lua_msgpack_encode)(L, -1, &out, &why) < 0)
+        return luaL_error(L, "%s", why);
+    return 0;
+}
+
+/* starve(bytes, is_json): decode and encode with memory for 0, 1, 2 ... more
+ * blocks until it succeeds; how often it did not. */
+static int starve(lua_State *L)
+{
+    struct slice s;
+    long left, tries;
+    int err = LUA_ERRMEM;
+
+    s.p = luaL_checklstring(L, 1, &s.len);
+    for (tries = 0; err == LUA_ERRMEM; tries++) {
+        lua_State *poor;
+
+        left = LONG_MAX;
+        poor = lua_newstate(starving, &left);
+        lua_pushcfunction(poor, there_and_back);
+        lua_pushlightuserdata(poor, &s);
+        lua_pushboolean(poor, lua_toboolean(L, 2));
+        left = tries;
+        err = lua_pcall(poor, 2, 0, 0);
+        left = LONG_MAX;
+        lua_close(poor);
+    }
+    if (err != 0)
+        return luaL_error(L, "not an error of memory");
+    lua_pushnumber(L, (lua_Number)(tries - 1));
+    return 1;
+}
+
 int luaopen_sdvalues(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"json_decode", json_decode},
@@ -121,6 +181,7 @@ int luaopen_sdvalues(lua_State *L)
                                          {"msgpack_encode", msgpack_encode},
                                          {"array", array},
                                          {"time", time_codec},
+                                         {"starve", starve},
                                          {NULL, NULL}};
 
     lua_newtable(L);
