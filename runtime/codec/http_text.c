@@ -79,20 +79,6 @@ bool http_text_is_value(struct slice s)
     return !is_suspect(s.p + i) || is_plain(s.p + i, 8);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct slice http_text_trim(struct slice s)
-{
-    while (s.len > 0 && is_blank(s.p[0]))
-        s = slice_skip(s, 1);
-    while (s.len > 0 && is_blank(s.p[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 bool http_text_eq(struct slice s, const char *lower)
 {
     size_t i;
