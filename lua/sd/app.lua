@@ -25,13 +25,12 @@ local folders = {
 }
 
 --- Words of a controller's `self`; a method of that name would hide them.
+local words = [[
+    conn_id uid port peer session context send close ask bind_uid unbind_uid
+    join_group leave_group subscribe unsubscribe model request response
+]]
 local reserved = {}
-for word in
-    ([[conn_id uid port peer session context send close ask bind_uid unbind_uid
-    join_group leave_group subscribe unsubscribe model request response]]):gmatch(
-        "%S+"
-    )
-do
+for word in words:gmatch("%S+") do
     reserved[word] = true
 end
 

@@ -13,6 +13,8 @@ local go = require("sd.go")
 local log = require("sd.log")
 local routes = require("sd.normal")
 local serve = require("sd.serve")
+local task = require("sd.task")
+local timers = require("sd.timers")
 local web = require("sd.web")
 require("sd.strict")
 require("sd")
@@ -176,6 +178,9 @@ end
 function boot.request(number, port, handle)
     return ports[port].request(number, port, handle)
 end
+
+boot.task = task.serve
+boot.timer = timers.run
 
 function boot.ended(id)
     go.ended(id)

@@ -7,6 +7,7 @@ local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
 local model = require("sd.model")
+local task = require("sd.task")
 
 ---@class sd
 local sd = {
@@ -21,6 +22,7 @@ local sd = {
     check = check,
     fail = fault.fail,
     model = model,
+    task = task.proxy,
     log = log,
     config = core.config,
     node = core.node,

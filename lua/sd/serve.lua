@@ -220,7 +220,8 @@ local function run_routed(self, call, port)
 end
 
 --- How packets of a port with its own route or middlewares are served.
----@param port {open: table, route: sd.Route, middlewares: function[], mt: table}
+---@param port {open: table, route: sd.Route, middlewares: function[],
+---  mt: table}
 ---@return fun(handle: integer)
 function serve.routed(port)
     local route = port.route

@@ -67,11 +67,10 @@ int wire_write(struct buf *out, const struct wire_head *h, struct slice body)
     return 0;
 }
 
-int wire_read(struct wire_head *h, struct slice *body, struct slice bytes)
+int wire_decode(struct wire_head *h, struct slice bytes)
 {
     const char *p = bytes.p;
     struct wire_head r;
-    size_t inside;
 
     if (bytes.len > 0 && *p != WIRE_VERSION)
         return SD_EPROTO;
@@ -91,12 +90,23 @@ int wire_read(struct wire_head *h, struct slice *body, struct slice bytes)
     r.len = (uint32_t)get(&p, 4);
     if ((r.flags & ~WIRE_FLAGS) != 0 || r.len > WIRE_BODY_MAX)
         return SD_EPROTO;
+    *h = r;
+    return 0;
+}
 
+int wire_read(struct wire_head *h, struct slice *body, struct slice bytes)
+{
+    struct wire_head r;
+    size_t inside;
+    int rc = wire_decode(&r, bytes);
+
+    if (rc < 0)
+        return rc;
     inside = (r.flags & WIRE_FD) != 0 ? 0 : r.len;
     if (bytes.len - WIRE_HEAD < inside)
         return SD_EAGAIN;
     *h = r;
-    *body = slice_make(p, inside);
+    *body = slice_make(bytes.p + WIRE_HEAD, inside);
     return WIRE_HEAD + (int)inside;
 }
 

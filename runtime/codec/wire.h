@@ -53,6 +53,10 @@ void wire_encode(char *out, const struct wire_head *h);
  * then nothing was written.  h->len is taken from the body. */
 int wire_write(struct buf *out, const struct wire_head *h, struct slice body);
 
+/* Read a head alone, when its body is lost or elsewhere.  0, SD_EAGAIN or
+ * SD_EPROTO as wire_read(). */
+int wire_decode(struct wire_head *h, struct slice bytes);
+
 /* Read the message at the start of `bytes`.  The number of bytes it takes;
  * *h and *body are set, the body borrowed from `bytes` and empty with
  * WIRE_FD.  SD_EAGAIN: more bytes are needed.  SD_EPROTO: another version,

@@ -87,7 +87,7 @@ static int l_wait(lua_State *L)
     if (lua_isnumber(L, 1) && ms < 1)
         ms = 1;
     co_park(L, (uint64_t)ms);
-    return co_yield (L);
+    return co_yield(L);
 }
 
 /* core.sleep(ms): as core.wait, for at least a turn of the loop */
@@ -96,7 +96,7 @@ static int l_sleep(lua_State *L)
     double ms = luaL_checknumber(L, 1);
 
     co_park(L, ms < 1 ? 1 : (uint64_t)ms);
-    return co_yield (L);
+    return co_yield(L);
 }
 
 /* core.wake(ticket, ...) -> did it wait on that? */

@@ -195,6 +195,10 @@ void bind_sys(lua_State *L)
     lua_setfield(L, -2, "why");
     lua_pushnumber(L, (double)vm->env.conf->server.call_timeout);
     lua_setfield(L, -2, "call_timeout");
+    lua_pushnumber(L, (double)vm->env.conf->server.task_timeout);
+    lua_setfield(L, -2, "task_timeout");
+    lua_pushinteger(L, (lua_Integer)vm->env.conf->server.tasks);
+    lua_setfield(L, -2, "tasks");
     lua_newtable(L);
     for (i = 0; i < vm->env.conf->nports; i++) {
         lua_pushstring(L, vm->env.conf->ports[i].name);

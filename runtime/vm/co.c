@@ -293,7 +293,7 @@ struct ticket co_park(lua_State *L, uint64_t timeout)
     return (struct ticket){co->index, co->wait};
 }
 
-int co_yield (lua_State *L)
+int co_yield(lua_State *L)
 {
     return lua_yield(L, 0);
 }
@@ -304,6 +304,23 @@ static void unpark(struct co *co)
     co->wait++; /* the ticket is used up */
     co->state = CO_READY;
     lua_settop(co->L, 0);
+}
+
+void co_unpark(lua_State *L)
+{
+    struct co *co = co_current(L);
+
+    sd_assert(co != NULL && co->state == CO_WAITING);
+    timer_stop(co->vm->env.loop, &co->timer);
+    co->wait++;
+    co->state = CO_RUNNING;
+}
+
+bool co_is_waiting(struct vm *vm, struct ticket t)
+{
+    struct co *co = t.index < vm->cos.n ? vm->cos.at[t.index] : NULL;
+
+    return co != NULL && co->state == CO_WAITING && co->wait == t.wait;
 }
 
 struct co *co_wake(struct vm *vm, struct ticket t)

@@ -116,7 +116,13 @@ struct ticket co_next_ticket(const struct co *co);
 /* Suspend what runs on L, for at most `timeout` ms (0: only its deadline).
  * Raises where waiting is not allowed, saying why at the script's line. */
 struct ticket co_park(lua_State *L, uint64_t timeout);
-int co_yield (lua_State *L);
+int co_yield(lua_State *L);
+
+/* Instead of co_yield(): there is nothing to wait for after all. */
+void co_unpark(lua_State *L);
+
+/* Does a coroutine still wait on this ticket? */
+bool co_is_waiting(struct vm *vm, struct ticket t);
 
 /* The co that waits on this ticket, once; then call co_answer(), or push
  * values on co->L and co_ready().  NULL: the ticket is dead. */

@@ -87,6 +87,8 @@ struct vm {
     struct vm_request *requests;
     uint32_t nrequests, free_request;
 
+    struct tasks *tasks;       /* vm/task.c */
+    struct schedule *schedule; /* vm/schedule.c, once started */
     vm_started_fn *on_started;
     void *started_arg;
     uint64_t request_ids;
@@ -127,5 +129,6 @@ void bind_http(lua_State *L);
 void bind_data(lua_State *L);
 void bind_form(lua_State *L);
 void bind_sys(lua_State *L);
+void bind_task(lua_State *L);
 
 #endif

@@ -19,8 +19,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/mesh.h"
+#include "ipc/msg.h"
 #include "net/http.h"
+#include "vm/schedule.h"
 #include "vm/state.h"
+#include "vm/task.h"
 
 static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
@@ -167,6 +170,7 @@ static int boot(lua_State *L)
     bind_data(L);
     bind_form(L);
     bind_http(L);
+    bind_task(L);
     open_package(L, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");
@@ -204,6 +208,7 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     vm->hook.fn = on_turn;
     vm->hook.rank = LOOP_WORK;
     loop_hook_add(env->loop, &vm->hook);
+    vm->tasks = tasks_new(vm);
 }
 
 int vm_open(struct vm **out, const struct vm_env *env, char *why,
@@ -241,6 +246,8 @@ static void start_ended(struct co *co, int status)
     if (status != 0 || lua_type(co->L, -1) == LUA_TSTRING)
         text = lua_type(co->L, -1) == LUA_TSTRING ? lua_tostring(co->L, -1)
                                                   : "on_start failed";
+    if (text == NULL)
+        vm->schedule = schedule_open(vm);
     vm->on_started(vm->started_arg, text == NULL ? 0 : SD_EFAILED, text);
 }
 
@@ -274,23 +281,32 @@ void vm_tell_end(struct vm *vm, uint64_t id)
 
 static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
 {
-    sd_check((struct vm *)data, VM_MAGIC);
-    log_warn("message of type %u from slot %u: not for this process", m->type,
-             m->from);
+    struct vm *vm = data;
+
+    sd_check(vm, VM_MAGIC);
+    switch (m->type) {
+    case MSG_TASK_CALL:
+        return tasks_on_call(vm, m);
+    case MSG_TASK_REPLY:
+        tasks_on_reply(vm, m);
+        break;
+    case MSG_TASK_CANCEL: /* of a call that has ended meanwhile */
+        break;
+    default:
+        log_warn("message of type %u from slot %u: not for this process",
+                 m->type, m->from);
+    }
     return MESH_DONE;
 }
 
 static void on_back(void *data, const struct mesh_msg *m)
 {
-    (void)data;
-    (void)m;
+    tasks_on_back(data, m);
 }
 
 static void on_gone(void *data, unsigned slot, uint16_t epoch)
 {
-    (void)data;
-    (void)slot;
-    (void)epoch;
+    tasks_on_gone(data, slot, epoch);
 }
 
 void vm_mesh_hooks(struct vm *vm, struct mesh_hooks *out)
@@ -335,10 +351,12 @@ void vm_close(struct vm **vp)
     sd_check(vm, VM_MAGIC);
     *vp = NULL;
     end_requests(vm);
+    schedule_close(&vm->schedule);
     loop_hook_del(&vm->hook);
     if (vm->L != NULL)
         lua_close(vm->L);
     cos_fini(vm);
+    tasks_free(&vm->tasks);
     buf_fini(&vm->scratch);
     mem_free(vm->ports);
     vm->magic = 0;

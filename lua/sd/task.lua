@@ -1,0 +1,157 @@
+--- Tasks: functions in processes of their own, which may block.
+
+local app = require("sd.app")
+local calls = require("sd.calls")
+local core = require("sd.core")
+local fault = require("sd.fault")
+local log = require("sd.log")
+local model = require("sd.model")
+local wait = require("sd.wait")
+
+local settle = wait.settle
+
+---@class sd.task
+local task = {}
+
+--- How long a call waits for a task process that is just being replaced.
+local REPLACE_MS = 2000
+local RETRY_MS = 20
+
+--- One list, with what lists on the wire cannot leave out.
+local function list_of(n, ...)
+    local list = core.array({ ... })
+    for i = 1, n do
+        if list[i] == nil then
+            list[i] = core.null
+        end
+    end
+    return list
+end
+
+local function unlist(list)
+    local n = #list
+    for i = 1, n do
+        if list[i] == core.null then
+            list[i] = nil
+        end
+    end
+    return unpack(list, 1, n)
+end
+
+--- Context as it travels: what the call has, if it has any.
+local function context_now()
+    local context = calls.context()
+    return context
+end
+
+--- Run a method in this process.
+local function run(name, method, args)
+    local module = app.tasks[name]
+    local fn = module and app.methods(module)[method]
+    if not fn then
+        return nil, "failed: no task '" .. name .. "/" .. method .. "'", 404
+    end
+    local self = {
+        context = calls.context(),
+        cancelled = function()
+            return core.task_is_cancelled()
+        end,
+        model = function(_, model_name)
+            return model(model_name)
+        end,
+    }
+    setmetatable(self, { __index = module })
+    local ok, result, err, code = xpcall(fn, fault.catch, self, unlist(args))
+    if not ok then
+        if fault.is_raised(result) then
+            log.raised(result)
+        end
+        return fault.result(result)
+    end
+    return result, err, code
+end
+
+--- From C, in a task process: run the call at hand and answer it.
+function task.serve()
+    local call = core.task_take()
+    local name, method, context, args = call[1], call[2], call[3], call[4]
+    calls.adopt(context)
+    local result, err, code = run(name, method, args)
+    local ok, why = xpcall(function()
+        core.task_reply(list_of(3, result, err, code))
+    end, fault.catch)
+    if not ok then
+        log.raised(why)
+        core.task_reply(list_of(3, nil, "failed: " .. why.message, 500))
+    end
+end
+
+--- Milliseconds that a call may take.
+local function life(opts)
+    local own = wait.ms(opts.timeout, "timeout")
+    if opts.wait == false then
+        return own or core.task_timeout
+    end
+    local left = core.time_left()
+    if own and left then
+        return math.min(own, left)
+    end
+    return own or left or core.task_timeout
+end
+
+--- A task inside a task runs here: there is one process per call anyway.
+local function call_inside(name, method, args)
+    local copy = core.msgpack_decode(core.msgpack_encode(args))
+    return run(name, method, copy)
+end
+
+local function send(name, opts, method, args)
+    if core.role == "task" then
+        return call_inside(name, method, args)
+    end
+    local message = core.array({ name, method, context_now(), args })
+    local waits = opts.wait ~= false
+    local ms = life(opts)
+    local give_up = core.mono() + math.min(ms, REPLACE_MS)
+    while true do
+        local result, err, code = settle(core.task_call(message, ms, waits))
+        if err == "timeout" then
+            core.task_cancel()
+        end
+        local again = err == "unavailable" and core.tasks > 0
+        if not (again and waits and core.mono() < give_up) then
+            if again and not waits then
+                err = "busy"
+            end
+            return result, err, code
+        end
+        local _, cut = settle(core.sleep(RETRY_MS))
+        if cut == "timeout" and core.time_left() == 0 then
+            return nil, "timeout"
+        end
+    end
+end
+
+--- A proxy: its methods are the task's.
+---@param name string
+---@param opts? {wait?: boolean, timeout?: number}
+---@return table
+function task.proxy(name, opts)
+    if not app.tasks[name] then
+        fault.misuse("no task '" .. tostring(name) .. "'")
+    end
+    opts = opts or {}
+    return setmetatable({}, {
+        __index = function(_, method)
+            if not app.methods(app.tasks[name])[method] then
+                fault.misuse("no task '" .. name .. "/" .. method .. "'")
+            end
+            return function(_, ...)
+                local args = list_of(select("#", ...), ...)
+                return send(name, opts, method, args)
+            end
+        end,
+    })
+end
+
+return task

@@ -1,0 +1,46 @@
+--- The timers of config/timers.lua, when C says that one is due.
+
+local calls = require("sd.calls")
+local core = require("sd.core")
+local fault = require("sd.fault")
+local log = require("sd.log")
+local model = require("sd.model")
+local task = require("sd.task")
+
+---@class sd.timers
+local timers = {}
+
+local function call(config, args, info)
+    if config.task then
+        local proxy = task.proxy(config.task, { timeout = core.task_timeout })
+        return proxy[config.method](proxy, args, info)
+    end
+    local object = model(config.model)
+    local method = object[config.method]
+    if type(method) ~= "function" then
+        return nil, "no method '" .. tostring(config.method) .. "'"
+    end
+    return method(object, args, info)
+end
+
+--- From C: run the i-th timer.
+---@param i integer
+---@param scheduled number seconds, as sd.now()
+---@param run integer the how-manieth run this is
+function timers.run(i, scheduled, run)
+    local config = core.config.timers[i]
+    local name = config.name or tostring(i)
+    local info = { scheduled = scheduled, run = run }
+    calls.adopt({ request_id = core.request_id() })
+    local ok, result, err =
+        xpcall(call, fault.catch, config, config.args or {}, info)
+    if not ok and fault.is_raised(result) then
+        log.raised(result)
+    elseif not ok then
+        log.error("timer " .. name .. ": " .. tostring(result))
+    elseif result == nil and err ~= nil then
+        log.error("timer " .. name .. ": " .. tostring(err))
+    end
+end
+
+return timers

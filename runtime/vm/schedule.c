@@ -1,0 +1,211 @@
+/* schedule.c - see schedule.h.
+ *
+ * A worker that is not the lowest ready one looks again a few times a second:
+ * that is how late a takeover may be.  Ticks outside a timer's window
+ * (from, to) are left out when the next due time is computed, so each claim
+ * is a run. */
+#include "vm/schedule.h"
+
+#include <lua.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ipc/mesh.h"
+#include "ipc/shtimer.h"
+#include "ipc/slots.h"
+#include "loop/loop.h"
+#include "loop/timer.h"
+#include "vm/state.h"
+
+#define LOOK_MS    200
+#define DAY_MINUTE (24 * 60)
+
+struct schedule {
+    struct vm *vm;
+    struct timer timer;
+};
+
+static bool is_alive(void *arg, unsigned slot, uint16_t epoch)
+{
+    struct vm *vm = arg;
+
+    return slots_is_alive(mesh_slots(vm->env.mesh), slot, epoch) != 0;
+}
+
+static struct shtimer_asker asker(struct vm *vm)
+{
+    return (struct shtimer_asker){.gen = vm->env.generation,
+                                  .slot = vm->env.slot,
+                                  .epoch = (uint16_t)vm->env.epoch,
+                                  .alive = is_alive,
+                                  .arg = vm};
+}
+
+/* Is this moment inside the timer's window of the local day?  A window that
+ * ends before it begins goes over midnight. */
+static bool in_window(const struct conf_timer *t, int64_t wall_ms)
+{
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    int minute;
+
+    if (t->from < 0 || t->to < 0)
+        return true;
+    localtime_r(&seconds, &tm);
+    minute = tm.tm_hour * 60 + tm.tm_min;
+    if (t->from <= t->to)
+        return minute >= t->from && minute < t->to;
+    return minute >= t->from || minute < t->to;
+}
+
+/* The first tick at or after `due` that is inside the window. */
+static uint64_t into_window(const struct conf_timer *t, uint64_t due,
+                            uint64_t now)
+{
+    uint64_t step = t->every > 0 ? t->every : 60000;
+    unsigned i;
+
+    /* A minute is the window's grain: jump whole ticks of at least that. */
+    if (step < 60000)
+        step *= (60000 + step - 1) / step;
+    for (i = 0; i < 2 * DAY_MINUTE; i++) {
+        int64_t ahead = (int64_t)due - (int64_t)now;
+
+        if (in_window(t, clock_wall_ms() + ahead))
+            return due;
+        due += step;
+    }
+    return due;
+}
+
+static uint64_t next_due(const struct conf_timer *t, uint64_t due,
+                         uint64_t runs, uint64_t now)
+{
+    if (t->every == 0 || (t->max_runs > 0 && runs + 1 >= t->max_runs))
+        return SHTIMER_NEVER;
+    return into_window(t, shtimer_next(due, t->every, now), now);
+}
+
+static void run_ended(struct co *co, int status)
+{
+    struct vm *vm = co->vm;
+    struct shtimer_asker who = asker(vm);
+
+    if (status != 0)
+        log_error("timer: %s", lua_type(co->L, -1) == LUA_TSTRING
+                                   ? lua_tostring(co->L, -1)
+                                   : "(error object is no string)");
+    shtimer_done(vm->env.timers, (unsigned)co->number, &who);
+}
+
+static void run(struct vm *vm, unsigned i, uint64_t due, uint64_t runs)
+{
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_TIMER], CO_CALL, 0);
+    struct shtimer_asker who = asker(vm);
+    double late = (double)(loop_now(vm->env.loop) - due);
+
+    if (co == NULL) {
+        shtimer_done(vm->env.timers, i, &who);
+        return;
+    }
+    co->number = i;
+    co->on_end = run_ended;
+    lua_pushinteger(co->L, (lua_Integer)i + 1);
+    lua_pushnumber(co->L, ((double)clock_wall_ms() - late) / 1000);
+    lua_pushnumber(co->L, (double)runs + 1);
+    co_start(co, 3);
+}
+
+/* Claim what is due; the earliest due time that is left. */
+static uint64_t run_due(struct vm *vm, uint64_t now)
+{
+    const struct conf *conf = vm->env.conf;
+    struct shtimer_asker who = asker(vm);
+    uint64_t first = UINT64_MAX, due, next, runs;
+    unsigned i;
+
+    for (i = 0; i < conf->ntimers; i++) {
+        const struct conf_timer *t = &conf->timers[i];
+
+        due = shtimer_due(vm->env.timers, i, vm->env.generation);
+        if (due != SHTIMER_NEVER && due <= now) {
+            runs = shtimer_runs(vm->env.timers, i, vm->env.generation);
+            next = next_due(t, due, runs, now);
+            if (shtimer_claim(vm->env.timers, i, &who, due, next, t->overlap) ==
+                SHTIMER_RUN)
+                run(vm, i, due, runs);
+            due = shtimer_due(vm->env.timers, i, vm->env.generation);
+        }
+        if (due != SHTIMER_NEVER && due < first)
+            first = due;
+    }
+    return first;
+}
+
+/* Is no worker below us ready? */
+static bool is_lowest(const struct vm *vm)
+{
+    struct slots *slots = mesh_slots(vm->env.mesh);
+    unsigned i;
+
+    for (i = 0; i < vm->env.slot; i++) {
+        if (slots_role(slots, i) == SLOT_WORKER &&
+            slots_state(slots, i) == SLOT_READY)
+            return false;
+    }
+    return slots_state(slots, vm->env.slot) == SLOT_READY;
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct schedule *s = list_entry(timer, struct schedule, timer);
+    struct vm *vm = s->vm;
+    uint64_t now = loop_now(vm->env.loop), wait = LOOK_MS, due;
+
+    if (is_lowest(vm)) {
+        due = run_due(vm, now);
+        if (due > now && due - now < wait)
+            wait = due - now;
+        else if (due <= now)
+            wait = 1;
+    }
+    timer_start(vm->env.loop, &s->timer, wait);
+}
+
+struct schedule *schedule_open(struct vm *vm)
+{
+    const struct conf *conf = vm->env.conf;
+    uint64_t now = loop_now(vm->env.loop);
+    struct schedule *s;
+    unsigned i;
+
+    if (vm->env.role != VM_WORKER || conf->ntimers == 0 ||
+        vm->env.timers == NULL)
+        return NULL;
+    for (i = 0; i < conf->ntimers && i < SHTIMER_MAX; i++) {
+        const struct conf_timer *t = &conf->timers[i];
+        uint64_t first = now + (t->delay > 0 ? t->delay : t->every);
+
+        shtimer_plan(vm->env.timers, i, vm->env.generation,
+                     into_window(t, first, now));
+    }
+    s = mem_zalloc(sizeof(*s));
+    s->vm = vm;
+    s->timer.fn = on_timer;
+    timer_start(vm->env.loop, &s->timer, 1);
+    return s;
+}
+
+void schedule_close(struct schedule **sp)
+{
+    struct schedule *s = *sp;
+
+    if (s == NULL)
+        return;
+    timer_stop(s->vm->env.loop, &s->timer);
+    mem_free(s);
+    *sp = NULL;
+}

@@ -1,0 +1,308 @@
+/* task.c - see task.h: the worker's side, calls and their answers.
+ *
+ * The mesh gives back what a dead task had not popped; what it had popped is
+ * in our list of unanswered calls, by slot and epoch, and ends as "crashed".
+ * A call that came back unpopped has not run, so it is sent to another task
+ * once more; that keeps "at most once". */
+#include "vm/task.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/wire.h"
+#include "ipc/msg.h"
+#include "ipc/slots.h"
+#include "vm/lua_msgpack.h"
+#include "vm/state.h"
+#include "vm/task_state.h"
+
+#define TASK_BODY_MAX (8u << 20)
+
+/* One call that has not been answered. */
+struct call {
+    struct list link;
+    uint64_t counter;
+    unsigned slot;
+    uint16_t epoch;
+    struct ticket ticket; /* wait 0: nobody waits */
+};
+
+struct tasks *tasks_new(struct vm *vm)
+{
+    struct tasks *t = mem_zalloc(sizeof(*t));
+
+    t->vm = vm;
+    list_init(&t->calls);
+    return t;
+}
+
+void tasks_free(struct tasks **tp)
+{
+    struct tasks *t = *tp;
+
+    while (!list_empty(&t->calls)) {
+        struct call *call = list_entry(t->calls.next, struct call, link);
+
+        list_del(&call->link);
+        mem_free(call);
+    }
+    task_run_fini(t);
+    mem_free(t);
+    *tp = NULL;
+}
+
+/* The ready task process with the fewest calls, ours included; -1: none. */
+static int choose(struct tasks *t)
+{
+    struct mesh *m = t->vm->env.mesh;
+    struct slots *slots = mesh_slots(m);
+    unsigned i, n = slots_count(slots);
+    uint64_t best = UINT64_MAX;
+    int chosen = -1;
+
+    for (i = 0; i < n; i++) {
+        unsigned slot = (i + t->turn) % n;
+        uint64_t busy;
+
+        if (slots_role(slots, slot) != SLOT_TASK ||
+            slots_state(slots, slot) != SLOT_READY)
+            continue;
+        busy = slots_get(slots, slot, SLOT_BUSY) + mesh_calls(m, slot);
+        if (busy < best) {
+            best = busy;
+            chosen = (int)slot;
+        }
+    }
+    if (chosen >= 0)
+        t->turn = (unsigned)chosen + 1;
+    return chosen;
+}
+
+static struct call *find_call(struct tasks *t, uint64_t counter)
+{
+    struct list *it;
+
+    list_each (it, &t->calls) {
+        struct call *call = list_entry(it, struct call, link);
+
+        if (call->counter == counter)
+            return call;
+    }
+    return NULL;
+}
+
+static int send_call(struct tasks *t, const struct wire_head *h,
+                     struct slice body)
+{
+    struct vm *vm = t->vm;
+    char head[WIRE_HEAD];
+    struct slice v[2] = {{head, sizeof(head)}, body};
+    int slot = choose(t), rc;
+    struct call *call;
+
+    if (slot < 0)
+        return SD_EUNAVAILABLE;
+    wire_encode(head, h);
+    rc =
+        mesh_send(vm->env.mesh, (unsigned)slot, MSG_TASK_CALL, MESH_CALL, v, 2);
+    if (rc < 0)
+        return rc;
+    call = mem_zalloc(sizeof(*call));
+    call->counter = h->counter;
+    call->slot = (unsigned)slot;
+    call->epoch = slots_epoch(mesh_slots(vm->env.mesh), (unsigned)slot);
+    call->ticket = (struct ticket){h->ticket.index, h->ticket.generation};
+    list_add(&t->calls, &call->link);
+    return 0;
+}
+
+/* core.task_call({task, method, context, args}, ms, wait) -> settle() makes
+ * results; without wait: true, or nil, word */
+static int l_task_call(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct tasks *t = vm->tasks;
+    double ms = luaL_checknumber(L, 2);
+    bool wait = lua_toboolean(L, 3) != 0;
+    struct wire_head h = {.boot = vm->env.boot,
+                          .counter = ++t->counter,
+                          .life_ms = ms < 4e9 ? (uint32_t)ms : UINT32_MAX,
+                          .type = MSG_TASK_CALL,
+                          .epoch = (uint16_t)vm->env.epoch,
+                          .slot = (uint8_t)vm->env.slot};
+    const char *why;
+    int rc;
+
+    buf_consume(&vm->scratch, vm->scratch.len);
+    if (lua_msgpack_encode(L, 1, &vm->scratch, &why) < 0)
+        return co_raise(L, "task: %s", why);
+    h.len = (uint32_t)vm->scratch.len;
+    rc = vm->scratch.len > TASK_BODY_MAX ? SD_ETOOLARGE : 0;
+    if (rc == 0 && wait) {
+        struct ticket next = co_park(L, (uint64_t)ms);
+
+        h.ticket.vm = vm->env.generation;
+        h.ticket.index = next.index;
+        h.ticket.generation = next.wait;
+    }
+    if (rc == 0)
+        rc = send_call(t, &h, buf_slice(&vm->scratch));
+    if (rc == 0 && wait)
+        return co_yield(L);
+    if (rc < 0 && h.ticket.generation != 0)
+        co_unpark(L);
+    if (rc < 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, err_word(rc));
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.task_cancel(): calls of ours that nobody waits for any more */
+static void cancel_dead(struct tasks *t)
+{
+    struct mesh *m = t->vm->env.mesh;
+    struct list *it;
+
+    list_each (it, &t->calls) {
+        struct call *call = list_entry(it, struct call, link);
+        struct msg_task_cancel cancel = {call->counter};
+        struct wire_head h = {.boot = t->vm->env.boot,
+                              .counter = ++t->counter,
+                              .life_ms = UINT32_MAX,
+                              .type = MSG_TASK_CANCEL,
+                              .len = sizeof(cancel)};
+        char head[WIRE_HEAD];
+        struct slice v[2] = {{head, sizeof(head)},
+                             {(const char *)&cancel, sizeof(cancel)}};
+
+        if (call->ticket.wait == 0 || co_is_waiting(t->vm, call->ticket))
+            continue;
+        wire_encode(head, &h);
+        if (mesh_send(m, call->slot, MSG_TASK_CANCEL, MESH_PLAIN, v, 2) == 0)
+            call->ticket.wait = 0;
+    }
+}
+
+static int l_task_cancel(lua_State *L)
+{
+    cancel_dead(vm_of(L)->tasks);
+    return 0;
+}
+
+/* Results of an answer: a list [result, err, code], or an error word. */
+struct reply {
+    struct slice value; /* msgpack; len 0: err instead */
+    int err;
+};
+
+static int take_reply(lua_State *L, void *answer)
+{
+    const struct reply *r = answer;
+    const char *why;
+    int i, top;
+
+    if (r->value.len == 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, err_word(r->err));
+        return 2;
+    }
+    top = lua_gettop(L);
+    if (lua_msgpack_decode(L, r->value, &why) < 0 || !lua_istable(L, -1))
+        return luaL_error(L, "answer of a task is unreadable");
+    for (i = 1; i <= 3; i++) {
+        lua_rawgeti(L, top + 1, i);
+        if (lua_islightuserdata(L, -1)) {
+            lua_pop(L, 1);
+            lua_pushnil(L);
+        }
+    }
+    return 3;
+}
+
+static void end_call(struct tasks *t, struct call *call, struct reply *r)
+{
+    struct co *co = NULL;
+
+    if (call->ticket.wait != 0)
+        co = co_wake(t->vm, call->ticket);
+    list_del(&call->link);
+    mem_free(call);
+    if (co != NULL)
+        co_answer(co, take_reply, r);
+}
+
+void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
+{
+    struct reply r = {{NULL, 0}, SD_ECRASHED};
+    struct slice body = {NULL, 0};
+    struct wire_head h;
+    struct call *call;
+
+    if (wire_decode(&h, m->body) < 0)
+        return;
+    call = find_call(vm->tasks, h.counter);
+    if (call == NULL)
+        return;
+    if (m->err == 0 && wire_read(&h, &body, m->body) < 0)
+        log_error("answer of task slot %u is malformed", m->from);
+    else if (m->err == 0 && (h.flags & WIRE_ERROR) == 0)
+        r.value = body;
+    else if (m->err == 0 && slice_is(body, "too_large"))
+        r.err = SD_ETOOLARGE;
+    end_call(vm->tasks, call, &r);
+}
+
+/* A dead task had not popped this: it did not run. */
+void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
+{
+    struct tasks *t = vm->tasks;
+    struct reply r = {{NULL, 0}, SD_EUNAVAILABLE};
+    struct wire_head h;
+    struct slice body;
+    struct call *call;
+
+    if (m->type != MSG_TASK_CALL || wire_decode(&h, m->body) < 0)
+        return;
+    call = find_call(t, h.counter);
+    if (call == NULL)
+        return;
+    if (m->err == 0 && wire_read(&h, &body, m->body) > 0 &&
+        send_call(t, &h, body) == 0) {
+        list_del(&call->link);
+        mem_free(call);
+        return;
+    }
+    end_call(t, call, &r);
+}
+
+void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &vm->tasks->calls) {
+        struct call *call = list_entry(it, struct call, link);
+        struct reply r = {{NULL, 0}, SD_ECRASHED};
+
+        if (call->slot == slot && call->epoch == epoch)
+            end_call(vm->tasks, call, &r);
+    }
+}
+
+static const luaL_Reg functions[] = {
+    {"task_call", l_task_call},
+    {"task_cancel", l_task_cancel},
+    {NULL, NULL},
+};
+
+void bind_task(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+    bind_task_run(L);
+}

@@ -1,0 +1,25 @@
+/* task.h - calls to task processes: the worker's side and the task's.
+ *
+ * A worker picks the least busy task process, sends name, method, context and
+ * arguments as one message, and parks the caller; the answer, the death of
+ * the process, or the deadline ends the wait.  A task process runs one call
+ * at a time and is killed by its own alarm when a call is not over
+ * server.task_grace after its deadline. */
+#ifndef SD_VM_TASK_H
+#define SD_VM_TASK_H
+
+#include "ipc/mesh.h"
+
+struct tasks;
+struct vm;
+
+struct tasks *tasks_new(struct vm *vm);
+void tasks_free(struct tasks **tp);
+
+/* From the mesh. */
+enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m);
+void tasks_on_reply(struct vm *vm, const struct mesh_msg *m);
+void tasks_on_back(struct vm *vm, const struct mesh_msg *m);
+void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch);
+
+#endif
