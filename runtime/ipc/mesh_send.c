@@ -33,6 +33,14 @@ void mesh_ring_door(struct mesh *m, unsigned to)
         return; /* the counter is full: it is readable, which is enough */
 }
 
+/* Is there room for one more answer?  The ring it will come by must be open
+ * before the call is made: its writer would find no room in it else. */
+static bool may_call(struct mesh *m, struct peer *p)
+{
+    return p->calls < MESH_CALLS_MAX &&
+           ring_read_enter(&p->in, ring_session(p->epoch, m->epoch)) == 0;
+}
+
 /* May we write to slot `to` now? */
 static int may_send(struct mesh *m, struct peer *p, unsigned to,
                     enum mesh_kind kind)
@@ -43,7 +51,7 @@ static int may_send(struct mesh *m, struct peer *p, unsigned to,
     if (!p->talks || (state != SLOT_READY && state != SLOT_DRAINING) ||
         slots_epoch(slots, to) != p->epoch)
         return SD_EGONE;
-    if (kind == MESH_CALL && p->calls >= MESH_CALLS_MAX)
+    if (kind == MESH_CALL && !may_call(m, p))
         return SD_EBUSY;
     return ring_write_enter(&p->out, ring_session(m->epoch, p->epoch), NULL,
                             NULL);
