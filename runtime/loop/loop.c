@@ -147,6 +147,13 @@ void loop_turn(struct loop *l, bool wait)
     uv_run(&l->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
 }
 
+/* An open handle would keep the end from ever coming: better to hear of it. */
+static void must_be_closing(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    sd_assert(uv_is_closing(handle));
+}
+
 void loop_close(struct loop **lp)
 {
     struct loop *l = *lp;
@@ -159,7 +166,9 @@ void loop_close(struct loop **lp)
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->check, NULL);
     uv_close((uv_handle_t *)&l->idle, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
+    uv_walk(&l->uv, must_be_closing, NULL);
+    while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0)
+        continue; /* a loop_stop() from before ends the first run */
     sd_assert(uv_loop_close(&l->uv) == 0);
     l->magic = 0;
     mem_free(l);
