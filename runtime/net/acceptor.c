@@ -1,0 +1,170 @@
+/* acceptor.c - takes conns in: the worker's side of listening (net.h).
+ *
+ * uv_listen() is not used because it closes clients when descriptors run out.
+ * A door is one watched listening socket.  Each wake takes a bounded number of
+ * conns, so that a storm of connects does not starve those who are in.  When
+ * descriptors run out all doors rest a moment: the clients wait in the kernel's
+ * queue, nobody who is in notices. */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "loop/pollfd.h"
+#include "net/inner.h"
+
+enum {
+    ACCEPTS_PER_WAKE = 16,
+    ACCEPTS_AT_END = 4096, /* what a listener's queue may hold */
+    PAUSE_MS = 100,
+};
+
+struct door {
+    struct list node;
+    struct net *net;
+    struct net_port *port;
+    struct pollfd_watch *watch;
+    int fd;
+    unsigned slot;
+};
+
+static bool is_out_of_fds(int err)
+{
+    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+static void want_all(struct net *n, bool want)
+{
+    struct list *it;
+
+    list_each (it, &n->doors)
+        pollfd_want(list_entry(it, struct door, node)->watch, want);
+}
+
+static void on_pause_over(struct timer *t)
+{
+    want_all(list_entry(t, struct net, accept_pause), true);
+}
+
+static void pause_doors(struct net *n, int err)
+{
+    log_warn("accepting pauses: %s", err_str(-err));
+    want_all(n, false);
+    n->accept_pause.fn = on_pause_over;
+    timer_start(n->loop, &n->accept_pause, PAUSE_MS);
+}
+
+static bool is_full(const struct net *n, const struct net_port *port)
+{
+    unsigned of_port = port->conf->max_conns;
+    unsigned of_all = n->conf->server.max_conns;
+
+    return (of_port > 0 && port->conns >= of_port) ||
+           (of_all > 0 && n->alive >= of_all);
+}
+
+/* Take up to `max` conns; false when accepting has to pause. */
+static bool take(struct door *d, unsigned max)
+{
+    struct net *n = d->net;
+
+    while (max-- > 0) {
+        struct sockaddr_storage peer = {0};
+        socklen_t len = sizeof(peer);
+        int fd = accept4(d->fd, (struct sockaddr *)&peer, &len,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0 && is_out_of_fds(errno)) {
+            pause_doors(n, errno);
+            return false;
+        }
+        if (fd < 0 && (errno == EAGAIN || errno == EINVAL || errno == EBADF))
+            return true;
+        if (fd < 0)
+            continue; /* that client went away while it was queued */
+        if (is_full(n, d->port)) {
+            n->counters.refused++;
+            close(fd);
+            continue;
+        }
+        n->counters.accepted++;
+        conn_accept(n, d->port, fd, &peer);
+    }
+    return true;
+}
+
+static void on_wake(void *arg)
+{
+    struct door *d = arg;
+
+    take(d, ACCEPTS_PER_WAKE);
+}
+
+int net_adopt(struct net *n, unsigned slot, const int *fds)
+{
+    unsigned i;
+
+    sd_check(n, NET_MAGIC);
+    net_release(n, slot);
+    for (i = 0; i < n->nports; i++) {
+        struct door *d;
+        int err;
+
+        if (fds[i] < 0)
+            continue;
+        d = mem_zalloc(sizeof(*d));
+        d->net = n;
+        d->port = &n->ports[i];
+        d->fd = fds[i];
+        d->slot = slot;
+        err = pollfd_open(&d->watch, n->loop, d->fd, on_wake, d);
+        if (err < 0) {
+            mem_free(d);
+            net_release(n, slot);
+            return err;
+        }
+        list_add(&n->doors, &d->node);
+        if (timer_is_on(&n->accept_pause))
+            pollfd_want(d->watch, false);
+    }
+    return 0;
+}
+
+static void door_close(struct door *d)
+{
+    pollfd_close(&d->watch);
+    list_del(&d->node);
+    mem_free(d);
+}
+
+void net_release(struct net *n, unsigned slot)
+{
+    struct list *it, *tmp;
+
+    sd_check(n, NET_MAGIC);
+    list_each_safe (it, tmp, &n->doors) {
+        struct door *d = list_entry(it, struct door, node);
+
+        if (d->slot == slot)
+            door_close(d);
+    }
+}
+
+void doors_close(struct net *n)
+{
+    timer_stop(n->loop, &n->accept_pause);
+    while (!list_empty(&n->doors))
+        door_close(list_entry(n->doors.next, struct door, node));
+}
+
+void net_stop_accepting(struct net *n)
+{
+    struct list *it;
+
+    sd_check(n, NET_MAGIC);
+    list_each (it, &n->doors) {
+        if (!take(list_entry(it, struct door, node), ACCEPTS_AT_END))
+            break;
+    }
+    doors_close(n);
+}

@@ -1,0 +1,383 @@
+/* conn.c - the life of a conn: see conn.h.
+ *
+ * accepted -> open -> closing (what was queued is written) -> lingering (our
+ * side is shut, the peer's end awaited, so that a last reply is not lost to a
+ * reset) -> closed.  From the first step of closing the id is stale and
+ * nothing goes up any more but one on_close(), at the end of the turn.
+ *
+ * The struct is counted: the uv handle, the upper layer (from on_open() to
+ * conn_released()) and a request in hand each hold it. */
+#include "net/conn.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/inner.h"
+
+static void conn_free(struct conn *c)
+{
+    struct net *n = c->net;
+
+    sd_assert(c->request == NULL);
+    list_del(&c->all);
+    list_del(&c->ready);
+    list_del(&c->dirty);
+    net_give_buf(n, &c->in);
+    net_give_buf(n, &c->out);
+    net_give_buf(n, &c->queue);
+    if (c->ws != NULL) {
+        ws_reader_fini(c->ws);
+        mem_free(c->ws);
+    }
+    mem_free(c->uid);
+    mem_free(c->own_reason);
+    conn_set_session(c, slice_make(NULL, 0));
+    c->magic = 0;
+    mem_free(c);
+    net_unref(n);
+}
+
+void conn_ref(struct conn *c)
+{
+    c->refs++;
+}
+
+void conn_unref(struct conn *c)
+{
+    sd_check(c, CONN_MAGIC);
+    sd_assert(c->refs > 0);
+    if (--c->refs == 0)
+        conn_free(c);
+}
+
+static void keep_peer(struct conn *c, const struct sockaddr_storage *peer)
+{
+    if (peer->ss_family == AF_INET6) {
+        struct sockaddr_in6 a;
+
+        memcpy(&a, peer, sizeof(a));
+        c->peer_is_6 = true;
+        c->peer_port = ntohs(a.sin6_port);
+        memcpy(c->peer, &a.sin6_addr, 16);
+    } else {
+        struct sockaddr_in a;
+
+        memcpy(&a, peer, sizeof(a));
+        c->peer_port = ntohs(a.sin_port);
+        memcpy(c->peer, &a.sin_addr, 4);
+    }
+}
+
+void conn_accept(struct net *n, struct net_port *port, int fd,
+                 const struct sockaddr_storage *peer)
+{
+    bool is_http = port->conf->protocol == CONF_HTTP;
+    struct conn *c = mem_zalloc(sizeof(*c));
+
+    c->magic = CONN_MAGIC;
+    c->net = n;
+    c->port = port;
+    c->refs = 1;
+    list_init(&c->ready);
+    list_init(&c->dirty);
+    list_init(&c->subscriptions);
+    list_add(&n->all, &c->all);
+    keep_peer(c, peer);
+    c->timer.fn = conn_on_timer;
+    c->opened_at = c->last_in = conn_now(c);
+    c->state = CONN_OPENING;
+    c->proto = is_http ? &proto_http : &proto_stream;
+    n->refs++;
+    n->alive++;
+    port->conns++;
+    uv_tcp_init(loop_uv(n->loop), &c->tcp);
+    c->tcp.data = c;
+    if (uv_tcp_open(&c->tcp, fd) < 0) {
+        close(fd);
+        conn_close_handle(c);
+        return;
+    }
+    c->id = conns_add(n->conns, c);
+    if (c->id == 0) {
+        conn_close_handle(c);
+        return;
+    }
+    if (is_http) {
+        c->state = CONN_OPEN;
+        c->due = c->opened_at + port->conf->head_timeout;
+        if (port->conf->head_timeout == 0)
+            c->due = 0;
+    } else {
+        conn_go_up(c);
+    }
+    conn_arm(c);
+    conn_update_reading(c);
+}
+
+void conn_go_up(struct conn *c)
+{
+    c->state = CONN_OPENING;
+    c->is_up = true;
+    c->owes_open = true;
+    conn_ref(c);
+    net_ready(c);
+}
+
+void conn_opened(struct conn *c)
+{
+    sd_check(c, CONN_MAGIC);
+    if (c->state != CONN_OPENING)
+        return;
+    c->state = CONN_OPEN;
+    if (c->waiting > 0 || c->in.len > 0)
+        net_ready(c);
+}
+
+void conn_done(struct conn *c)
+{
+    sd_check(c, CONN_MAGIC);
+    sd_assert(c->inflight > 0);
+    c->inflight--;
+    if (c->waiting > 0 && conn_is_alive(c))
+        net_ready(c);
+}
+
+void conn_released(struct conn *c)
+{
+    sd_check(c, CONN_MAGIC);
+    sd_assert(c->is_up && !conn_is_alive(c) && !c->owes_close);
+    c->is_up = false;
+    conn_unref(c);
+}
+
+/* --- closing -------------------------------------------------------------- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct conn *c = handle->data;
+
+    sd_check(c, CONN_MAGIC);
+    c->net->alive--;
+    c->port->conns--;
+    conn_unref(c);
+}
+
+void conn_close_handle(struct conn *c)
+{
+    if (c->state == CONN_CLOSED)
+        return;
+    c->state = CONN_CLOSED;
+    timer_stop(c->net->loop, &c->timer);
+    conn_drop_output(c);
+    uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
+}
+
+/* The conn is no longer one for anybody above. */
+static void depart(struct conn *c, int reason)
+{
+    c->state = CONN_CLOSING;
+    c->reason = (uint8_t)reason;
+    c->net->counters.closed[reason]++;
+    conns_remove(c->net->conns, c->id);
+    c->owes_close = c->is_up;
+    c->due = conn_now(c) + CUT_MS;
+    if (c->request != NULL)
+        http_on_gone(c);
+    conn_drop_input(c);
+    net_ready(c);
+}
+
+void conn_end(struct conn *c, int reason, int code)
+{
+    sd_check(c, CONN_MAGIC);
+    if (!conn_is_alive(c))
+        return;
+    depart(c, reason);
+    if (c->proto->farewell != NULL)
+        c->proto->farewell(c, code != 0 ? code : reason_code(reason));
+    conn_queue(c);
+    conn_update_reading(c);
+    conn_arm(c);
+}
+
+void conn_cut(struct conn *c, int reason)
+{
+    sd_check(c, CONN_MAGIC);
+    if (conn_is_alive(c))
+        depart(c, reason);
+    conn_close_handle(c);
+}
+
+void conn_close(struct conn *c, const char *reason, int code)
+{
+    int known = reason_of(reason);
+
+    sd_check(c, CONN_MAGIC);
+    if (!conn_is_alive(c))
+        return;
+    if (known == REASON_OWN && reason != NULL)
+        c->own_reason = mem_dup(reason, strlen(reason));
+    conn_end(c, known, code);
+}
+
+void conn_shut(struct conn *c)
+{
+    int fd;
+
+    if (c->has_eof || uv_fileno((uv_handle_t *)&c->tcp, &fd) < 0) {
+        conn_close_handle(c);
+        return;
+    }
+    c->state = CONN_LINGERING;
+    (void)shutdown(fd, SHUT_WR); /* a peer that is gone shows as a read */
+    c->due = conn_now(c) + LINGER_MS;
+    conn_arm(c);
+}
+
+void conn_work(struct conn *c)
+{
+    if (c->owes_open) {
+        c->owes_open = false;
+        c->net->ops->on_open(c->net->arg, c);
+    }
+    if (c->owes_close) {
+        c->owes_close = false;
+        c->net->ops->on_close(c->net->arg, c,
+                              c->own_reason != NULL ? c->own_reason
+                                                    : reason_word(c->reason));
+        return;
+    }
+    if (!conn_is_alive(c))
+        return;
+    conn_deliver(c);
+    if (c->proto->on_work != NULL)
+        c->proto->on_work(c);
+    conn_resume(c);
+}
+
+/* --- what is known of it ---------------------------------------------------- */
+
+struct net *conn_net(const struct conn *c)
+{
+    return c->net;
+}
+
+uint64_t conn_id(const struct conn *c)
+{
+    return c->id;
+}
+
+unsigned conn_port(const struct conn *c)
+{
+    return c->port->index;
+}
+
+const struct conf_port *conn_conf(const struct conn *c)
+{
+    return c->port->conf;
+}
+
+enum conn_protocol conn_protocol(const struct conn *c)
+{
+    return c->proto->name;
+}
+
+bool conn_is_open(const struct conn *c)
+{
+    sd_check(c, CONN_MAGIC);
+    return conn_is_alive(c);
+}
+
+const char *conn_codec(const struct conn *c)
+{
+    return c->proto->name == CONN_WS ? c->port->conf->websocket.codec
+                                     : c->port->conf->codec;
+}
+
+const char *conn_route(const struct conn *c)
+{
+    return c->proto->name == CONN_WS ? c->port->conf->websocket.route
+                                     : c->port->conf->route;
+}
+
+unsigned conn_peer(const struct conn *c, char *out)
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    if (c->peer_is_6 && memcmp(c->peer, mapped, sizeof(mapped)) == 0)
+        inet_ntop(AF_INET, c->peer + sizeof(mapped), out, CONN_ADDRESS);
+    else
+        inet_ntop(c->peer_is_6 ? AF_INET6 : AF_INET, c->peer, out,
+                  CONN_ADDRESS);
+    return c->peer_port;
+}
+
+void conn_asks_add(struct conn *c, int by)
+{
+    sd_check(c, CONN_MAGIC);
+    sd_assert(by >= 0 || c->asks >= (unsigned)-by);
+    c->asks += (unsigned)by;
+}
+
+unsigned conn_asks(const struct conn *c)
+{
+    return c->asks;
+}
+
+struct slice conn_uid(const struct conn *c)
+{
+    return c->uid != NULL ? slice_str(c->uid) : slice_make("", 0);
+}
+
+void conn_set_uid(struct conn *c, struct slice uid)
+{
+    sd_check(c, CONN_MAGIC);
+    mem_free(c->uid);
+    c->uid = uid.len > 0 ? mem_dup(uid.p, uid.len) : NULL;
+}
+
+struct slice conn_session(const struct conn *c)
+{
+    return c->session;
+}
+
+void conn_set_session(struct conn *c, struct slice msgpack)
+{
+    union {
+        const char *kept;
+        char *ours;
+    } old = {c->session.p};
+
+    sd_check(c, CONN_MAGIC);
+    c->session = slice_make(NULL, 0);
+    if (msgpack.len > 0)
+        c->session = slice_make(mem_dup(msgpack.p, msgpack.len), msgpack.len);
+    mem_free(old.ours);
+}
+
+struct list *conn_subscriptions(struct conn *c)
+{
+    return &c->subscriptions;
+}
+
+void *conn_user(const struct conn *c)
+{
+    return c->user;
+}
+
+void conn_set_user(struct conn *c, void *user)
+{
+    c->user = user;
+}
+
+uint32_t conn_mark(const struct conn *c)
+{
+    return c->mark;
+}
+
+void conn_set_mark(struct conn *c, uint32_t mark)
+{
+    c->mark = mark;
+}

@@ -1,0 +1,109 @@
+/* conn_timer.c - the deadlines of a conn, on one timer.
+ *
+ * The timer waits for the nearest deadline.  What only moves a deadline away
+ * (each byte that arrives does) leaves it alone: when it fires too early it is
+ * set anew, so the packet path never touches the wheel. */
+#include "net/inner.h"
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t auth_due(const struct conn *c)
+{
+    uint64_t wait = c->port->conf->auth_timeout;
+
+    if (wait == 0 || c->uid != NULL || c->proto->name == CONN_HTTP)
+        return UINT64_MAX;
+    return c->opened_at + wait;
+}
+
+static uint64_t idle_due(const struct conn *c)
+{
+    uint64_t wait = c->port->conf->idle_timeout;
+
+    if (wait == 0)
+        return UINT64_MAX;
+    if (c->proto->on_half_idle != NULL && !c->is_half_idle)
+        wait = (wait + 1) / 2;
+    return c->last_in + wait;
+}
+
+static uint64_t slow_due(const struct conn *c)
+{
+    uint64_t wait = c->port->conf->slow_timeout;
+
+    return wait == 0 || c->slow_at == 0 ? UINT64_MAX : c->slow_at + wait;
+}
+
+static uint64_t next_due(const struct conn *c)
+{
+    uint64_t due = sooner(c->due != 0 ? c->due : UINT64_MAX, slow_due(c));
+
+    return conn_is_alive(c) ? sooner(due, sooner(auth_due(c), idle_due(c)))
+                            : due;
+}
+
+void conn_arm(struct conn *c)
+{
+    uint64_t due = next_due(c), now = conn_now(c);
+
+    if (c->state == CONN_CLOSED || due == UINT64_MAX) {
+        timer_stop(c->net->loop, &c->timer);
+        return;
+    }
+    if (!timer_is_on(&c->timer) || c->timer.due > due)
+        timer_start(c->net->loop, &c->timer, due > now ? due - now : 0);
+}
+
+/* Did nothing leave since the last look? */
+static bool is_stuck(struct conn *c, uint64_t now)
+{
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    bool moved = left < c->slow_left;
+
+    c->slow_left = left;
+    c->slow_at = now;
+    return !moved;
+}
+
+static void on_alive_due(struct conn *c, uint64_t now)
+{
+    if (auth_due(c) <= now) {
+        conn_end(c, REASON_AUTH, 0);
+        return;
+    }
+    if (c->due != 0 && c->due <= now) {
+        c->due = 0;
+        c->proto->on_due(c);
+    }
+    if (!conn_is_alive(c) || idle_due(c) > now)
+        return;
+    if (c->proto->on_half_idle != NULL && !c->is_half_idle) {
+        c->is_half_idle = true;
+        c->proto->on_half_idle(c);
+    } else {
+        c->proto->on_idle(c);
+    }
+}
+
+void conn_on_timer(struct timer *t)
+{
+    struct conn *c = list_entry(t, struct conn, timer);
+    uint64_t now;
+
+    sd_check(c, CONN_MAGIC);
+    now = conn_now(c);
+    if (slow_due(c) <= now && is_stuck(c, now)) {
+        conn_cut(c, REASON_SLOW);
+        return;
+    }
+    if (conn_is_alive(c)) {
+        on_alive_due(c, now);
+    } else if (c->due <= now) {
+        conn_close_handle(c);
+        return;
+    }
+    conn_arm(c);
+}

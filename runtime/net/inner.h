@@ -1,0 +1,320 @@
+/* inner.h - what the files of net/ share and nobody else sees. */
+#ifndef SD_NET_INNER_H
+#define SD_NET_INNER_H
+
+#include <netinet/in.h>
+#include <uv.h>
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "codec/chunked.h"
+#include "codec/frame.h"
+#include "codec/http1.h"
+#include "codec/http_date.h"
+#include "codec/ws.h"
+#include "loop/loop.h"
+#include "loop/timer.h"
+#include "net/conn.h"
+#include "net/conns.h"
+#include "net/http.h"
+#include "net/net.h"
+
+#define NET_MAGIC     0x4e7ac1a0u
+#define CONN_MAGIC    0xc0224e10u
+#define REQUEST_MAGIC 0x4e90e575u
+
+enum {
+    READ_SIZE = 65536,     /* the shared read buffer */
+    TAIL_MAX = 16384,      /* a larger rest is read on in place */
+    QUEUE_BYTES = 1048576, /* packets of one conn that wait, in bytes */
+    POOL_MAX = 128,        /* buffers kept for later */
+    POOL_BYTES = 32768,    /* ... none larger than that */
+    LINGER_MS = 2000,      /* from our last byte to the end */
+    CUT_MS = 30000,        /* what a closing conn may take at most */
+};
+
+enum conn_state {
+    CONN_OPENING, /* on_open() runs: packets wait */
+    CONN_OPEN,
+    CONN_CLOSING,   /* what was queued is being written */
+    CONN_LINGERING, /* all written and shut; the peer's end is awaited */
+    CONN_CLOSED,    /* the handle is closing or closed */
+};
+
+/* One protocol: how bytes become packets and back. */
+struct proto {
+    enum conn_protocol name;
+
+    /* Work on `len` bytes; those it returns are used up, the others come
+     * again in front of new ones. */
+    size_t (*on_input)(struct conn *c, char *p, size_t len);
+
+    /* The conn was looked after at the end of a turn, or all was written. */
+    void (*on_work)(struct conn *c);
+
+    /* May bytes be read although none can be worked on? */
+    bool (*is_reading_ahead)(const struct conn *c);
+
+    /* The peer sent its last byte. */
+    void (*on_eof)(struct conn *c);
+
+    /* c->due has come.  Of an open conn only. */
+    void (*on_due)(struct conn *c);
+
+    /* The client was silent for half of and for its whole idle time. */
+    void (*on_half_idle)(struct conn *c);
+    void (*on_idle)(struct conn *c);
+
+    size_t (*begin)(struct buf *out, struct conn *c);
+    int (*seal)(struct buf *out, struct conn *c, size_t start);
+
+    /* The last bytes to a peer whose conn we close. */
+    void (*farewell)(struct conn *c, int code);
+};
+
+extern const struct proto proto_stream, proto_ws, proto_http;
+
+struct net_port {
+    const struct conf_port *conf;
+    unsigned index;
+    unsigned conns;
+    struct frame_spec frame;
+    int ws_opcode;   /* of what we send */
+    bool ws_is_text; /* unchecked bytes go out as text: check them */
+    int public_fd;   /* folder of static files, -1: none */
+    bool has_cors;   /* origins is more than "same" */
+    struct slice *ws_protocols;
+};
+
+/* What a uv_write() that could not end at once needs. */
+struct conn_write {
+    uv_write_t req;
+    struct buf data;
+    struct conn *conn;
+};
+
+struct conn {
+    unsigned magic;
+    uint8_t state;
+    bool is_ready : 1;   /* on net->ready, for the end of the turn */
+    bool is_dirty : 1;   /* on net->dirty */
+    bool is_reading : 1; /* uv reads */
+    bool has_eof : 1;
+    bool is_working : 1; /* inside conn_input() */
+    bool is_up : 1;      /* on_open() was or will be called */
+    bool owes_open : 1;  /* on_open() is to be called */
+    bool owes_close : 1; /* on_close() is to be called */
+    bool is_half_idle : 1;
+    uint8_t reason;
+    uint16_t refs;
+    uv_tcp_t tcp;
+    struct net *net;
+    struct net_port *port;
+    const struct proto *proto;
+    uint64_t id;
+    struct list all, ready, dirty, subscriptions;
+    struct timer timer; /* for the nearest of all deadlines */
+    struct buf in;      /* bytes that could not be worked on yet */
+    struct buf out;     /* bytes to be written */
+    struct buf queue;   /* packets that wait: length, bytes ... */
+    struct conn_write *write;
+    size_t need;                  /* `in` has no packet below that size */
+    size_t scanned;               /* see struct frame */
+    struct ws_reader *ws;         /* of a WebSocket */
+    struct http_request *request; /* in work or in the upper layer's hands */
+    uint64_t last_in;             /* when the client last sent a byte */
+    uint64_t opened_at;
+    uint64_t due;     /* of proto or of closing; 0: none */
+    uint64_t slow_at; /* when the queue last moved; 0: nothing waits */
+    size_t slow_left; /* what it was then */
+    uint32_t waiting; /* packets in `queue` */
+    uint32_t inflight;
+    uint32_t asks;
+    uint32_t mark;
+    uint32_t send_start;
+    uint16_t peer_port;
+    bool peer_is_6;
+    unsigned char peer[16];
+    char *uid;
+    struct slice session;
+    void *user;
+    char *own_reason;
+};
+
+struct net {
+    unsigned magic;
+    bool is_stopping; /* no keep-alive any more */
+    bool is_closing;
+    struct loop *loop;
+    const struct conf *conf;
+    const struct conn_ops *ops;
+    void *arg;
+    struct conns *conns;
+    struct net_port *ports;
+    unsigned nports;
+    unsigned alive; /* handles not closed yet */
+    unsigned refs;  /* structs that point here */
+    struct list all, ready, dirty, doors;
+    struct loop_hook work, flush;
+    struct timer accept_pause;
+    struct buf pool[POOL_MAX];
+    unsigned npool;
+    struct list requests; /* free ones */
+    unsigned nrequests;
+    unsigned max_headers; /* room in each */
+    struct buf scratch;   /* for one call: header lines, bodies for nobody */
+    int64_t date_second;
+    char date[HTTP_DATE_LEN + 1];
+    struct net_counters counters;
+    char readbuf[READ_SIZE + TAIL_MAX];
+};
+
+/* --- net.c ------------------------------------------------------------------ */
+
+void net_unref(struct net *n);
+const char *net_date(struct net *n);
+
+/* Buffers of the worker: a conn takes one when it has bytes, gives it back
+ * when it has none. */
+void net_take_buf(struct net *n, struct buf *b);
+void net_give_buf(struct net *n, struct buf *b);
+
+/* Look after `c` at the end of this turn. */
+void net_ready(struct conn *c);
+
+/* --- acceptor.c ---------------------------------------------------------------- */
+
+void doors_close(struct net *n);
+
+/* --- conn.c ----------------------------------------------------------------- */
+
+/* A conn for the accepted descriptor, which is taken. */
+void conn_accept(struct net *n, struct net_port *port, int fd,
+                 const struct sockaddr_storage *peer);
+
+/* The conn speaks packets from now on: on_open() comes before the turn ends,
+ * and so on_close() will come, whatever happens. */
+void conn_go_up(struct conn *c);
+
+void conn_end(struct conn *c, int reason, int code);
+void conn_cut(struct conn *c, int reason);
+void conn_ref(struct conn *c);
+void conn_unref(struct conn *c);
+
+void conn_close_handle(struct conn *c);
+
+/* All was written to a conn that closes. */
+void conn_shut(struct conn *c);
+
+/* What is left to do for a conn at the end of a turn. */
+void conn_work(struct conn *c);
+
+/* --- conn_read.c -------------------------------------------------------------- */
+
+/* One packet came: hand it up, or let it wait. */
+void conn_packet(struct conn *c, struct slice packet);
+bool conn_may_work(const struct conn *c);
+void conn_deliver(struct conn *c);
+void conn_resume(struct conn *c);
+void conn_drop_input(struct conn *c);
+void conn_update_reading(struct conn *c);
+
+/* --- conn_write.c ------------------------------------------------------------- */
+
+/* The place to append what is to be written, queued by conn_queue(). */
+struct buf *conn_out(struct conn *c);
+void conn_queue(struct conn *c);
+void conn_flush(struct conn *c);
+void conn_drop_output(struct conn *c);
+
+/* --- conn_timer.c ------------------------------------------------------------- */
+
+void conn_on_timer(struct timer *t);
+
+/* A deadline was set or moved nearer. */
+void conn_arm(struct conn *c);
+
+/* --- http.c ------------------------------------------------------------------- */
+
+/* The conn closes: a request that nobody above knows goes too. */
+void http_on_gone(struct conn *c);
+
+/* --- http_request.c ----------------------------------------------------------- */
+
+enum request_state {
+    REQUEST_HEAD, /* bytes are missing ... */
+    REQUEST_BODY,
+    REQUEST_CHUNKS,
+    REQUEST_IN_HAND, /* ... none: it was given up */
+    REQUEST_STREAM,  /* its answer is on the way, piece by piece */
+    REQUEST_FILE,
+};
+
+struct http_request {
+    unsigned magic;
+    uint8_t state;
+    bool is_head;
+    bool is_handshake;
+    bool keep_alive;
+    bool is_written; /* http_reply_begin() without its end */
+    struct list node;
+    struct conn *conn; /* held from REQUEST_IN_HAND on */
+    struct http1_head head;
+    struct chunked chunked;
+    struct slice path, body;
+    struct buf own;     /* head and body, unless they lie in the conn's input */
+    struct buf chunks;  /* body that came in chunks */
+    struct buf decoded; /* path */
+    void *user;
+    size_t reply;  /* where the reply in place begins in out */
+    size_t digits; /* ... its Content-Length */
+    size_t text;   /* ... its body */
+    int status;
+    int file;
+    uint64_t file_at, file_left;
+    struct http1_header headers[];
+};
+
+struct http_request *request_take(struct conn *c);
+void request_give(struct http_request *r); /* not in hand, or just ended */
+void requests_free(struct net *n);
+
+/* Its bytes are about to move: keep a copy of them. */
+void request_own(struct http_request *r);
+
+/* --- http_reply.c ------------------------------------------------------------- */
+
+/* The request is over; the conn goes on to the next, or closes. */
+void http_end(struct http_request *r);
+
+/* Status line and headers into the conn's out. */
+void http_put_head(struct http_request *r, int status, int64_t length,
+                   struct slice type, struct slice lines);
+
+/* An error for a request that could not be read, and the end of the conn. */
+void http_refuse(struct conn *c, int status);
+
+/* http_file.c: the next piece of a file, when there is room. */
+void http_file_pump(struct http_request *r);
+void http_file_end(struct http_request *r);
+
+/* --- ws.c --------------------------------------------------------------------- */
+
+/* A request to the websocket's path: check it and hand it up, or refuse. */
+void ws_handshake(struct conn *c, struct http_request *r);
+
+static inline bool conn_is_alive(const struct conn *c)
+{
+    return c->state == CONN_OPENING || c->state == CONN_OPEN;
+}
+
+static inline uint64_t conn_now(const struct conn *c)
+{
+    return loop_now(c->net->loop);
+}
+
+#endif

@@ -1,0 +1,312 @@
+/* net.c - see net.h.
+ *
+ * Two hooks end each turn of the loop.  The first looks after the conns on the
+ * ready list: packets that waited, input that could not be worked on, closes
+ * to be told.  The second writes what was queued, one system call a conn.
+ * Whatever a handler does, it only appends to buffers and puts the conn on one
+ * of the two lists, so nothing recurses and all replies of a turn leave
+ * together. */
+#include "net/net.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/inner.h"
+
+enum {
+    BUF_FIRST = 2048,
+    HEADERS_MIN = 16,
+};
+
+static struct list *pop(struct list *head)
+{
+    struct list *it = head->next;
+
+    list_del(it);
+    return it;
+}
+
+static bool on_work(struct loop_hook *hook)
+{
+    struct net *n = list_entry(hook, struct net, work);
+    bool worked = !list_empty(&n->ready);
+
+    while (!list_empty(&n->ready)) {
+        struct conn *c = list_entry(pop(&n->ready), struct conn, ready);
+
+        sd_check(c, CONN_MAGIC);
+        c->is_ready = false;
+        conn_ref(c);
+        conn_work(c);
+        conn_unref(c);
+    }
+    return worked;
+}
+
+static bool on_flush(struct loop_hook *hook)
+{
+    struct net *n = list_entry(hook, struct net, flush);
+
+    while (!list_empty(&n->dirty)) {
+        struct conn *c = list_entry(pop(&n->dirty), struct conn, dirty);
+
+        sd_check(c, CONN_MAGIC);
+        c->is_dirty = false;
+        conn_flush(c);
+    }
+    return !list_empty(&n->ready);
+}
+
+static int frame_of(struct frame_spec *s, const struct conf_frame *f,
+                    const char **why)
+{
+    static const char *const types[] = {"length", "line", "fixed", "raw",
+                                        "pack"};
+    int type = FRAME_LENGTH;
+
+    while (type <= FRAME_PACK && strcmp(types[type], f->type) != 0)
+        type++;
+    if (type > FRAME_PACK || f->delimiter_len > FRAME_DELIMITER_MAX) {
+        *why = "frame: no such type";
+        return SD_EINVALID;
+    }
+    frame_spec_init(s, type);
+    s->max = f->max > FRAME_MAX ? FRAME_MAX : (uint32_t)f->max;
+    s->offset = f->offset;
+    s->add = (int32_t)f->add;
+    s->bytes = f->bytes == 0 ? FRAME_VARINT : (uint8_t)f->bytes;
+    s->little = f->little;
+    s->includes_header = f->includes_header;
+    s->whole = f->whole;
+    s->size = f->size;
+    s->delimiter_len = (uint8_t)f->delimiter_len;
+    if (f->delimiter_len > 0)
+        memcpy(s->delimiter, f->delimiter, f->delimiter_len);
+    return frame_spec_check(s, why);
+}
+
+static int port_init(struct net_port *p, const struct conf_port *conf,
+                     const char **why)
+{
+    const char *codec = conf->websocket.codec;
+    unsigned i;
+
+    p->conf = conf;
+    p->public_fd = -1;
+    if (conf->protocol == CONF_TCP)
+        return frame_of(&p->frame, &conf->frame, why);
+    if (conf->protocol != CONF_HTTP) {
+        *why = "protocol: not served yet";
+        return SD_EINVALID;
+    }
+    p->ws_opcode =
+        codec != NULL && strcmp(codec, "msgpack") == 0 ? WS_BINARY : WS_TEXT;
+    for (i = 0; i < conf->origins.n; i++)
+        p->has_cors |= strcmp(conf->origins.at[i], "same") != 0;
+    p->ws_protocols = mem_zalloc((conf->websocket.protocols.n + 1) *
+                                 sizeof(*p->ws_protocols));
+    for (i = 0; i < conf->websocket.protocols.n; i++)
+        p->ws_protocols[i] = slice_str(conf->websocket.protocols.at[i]);
+    p->ws_is_text = p->ws_opcode == WS_TEXT &&
+                    (codec == NULL || strcmp(codec, "json") != 0);
+    if (conf->public_dir != NULL)
+        p->public_fd = open(conf->public_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return 0;
+}
+
+static void net_free(struct net *n)
+{
+    unsigned i;
+
+    for (i = 0; i < n->nports; i++) {
+        if (n->ports[i].public_fd >= 0)
+            close(n->ports[i].public_fd);
+        mem_free(n->ports[i].ws_protocols);
+    }
+    buf_fini(&n->scratch);
+    while (n->npool > 0)
+        buf_fini(&n->pool[--n->npool]);
+    requests_free(n);
+    conns_free(&n->conns);
+    mem_free(n->ports);
+    n->magic = 0;
+    mem_free(n);
+}
+
+void net_unref(struct net *n)
+{
+    sd_check(n, NET_MAGIC);
+    sd_assert(n->refs > 0);
+    if (--n->refs == 0)
+        net_free(n);
+}
+
+int net_open(struct net **out, const struct net_config *config,
+             const char **why)
+{
+    struct net *n = mem_zalloc(sizeof(*n));
+    unsigned i;
+
+    n->magic = NET_MAGIC;
+    n->refs = 1;
+    n->loop = config->loop;
+    n->conf = config->conf;
+    n->ops = config->ops;
+    n->arg = config->arg;
+    n->conns = conns_new(config->slot, config->epoch);
+    list_init(&n->all);
+    list_init(&n->ready);
+    list_init(&n->dirty);
+    list_init(&n->doors);
+    list_init(&n->requests);
+    n->max_headers = HEADERS_MIN;
+    n->ports = mem_zalloc((n->conf->nports + 1) * sizeof(*n->ports));
+    for (i = 0; i < n->conf->nports; i++) {
+        int err = port_init(&n->ports[i], &n->conf->ports[i], why);
+
+        n->ports[i].index = i;
+        n->nports++;
+        if (n->conf->ports[i].max_headers > n->max_headers)
+            n->max_headers = n->conf->ports[i].max_headers;
+        if (err < 0) {
+            net_free(n);
+            return err;
+        }
+    }
+    n->work.fn = on_work;
+    n->work.rank = LOOP_WORK;
+    n->flush.fn = on_flush;
+    n->flush.rank = LOOP_FLUSH;
+    loop_hook_add(n->loop, &n->work);
+    loop_hook_add(n->loop, &n->flush);
+    *out = n;
+    return 0;
+}
+
+void net_set_ops(struct net *n, const struct conn_ops *ops, void *arg)
+{
+    sd_check(n, NET_MAGIC);
+    n->ops = ops;
+    n->arg = arg;
+}
+
+void net_close_conns(struct net *n, const char *reason)
+{
+    uint32_t cursor = 0;
+    struct conn *c;
+
+    sd_check(n, NET_MAGIC);
+    n->is_stopping = true;
+    while ((c = conns_next(n->conns, &cursor)) != NULL) {
+        if (c->request == NULL)
+            conn_close(c, reason, 0);
+    }
+}
+
+void net_close(struct net **np)
+{
+    struct net *n = *np;
+
+    if (n == NULL)
+        return;
+    sd_check(n, NET_MAGIC);
+    n->is_closing = true;
+    doors_close(n);
+    while (!list_empty(&n->all)) {
+        struct conn *c = list_entry(n->all.next, struct conn, all);
+
+        list_del(&c->all);
+        conn_ref(c);
+        conn_cut(c, REASON_STOP);
+        c->owes_close = false;
+        if (c->is_up) {
+            c->is_up = false;
+            conn_unref(c);
+        }
+        conn_unref(c);
+    }
+    loop_hook_del(&n->work);
+    loop_hook_del(&n->flush);
+    *np = NULL;
+    net_unref(n);
+}
+
+struct conn *net_find(struct net *n, uint64_t id)
+{
+    sd_check(n, NET_MAGIC);
+    return conns_find(n->conns, id);
+}
+
+struct conn *net_next(struct net *n, uint32_t *cursor)
+{
+    struct conn *c;
+
+    sd_check(n, NET_MAGIC);
+    while ((c = conns_next(n->conns, cursor)) != NULL) {
+        if (c->is_up && conn_is_alive(c))
+            return c;
+    }
+    return NULL;
+}
+
+const struct net_counters *net_counters(const struct net *n)
+{
+    sd_check(n, NET_MAGIC);
+    return &n->counters;
+}
+
+unsigned net_conns(const struct net *n)
+{
+    sd_check(n, NET_MAGIC);
+    return n->alive;
+}
+
+unsigned net_port_conns(const struct net *n, unsigned port)
+{
+    sd_check(n, NET_MAGIC);
+    return port < n->nports ? n->ports[port].conns : 0;
+}
+
+const char *net_date(struct net *n)
+{
+    int64_t second = (int64_t)(loop_now(n->loop) / 1000);
+
+    if (n->date[0] == '\0' || second != n->date_second) {
+        n->date_second = second;
+        http_date_write(n->date, clock_wall_ms() / 1000);
+    }
+    return n->date;
+}
+
+void net_take_buf(struct net *n, struct buf *b)
+{
+    if (b->p != NULL)
+        return;
+    if (n->npool > 0)
+        *b = n->pool[--n->npool];
+    else
+        buf_reserve(b, BUF_FIRST);
+}
+
+void net_give_buf(struct net *n, struct buf *b)
+{
+    if (b->p == NULL)
+        return;
+    if (b->cap > POOL_BYTES || n->npool == POOL_MAX) {
+        buf_fini(b);
+        return;
+    }
+    buf_consume(b, b->len);
+    n->pool[n->npool++] = *b;
+    *b = (struct buf){0};
+}
+
+void net_ready(struct conn *c)
+{
+    if (c->is_ready || c->net->is_closing)
+        return;
+    c->is_ready = true;
+    list_add(&c->net->ready, &c->ready);
+}

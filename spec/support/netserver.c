@@ -1,0 +1,521 @@
+/* netserver.c - one port of net/ with an upper layer that echoes: for specs
+ * and for measuring what net/ costs without Lua.
+ *
+ *     netserver key=value ...
+ *
+ * Prints "listening ADDRESS", then one line per event ("close REASON").  Ends
+ * gracefully when stdin ends, with the counters as its last line.  A packet is
+ * echoed unless its first word is one of the table below; HTTP paths likewise.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/http_response.h"
+#include "codec/json.h"
+#include "loop/pollfd.h"
+#include "loop/timer.h"
+#include "net/conn.h"
+#include "net/http.h"
+#include "net/listener.h"
+#include "net/net.h"
+
+enum {
+    ASYNC_MS = 5
+};
+
+static struct loop *loop;
+static struct net *net;
+static struct conf conf;
+static struct conf_port port;
+static bool late_open; /* on_open() ends later */
+static bool quiet;
+
+/* --- something that ends later ------------------------------------------------- */
+
+struct later {
+    struct timer timer;
+    struct conn *conn;
+    struct http_request *request;
+    struct buf body;
+    void (*fn)(struct later *l);
+};
+
+static void on_later(struct timer *t)
+{
+    struct later *l = list_entry(t, struct later, timer);
+
+    l->fn(l);
+    buf_fini(&l->body);
+    mem_free(l);
+}
+
+static void later(struct conn *c, struct http_request *r, struct slice body,
+                  void (*fn)(struct later *l))
+{
+    struct later *l = mem_zalloc(sizeof(*l));
+
+    l->timer.fn = on_later;
+    l->conn = c;
+    l->request = r;
+    l->fn = fn;
+    buf_append(&l->body, body.p, body.len);
+    timer_start(loop, &l->timer, ASYNC_MS);
+}
+
+/* --- packets --------------------------------------------------------------------- */
+
+static bool has_word(struct slice *s, const char *word)
+{
+    size_t n = strlen(word);
+
+    if (s->len < n || memcmp(s->p, word, n) != 0)
+        return false;
+    *s = slice_skip(*s, n);
+    return true;
+}
+
+static void send_big(struct conn *c, size_t n)
+{
+    struct buf *out;
+
+    if (conn_send_begin(&out, c) < 0)
+        return;
+    memset(buf_reserve(out, n), 'x', n);
+    buf_commit(out, n);
+    (void)conn_send_commit(c);
+}
+
+static void echo_later(struct later *l)
+{
+    (void)conn_send(l->conn, buf_slice(&l->body));
+    conn_done(l->conn);
+    conn_set_mark(l->conn, conn_mark(l->conn) - 1);
+    if (!conn_is_open(l->conn) && conn_mark(l->conn) == 0)
+        conn_released(l->conn);
+}
+
+static void on_packet(void *arg, struct conn *c, struct slice packet)
+{
+    struct slice rest = packet;
+    char word[64];
+
+    (void)arg;
+    if (has_word(&rest, "async ")) {
+        conn_set_mark(c, conn_mark(c) + 1);
+        later(c, NULL, rest, echo_later);
+        return;
+    }
+    snprintf(word, sizeof(word), "%.*s", (int)(rest.len < 60 ? rest.len : 60),
+             rest.p);
+    if (strncmp(word, "close ", 6) == 0) {
+        (void)conn_send(c, slice_str("bye"));
+        conn_close(c, word + 6, 0);
+    } else if (strncmp(word, "big ", 4) == 0) {
+        send_big(c, strtoul(word + 4, NULL, 10));
+    } else if (strncmp(word, "uid ", 4) == 0) {
+        conn_set_uid(c, slice_skip(rest, 4));
+        (void)conn_send(c, conn_uid(c));
+    } else if (strcmp(word, "ask") == 0) {
+        conn_asks_add(c, 1);
+        (void)conn_send(c, slice_str("ask?"));
+        return; /* done with the answer */
+    } else if (strcmp(word, "silent") != 0) {
+        (void)conn_send(c, packet);
+    }
+    conn_done(c);
+}
+
+static bool on_answer(void *arg, struct conn *c, struct slice packet)
+{
+    struct slice rest = packet;
+
+    (void)arg;
+    if (!has_word(&rest, "answer "))
+        return false;
+    conn_asks_add(c, -1);
+    (void)conn_send(c, rest);
+    conn_done(c);
+    return true;
+}
+
+static void open_later(struct later *l)
+{
+    (void)conn_send(l->conn, slice_str("hello"));
+    conn_opened(l->conn);
+    conn_set_mark(l->conn, conn_mark(l->conn) - 1);
+    if (!conn_is_open(l->conn) && conn_mark(l->conn) == 0)
+        conn_released(l->conn);
+}
+
+static void on_open(void *arg, struct conn *c)
+{
+    (void)arg;
+    if (late_open) {
+        conn_set_mark(c, conn_mark(c) + 1);
+        later(c, NULL, slice_str(""), open_later);
+    } else {
+        conn_opened(c);
+    }
+}
+
+static void on_close(void *arg, struct conn *c, const char *reason)
+{
+    (void)arg;
+    if (!quiet)
+        printf("close %s\n", reason);
+    fflush(stdout);
+    if (conn_mark(c) == 0)
+        conn_released(c);
+}
+
+static int64_t on_length(void *arg, unsigned index, struct slice head)
+{
+    (void)arg;
+    (void)index;
+    /* "N:" and N bytes, one digit. */
+    if (head.p[0] < '0' || head.p[0] > '9')
+        return -1;
+    if (head.len < 2)
+        return 0;
+    return head.p[1] == ':' ? 2 + head.p[0] - '0' : -1;
+}
+
+/* --- HTTP -------------------------------------------------------------------------- */
+
+static const struct slice none = {"", 0};
+
+static void put_field(struct buf *out, const char *name, struct slice value)
+{
+    buf_printf(out, "\"%s\":", name);
+    if (json_write_string(out, value) < 0)
+        buf_append_str(out, "null");
+    buf_append_str(out, ",");
+}
+
+static void answer_echo(struct http_request *r)
+{
+    struct buf *out = http_reply_begin(r, 200, "application/json", none);
+    struct slice name, value;
+    unsigned i;
+
+    buf_append_str(out, "{");
+    put_field(out, "method", http_method(r));
+    put_field(out, "path", http_path(r));
+    put_field(out, "query", http_query(r));
+    put_field(out, "body", http_body(r));
+    put_field(out, "protocol", slice_str(http_protocol(r)));
+    buf_append_str(out, "\"headers\":{");
+    for (i = 0; i < http_header_count(r); i++) {
+        http_header_at(r, i, &name, &value);
+        json_write_string(out, name);
+        buf_append_str(out, ":");
+        if (json_write_string(out, value) < 0)
+            buf_append_str(out, "null");
+        if (i + 1 < http_header_count(r))
+            buf_append_str(out, ",");
+    }
+    buf_append_str(out, "}}");
+    http_reply_commit(r);
+}
+
+static void answer_later(struct later *l)
+{
+    if (http_is_gone(l->request))
+        printf("gone\n");
+    fflush(stdout);
+    answer_echo(l->request);
+}
+
+static void stream_later(struct later *l)
+{
+    (void)http_stream_write(l->request, slice_str("three"));
+    http_stream_end(l->request);
+}
+
+static void on_request(void *arg, struct conn *c, struct http_request *r)
+{
+    struct slice path = http_path(r), query = http_query(r);
+    char number[32] = "";
+    size_t n;
+
+    (void)arg;
+    if (query.len < sizeof(number))
+        memcpy(number, query.p, query.len);
+    n = strtoul(number, NULL, 10);
+    if (slice_is(path, "/hi")) {
+        http_respond(r, 200, slice_str("application/json"), none,
+                     slice_str("{\"hello\":\"world\"}"));
+    } else if (slice_is(path, "/echo")) {
+        answer_echo(r);
+    } else if (slice_is(path, "/async")) {
+        later(c, r, none, answer_later);
+    } else if (slice_is(path, "/stream")) {
+        http_stream_begin(r, 200, slice_str("text/plain"), none);
+        (void)http_stream_write(r, slice_str("one"));
+        (void)http_stream_write(r, slice_str("two"));
+        later(c, r, none, stream_later);
+    } else if (slice_is(path, "/inplace")) {
+        struct buf *out = http_reply_begin(r, 200, "text/plain", none);
+
+        memset(buf_reserve(out, n), 'y', n);
+        buf_commit(out, n);
+        http_reply_commit(r);
+    } else if (slice_is(path, "/fail")) {
+        http_fail(r, (int)n, slice_str("no \"way\""));
+    } else if (slice_is(path, "/empty")) {
+        http_respond(r, 204, none, none, none);
+    } else if (!http_static(r)) {
+        http_fail(r, 404, slice_str("not found"));
+    }
+}
+
+static void accept_later(struct later *l)
+{
+    if (conn_ws_accept(l->request, slice_str("X-Late: yes\r\n")) < 0)
+        printf("gone\n");
+    fflush(stdout);
+}
+
+static void on_handshake(void *arg, struct conn *c, struct http_request *r)
+{
+    (void)arg;
+    if (slice_is(http_query(r), "refuse"))
+        http_fail(r, 401, slice_str("who are you"));
+    else if (slice_is(http_query(r), "later"))
+        later(c, r, none, accept_later);
+    else
+        (void)conn_ws_accept(r, none);
+}
+
+static const struct conn_ops ops = {
+    .on_open = on_open,
+    .on_packet = on_packet,
+    .on_answer = on_answer,
+    .on_handshake = on_handshake,
+    .on_request = on_request,
+    .on_close = on_close,
+    .on_length = on_length,
+};
+
+/* --- the port ------------------------------------------------------------------------ */
+
+static void set_list(struct conf_list *l, char *text)
+{
+    char *one;
+
+    l->n = 0;
+    l->at = mem_zalloc(16 * sizeof(*l->at));
+    for (one = strtok(text, ","); one != NULL && l->n < 16;
+         one = strtok(NULL, ","))
+        l->at[l->n++] = one;
+}
+
+static bool set_text(const char *key, char *value)
+{
+    if (strcmp(key, "listen") == 0)
+        port.listen = value;
+    else if (strcmp(key, "protocol") == 0)
+        port.protocol = strcmp(value, "http") == 0 ? CONF_HTTP : CONF_TCP;
+    else if (strcmp(key, "frame") == 0)
+        port.frame.type = value;
+    else if (strcmp(key, "public") == 0)
+        port.public_dir = value;
+    else if (strcmp(key, "ws") == 0)
+        port.websocket.path = value;
+    else if (strcmp(key, "ws_codec") == 0)
+        port.websocket.codec = value;
+    else if (strcmp(key, "ws_protocols") == 0)
+        set_list(&port.websocket.protocols, value);
+    else if (strcmp(key, "origins") == 0)
+        set_list(&port.origins, value);
+    else if (strcmp(key, "methods") == 0)
+        set_list(&port.http_methods, value);
+    else
+        return false;
+    return true;
+}
+
+static void set_number(const char *key, uint64_t n)
+{
+    struct {
+        const char *key;
+        uint64_t *at;
+    } longs[] = {
+        {"idle_timeout", &port.idle_timeout},
+        {"auth_timeout", &port.auth_timeout},
+        {"slow_low", &port.slow_low},
+        {"slow_high", &port.slow_high},
+        {"slow_timeout", &port.slow_timeout},
+        {"max_body", &port.max_body},
+        {"max_head", &port.max_head},
+        {"head_timeout", &port.head_timeout},
+        {"body_timeout", &port.body_timeout},
+        {"ws_max", &port.websocket.max},
+        {"max", &port.frame.max},
+    };
+    struct {
+        const char *key;
+        unsigned *at;
+    } ints[] = {
+        {"max_inflight", &port.max_inflight},
+        {"backlog", &port.backlog},
+        {"max_conns", &port.max_conns},
+        {"max_headers", &port.max_headers},
+        {"bytes", &port.frame.bytes},
+        {"size", &port.frame.size},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(longs) / sizeof(longs[0]); i++) {
+        if (strcmp(longs[i].key, key) == 0)
+            *longs[i].at = n;
+    }
+    for (i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
+        if (strcmp(ints[i].key, key) == 0)
+            *ints[i].at = (unsigned)n;
+    }
+    if (strcmp(key, "late_open") == 0)
+        late_open = n != 0;
+    if (strcmp(key, "quiet") == 0)
+        quiet = n != 0;
+}
+
+static void defaults(void)
+{
+    static const char *methods[] = {"GET", "POST"}, *same[] = {"same"};
+
+    port = (struct conf_port){
+        .name = "test",
+        .listen = "127.0.0.1:0",
+        .codec = "raw",
+        .route = "normal",
+        .timeout = 30000,
+        .idle_timeout = 120000,
+        .max_inflight = 1,
+        .backlog = 64,
+        .slow_low = 262144,
+        .slow_high = 1048576,
+        .slow_timeout = 30000,
+        .max_body = 1048576,
+        .max_head = 16384,
+        .max_headers = 100,
+        .head_timeout = 10000,
+        .body_timeout = 30000,
+        .origins = {1, same},
+        .http_methods = {2, methods},
+        .frame = {.type = "length",
+                  .bytes = 4,
+                  .includes_header = true,
+                  .max = 2000000,
+                  .delimiter = "\r\n",
+                  .delimiter_len = 2,
+                  .size = 16},
+        .websocket = {.path = "/ws",
+                      .codec = "json",
+                      .route = "normal",
+                      .max = 1048576},
+    };
+    conf.nports = 1;
+    conf.ports = &port;
+}
+
+/* --- the end ------------------------------------------------------------------------- */
+
+static struct pollfd_watch *input;
+static struct timer patience;
+
+static void give_up(struct timer *t)
+{
+    (void)t;
+    loop_stop(loop);
+}
+
+static bool is_empty(struct loop_hook *hook)
+{
+    (void)hook;
+    if (net_conns(net) == 0)
+        loop_stop(loop);
+    return false;
+}
+
+static struct loop_hook end = {.fn = is_empty, .rank = 20};
+
+static void on_input(void *arg)
+{
+    char c;
+
+    (void)arg;
+    if (read(STDIN_FILENO, &c, 1) == 1)
+        return;
+    pollfd_close(&input);
+    net_stop_accepting(net);
+    net_close_conns(net, "stop");
+    loop_hook_add(loop, &end);
+    patience.fn = give_up;
+    timer_start(loop, &patience, 5000);
+}
+
+static void print_counters(void)
+{
+    const struct net_counters *n = net_counters(net);
+
+    printf("counters {\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64
+           ",\"packets_in\":%" PRIu64 ",\"packets_out\":%" PRIu64
+           ",\"requests\":%" PRIu64 ",\"bytes_in\":%" PRIu64
+           ",\"bytes_out\":%" PRIu64 ",\"reads\":%" PRIu64
+           ",\"writes\":%" PRIu64 "}\n",
+           n->accepted, n->refused, n->packets_in, n->packets_out, n->requests,
+           n->bytes_in, n->bytes_out, n->reads, n->writes);
+}
+
+int main(int argc, char **argv)
+{
+    char address[LISTENER_ADDRESS], why[256];
+    struct net_config config = {.conf = &conf, .ops = &ops, .epoch = 1};
+    const char *text;
+    int fd, i;
+
+    signal(SIGPIPE, SIG_IGN);
+    log_open(STDERR_FILENO, LOG_INFO, false, "netserver");
+    defaults();
+    for (i = 1; i < argc; i++) {
+        char *value = strchr(argv[i], '=');
+
+        if (value == NULL)
+            return 2;
+        *value++ = '\0';
+        if (!set_text(argv[i], value))
+            set_number(argv[i], strtoull(value, NULL, 10));
+    }
+    port.websocket.enabled = port.protocol == CONF_HTTP;
+    if (listener_open(&fd, 1, port.listen, address, why, sizeof(why)) < 0) {
+        fprintf(stderr, "%s\n", why);
+        return 1;
+    }
+    sd_assert(loop_open(&loop) == 0);
+    config.loop = loop;
+    if (net_open(&net, &config, &text) < 0) {
+        fprintf(stderr, "%s\n", text);
+        return 1;
+    }
+    sd_assert(net_adopt(net, 0, &fd) == 0);
+    sd_assert(pollfd_open(&input, loop, STDIN_FILENO, on_input, NULL) == 0);
+    printf("listening %s\n", address);
+    fflush(stdout);
+    loop_run(loop);
+    loop_hook_del(&end);
+    timer_stop(loop, &patience);
+    print_counters();
+    net_close(&net);
+    loop_close(&loop);
+    close(fd);
+    return 0;
+}
