@@ -95,7 +95,7 @@ static void join(struct mesh *m, unsigned self)
 int mesh_create(struct mesh **out, const struct mesh_shape *shape)
 {
     struct mesh *m = new_mesh();
-    int err, pair[2];
+    int err, pair[2] = {-1, -1};
     unsigned i;
 
     err = mesh_map_make(&m->map, shape, &m->memory_fd);

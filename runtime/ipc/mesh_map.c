@@ -41,12 +41,12 @@
 #define MASTER(map) ((map)->n - 1)
 
 struct head {
+    uint64_t extra;
+    uint64_t size;
     uint32_t magic;
     uint32_t workers;
     uint32_t tasks;
-    uint64_t extra;
-    uint64_t size;
-    alignas(64) _Atomic uint32_t deaths;
+    _Atomic uint32_t deaths; /* the only one that changes, and rarely */
 };
 
 struct door {

@@ -1,5 +1,4 @@
 -- A whole node in one process: each "process" is a mesh attached by itself.
-local bit = require("bit")
 local ffi = require("ffi")
 local c = require("spec.support.c")
 
@@ -173,11 +172,13 @@ describe("mesh", function()
 
     it("carries messages between every pair that talks", function()
         n = start(3, 2)
+        local function is_task(slot)
+            return slot >= 3 and slot < 7
+        end
         for from = 0, n.n - 1 do
             for to = 0, n.n - 1 do
-                local task = from >= 3 and from < 7 and to >= 3 and to < 7
-                local want = (from == to or task) and lib.SD_EGONE or 0
-                assert.equal(want, plain(n[from], to, from .. ">" .. to))
+                local mute = from == to or (is_task(from) and is_task(to))
+                assert.equal(mute and lib.SD_EGONE or 0, plain(n[from], to, from .. ">" .. to))
             end
         end
         n:poll()
@@ -187,7 +188,7 @@ describe("mesh", function()
                 assert.equal(SEND, m.type)
                 assert.equal(1, m.epoch)
             end
-            local count = (to >= 3 and to < 7) and 5 or n.n - 1
+            local count = is_task(to) and 5 or n.n - 1
             assert.equal(count, #n[to].log.msgs)
         end
     end)
@@ -512,83 +513,93 @@ describe("the death of a process", function()
     end)
 end)
 
+--- A node of random sends, polls and deaths.  Each message carries pair and
+--- number: a pair's must arrive in order, and each at most once, be it read or
+--- given back.  When everyone polls between two deaths, none may be missing.
+local life = {}
+life.__index = life
+
+function life:settle(process)
+    for _, list in ipairs({ process.log.msgs, process.log.back }) do
+        for _, m in ipairs(list) do
+            local pair, text = m.body:match("^(%S+) (%d+)")
+            local id = tonumber(text)
+            assert.is_nil(self.fate[id], self.label)
+            self.fate[id] = true
+            if list == process.log.msgs then
+                assert.is_true(id > (self.last[pair] or 0), self.label)
+                self.last[pair] = id
+            end
+        end
+    end
+    process.log.msgs, process.log.back = {}, {}
+end
+
+function life:replace(slot)
+    self:settle(self.node[slot])
+    self.node:kill(slot)
+    if self.is_calm then
+        self.node:poll(1)
+    end
+    self.node:fill(slot)
+end
+
+function life:send(from, to)
+    local id = self.sent + 1
+    local size = math.random(50) == 1 and 70000 or math.random(0, 300)
+    local text = ("%d>%d %d %s"):format(from, to, id, (" "):rep(size))
+    local err = send(self.node[from], to, SEND, lib.MESH_PLAIN,
+        text:sub(1, 30), text:sub(31))
+    if err == 0 then
+        self.sent = id
+    end
+end
+
+function life:step()
+    local n = self.node
+    local a, b = math.random(0, n.n - 1), math.random(0, n.n - 1)
+    local roll = math.random(300)
+    if roll == 1 and a ~= n.n - 1 then
+        self:replace(a)
+    elseif roll < 60 then
+        lib.mesh_poll(n[a].mesh, math.random(20))
+        self:settle(n[a])
+    else
+        self:send(a, b)
+    end
+end
+
+function life:finish()
+    local n = self.node
+    n:poll(5)
+    for slot = 0, n.n - 1 do
+        self:settle(n[slot])
+        assert.equal(0, tonumber(lib.mesh_garbage(n[slot].mesh)))
+    end
+    n:close()
+    for id = 1, self.sent do
+        assert.is_true(self.fate[id] or not self.is_calm, self.label)
+    end
+    assert.is_true(self.sent > 100)
+end
+
 describe("a random life of a node", function()
     local base = os.time()
+    for i = 1, 6 do
+        local is_calm = i % 2 == 0
+        local label = ("%s deaths, seed %d"):format(
+            is_calm and "single" or "any", base + i)
 
-    --- Each message carries pair and number; a pair's numbers must arrive in
-    --- order, and each exactly once: read, or given back.
-    local function life(seed)
-        math.randomseed(seed)
-        local random = math.random
-        local n = start(3, 1)
-        local sent, fate = 0, {}
-        local last = {}
-
-        local function settle(process)
-            for _, list in ipairs({ process.log.msgs, process.log.back }) do
-                for _, m in ipairs(list) do
-                    local pair, id = m.body:match("^(%S+) (%d+)")
-                    id = tonumber(id)
-                    assert.is_nil(fate[id], "twice, seed " .. seed)
-                    fate[id] = true
-                    if list == process.log.msgs then
-                        assert.is_true(id > (last[pair] or 0))
-                        last[pair] = id
-                    end
-                end
+        it("delivers or gives back (" .. label .. ")", function()
+            math.randomseed(base + i)
+            local run = setmetatable({
+                node = start(3, 1), sent = 0, fate = {}, last = {},
+                is_calm = is_calm, label = label,
+            }, life)
+            for _ = 1, 4000 do
+                run:step()
             end
-            process.log.msgs, process.log.back = {}, {}
-        end
-        local lost = {}
-        for _ = 1, 4000 do
-            local a, b = random(0, n.n - 1), random(0, n.n - 1)
-            local roll = random(300)
-            if roll == 1 and a ~= n.n - 1 then
-                settle(n[a])
-                -- What it wrote stays; what it was written comes back.
-                n:kill(a)
-                if random(2) == 1 then
-                    n:poll(1)
-                end
-                n:fill(a)
-            elseif roll < 60 then
-                lib.mesh_poll(n[a].mesh, random(20))
-                settle(n[a])
-            else
-                local id = sent + 1
-                local size = random(50) == 1 and 70000 or random(0, 300)
-                local text = a .. ">" .. b .. " " .. id .. (" "):rep(size)
-                local err = send(n[a], b, SEND, lib.MESH_PLAIN, text:sub(1, 30),
-                    text:sub(31))
-                if err == 0 then
-                    sent = id
-                    lost[id] = a .. ">" .. b
-                end
-            end
-        end
-        n:poll(5)
-        for slot = 0, n.n - 1 do
-            settle(n[slot])
-        end
-        local missing = 0
-        for id = 1, sent do
-            if not fate[id] then
-                missing = missing + 1
-            end
-        end
-        -- Only what both ends' deaths took along may be missing.
-        assert.is_true(missing <= sent / 20, ("%d of %d, seed %d")
-            :format(missing, sent, seed))
-        for slot = 0, n.n - 1 do
-            assert.equal(0ULL, lib.mesh_garbage(n[slot].mesh) + 0ULL)
-        end
-        n:close()
-        assert.is_true(bit.tobit(sent) > 100)
-    end
-
-    for i = 1, 5 do
-        it("delivers or gives back (seed " .. base + i .. ")", function()
-            life(base + i)
+            run:finish()
         end)
     end
 end)
