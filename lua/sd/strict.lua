@@ -26,6 +26,42 @@ if core.role == "worker" then
     forbid("io", "popen")
 end
 
+--- What calls back from C uses C stack; a recursion through it must end in an
+--- error, not in the end of the process.
+local check_stack = core.check_stack
+
+--- Guard a library function when argument `n` is a function.
+local function guard(library, name, n)
+    local original = _G[library][name]
+    rawset(_G[library], name, function(...)
+        local callback = select(n, ...)
+        if type(callback) == "function" then
+            check_stack()
+        end
+        return original(...)
+    end)
+end
+
+guard("string", "gsub", 3)
+guard("table", "sort", 2)
+guard("table", "foreach", 2)
+guard("table", "foreachi", 2)
+
+local resume, wrap = coroutine.resume, coroutine.wrap
+
+rawset(coroutine, "resume", function(...)
+    check_stack()
+    return resume(...)
+end)
+
+rawset(coroutine, "wrap", function(fn)
+    local run = wrap(fn)
+    return function(...)
+        check_stack()
+        return run(...)
+    end
+end)
+
 --- Only the main chunk of a file may make globals: a library that does is
 --- tolerated, a forgotten `local` inside a function is found.
 local function in_main_chunk()

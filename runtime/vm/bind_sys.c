@@ -160,7 +160,19 @@ static int l_search_sd(lua_State *L)
     return 1;
 }
 
+/* core.check_stack(): raise when the C stack is nearly used up.  Asked by
+ * what calls back from C, before it does (lua/sd/strict.lua). */
+static int l_check_stack(lua_State *L)
+{
+    const char *here = __builtin_frame_address(0);
+
+    if (here < vm_of(L)->stack_low)
+        return luaL_error(L, "C stack overflow");
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
+    {"check_stack", l_check_stack},
     {"now", l_now},
     {"mono", l_mono},
     {"request_id", l_request_id},

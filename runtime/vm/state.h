@@ -68,6 +68,7 @@ struct vm {
     struct vm_env env;
     struct cos cos;
     size_t mem_used, mem_limit;
+    const char *stack_low; /* callbacks from C raise below this */
     struct loop_hook hook;
     int entry[ENTRY_COUNT];
     unsigned nports;
@@ -91,6 +92,8 @@ struct vm {
     struct schedule *schedule; /* vm/schedule.c, once started */
     vm_started_fn *on_started;
     void *started_arg;
+    vm_stopped_fn *on_stopped;
+    void *stopped_arg;
     uint64_t request_ids;
 };
 

@@ -10,6 +10,7 @@
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
+
+#define STACK_GUARD (1u << 20)
 
 static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
@@ -197,10 +200,25 @@ static bool on_turn(struct loop_hook *hook)
     return co_flush(vm) > 0;
 }
 
+/* Where the stack of this thread has 1 MB left. */
+static const char *stack_low(void)
+{
+    pthread_attr_t attr;
+    void *low = NULL;
+    size_t size = 0;
+
+    if (pthread_getattr_np(pthread_self(), &attr) != 0)
+        return NULL;
+    pthread_attr_getstack(&attr, &low, &size);
+    pthread_attr_destroy(&attr);
+    return (const char *)low + STACK_GUARD;
+}
+
 static void vm_init(struct vm *vm, const struct vm_env *env)
 {
     vm->magic = VM_MAGIC;
     vm->env = *env;
+    vm->stack_low = stack_low();
     vm->mem_limit = env->conf->server.vm_memory;
     if (vm->mem_limit == 0)
         vm->mem_limit = SIZE_MAX / 2;
@@ -264,6 +282,35 @@ void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg)
         return;
     }
     co->on_end = start_ended;
+    co_start(co, 0);
+}
+
+static void stop_ended(struct co *co, int status)
+{
+    struct vm *vm = co->vm;
+
+    if (status != 0)
+        log_error("on_stop: %s", lua_type(co->L, -1) == LUA_TSTRING
+                                     ? lua_tostring(co->L, -1)
+                                     : "(error object is no string)");
+    vm->on_stopped(vm->stopped_arg);
+}
+
+void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg)
+{
+    struct co *co;
+
+    sd_check(vm, VM_MAGIC);
+    vm->on_stopped = on_stopped;
+    vm->stopped_arg = arg;
+    schedule_close(&vm->schedule);
+    co = vm_enter(vm, vm->entry[ENTRY_STOP], CO_WORK,
+                  vm->env.conf->server.call_timeout);
+    if (co == NULL) {
+        on_stopped(arg);
+        return;
+    }
+    co->on_end = stop_ended;
     co_start(co, 0);
 }
 
