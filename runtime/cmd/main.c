@@ -2,7 +2,8 @@
  *
  * All the command line knows is in one table: a verb's name, the options it
  * takes, how many words may follow, and its line of help.  Options may stand
- * before or behind the verb. */
+ * before or behind the verb.  A first argument `--child` is not for people:
+ * that is how the master starts its children (proc/child.h). */
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "proc/child.h"
 #include "proc/title.h"
 
 enum option_bit {
@@ -33,6 +35,14 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+    {"start", cmd_start, OPT_DAEMON | OPT_JSON, 0, "[-d]",
+     "start the node in this folder; -d: as a daemon"},
+    {"stop", cmd_stop, OPT_NOW | OPT_JSON, 0, "[--now]",
+     "finish requests, then stop; --now: at once"},
+    {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, 0, "[-d]",
+     "stop, then start"},
+    {"status", cmd_status, OPT_JSON, 0, "[--json]",
+     "processes with pid, uptime, conns, memory"},
     {"version", cmd_version, OPT_JSON, 0, "[--json]",
      "version of sdlua, LuaJIT, libuv; build id"},
 };
@@ -140,6 +150,8 @@ int main(int argc, char **argv)
     int bits;
 
     argv = title_init(argc, argv);
+    if (argc == 3 && strcmp(argv[1], "--child") == 0)
+        return child_main(argv[2]);
 
     bits = read_options(argc, argv, &dir);
     if (bits < 0 || (optind == argc && !(bits & OPT_HELP))) {

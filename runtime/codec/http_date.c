@@ -54,7 +54,8 @@ static void two(char *out, unsigned n)
     out[1] = (char)('0' + n % 10);
 }
 
-static unsigned clamp(int64_t seconds, unsigned *days)
+/* Split into days and the seconds of the day, which are returned. */
+static unsigned split(unsigned *days, int64_t seconds)
 {
     if (seconds < 0)
         seconds = 0;
@@ -66,13 +67,13 @@ static unsigned clamp(int64_t seconds, unsigned *days)
 
 void http_date_write(char *out, int64_t seconds)
 {
-    unsigned days, second = clamp(seconds, &days);
+    unsigned days, second = split(&days, seconds);
     struct civil c = civil_of(days);
 
     memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", HTTP_DATE_LEN);
-    memcpy(out, day_names + days % 7 * 3, 3);
+    memcpy(out, day_names + (size_t)(days % 7) * 3, 3);
     two(out + 5, c.day);
-    memcpy(out + 8, month_names + (c.month - 1) * 3, 3);
+    memcpy(out + 8, month_names + (size_t)(c.month - 1) * 3, 3);
     two(out + 12, c.year / 100);
     two(out + 14, c.year % 100);
     two(out + 17, second / 3600);
@@ -100,7 +101,7 @@ int http_date_parse(int64_t *out, struct slice text)
     if (text.len != HTTP_DATE_LEN)
         return SD_EINVALID;
     for (c.month = 1; c.month <= 12; c.month++) {
-        if (memcmp(month_names + (c.month - 1) * 3, text.p + 8, 3) == 0)
+        if (memcmp(month_names + (size_t)(c.month - 1) * 3, text.p + 8, 3) == 0)
             break;
     }
     c.day = number(text.p + 5);
@@ -113,7 +114,7 @@ int http_date_parse(int64_t *out, struct slice text)
     if (c.month > 12 || c.day > 31 || century > 99 || year > 99 ||
         c.year < 1970 || h > 23 || m > 59 || s > 59)
         return SD_EINVALID;
-    t = (int64_t)days_of(c) * DAY + h * 3600 + m * 60 + s;
+    t = (int64_t)days_of(c) * DAY + (int64_t)h * 3600 + (int64_t)m * 60 + s;
     http_date_write(again, t);
     if (memcmp(again, text.p, HTTP_DATE_LEN) != 0)
         return SD_EINVALID;

@@ -24,7 +24,7 @@ struct http_response {
     int64_t length;       /* of the body, or HTTP_BODY_x */
     const char *date;     /* 29 bytes as of http_date_write(), or NULL */
     struct slice type;    /* Content-Type, trusted, or empty */
-    struct slice headers; /* lines of http_response_header(), or empty */
+    struct slice headers; /* whole lines: of http_response_header(), or ours */
 };
 
 /* "OK", "Not Found" ...; "Unknown" for a code without a name.  Static. */

@@ -44,15 +44,20 @@ static size_t bracketed_length(struct slice s)
     return 0;
 }
 
+/* Bytes of a name or an IPv4 address: those of a token, less some. */
+static const char not_in_name[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1,
+    ['*'] = 1, ['+'] = 1, ['^'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,
+};
+
 static size_t name_length(struct slice s)
 {
     size_t i;
 
     for (i = 0; i < s.len; i++) {
-        char low = http_text_lower[(uint8_t)s.p[i]];
+        uint8_t c = (uint8_t)s.p[i];
 
-        if (!is_digit(low) && !(low >= 'a' && low <= 'z') && low != '.' &&
-            low != '-' && low != '_')
+        if (http_text_lower[c] == 0 || not_in_name[c])
             break;
     }
     return i;
@@ -75,9 +80,8 @@ static bool is_visible(struct slice s)
     size_t i;
 
     for (i = 0; i < s.len; i++) {
-        uint8_t c = (uint8_t)s.p[i];
-
-        if (c <= 0x20 || c >= 0x7f || c == '#')
+        /* One comparison: 0x21..0x7e, all others wrap past the end. */
+        if ((uint8_t)(s.p[i] - 0x21) > 0x7e - 0x21)
             return false;
     }
     return true;
@@ -112,7 +116,8 @@ int http_target_parse(struct http_target *out, struct slice text)
                             slice_make(text.p + text.len, 0)};
     const char *mark;
 
-    if (text.len == 0 || !is_visible(text))
+    if (text.len == 0 || !is_visible(text) ||
+        memchr(text.p, '#', text.len) != NULL)
         return SD_EINVALID;
     if (text.p[0] != '/' && !cut_authority(&t.host, &t.path))
         return SD_EINVALID;

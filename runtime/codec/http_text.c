@@ -51,51 +51,49 @@ static bool is_plain(const char *p, size_t n)
     return true;
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* May a byte of these eight be a control character?  Never misses one. */
+static bool is_suspect(const char *p)
+{
+    uint64_t x, del;
+
+    memcpy(&x, p, 8);
+    del = x ^ EACH(0x7f);
+    return ((((x - EACH(0x20)) & ~x) | ((del - EACH(1)) & ~del)) &
+            EACH(0x80)) != 0;
+}
+
+/* The last eight bytes overlap what was seen before instead of being fewer. */
 bool http_text_is_value(struct slice s)
 {
-    const uint64_t ones = 0x0101010101010101;
-    const uint64_t high = 0x8080808080808080;
+    size_t i;
 
-    while (s.len >= 8) {
-        uint64_t x, del, suspect;
-
-        memcpy(&x, s.p, 8);
-        del = x ^ (ones * 0x7f);
-        suspect = ((x - ones * 0x20) & ~x) | ((del - ones) & ~del);
-        if ((suspect & high) != 0 && !is_plain(s.p, 8))
+    if (s.len < 8)
+        return is_plain(s.p, s.len);
+    for (i = 0; i < s.len - 8; i += 8) {
+        if (is_suspect(s.p + i) && !is_plain(s.p + i, 8))
             return false;
-        s = slice_skip(s, 8);
     }
-    return is_plain(s.p, s.len);
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct slice http_text_trim(struct slice s)
-{
-    while (s.len > 0 && is_blank(s.p[0]))
-        s = slice_skip(s, 1);
-    while (s.len > 0 && is_blank(s.p[s.len - 1]))
-        s.len--;
-    return s;
+    i = s.len - 8;
+    return !is_suspect(s.p + i) || is_plain(s.p + i, 8);
 }
 
 bool http_text_eq(struct slice s, const char *lower)
 {
     size_t i;
 
+    if (s.len != strlen(lower))
+        return false;
     for (i = 0; i < s.len; i++) {
         char c = s.p[i];
 
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c + ('a' - 'A'));
-        if (lower[i] == 0 || c != lower[i])
+        if (c == lower[i])
+            continue;
+        if (c < 'A' || c > 'Z' || c + ('a' - 'A') != lower[i])
             return false;
     }
-    return lower[i] == 0;
+    return true;
 }
 
 bool http_text_next(struct slice *element, struct slice *rest)

@@ -15,8 +15,20 @@ bool http_text_is_token(struct slice s);
 /* A field value: no control character but tab; may be empty. */
 bool http_text_is_value(struct slice s);
 
+static inline bool http_text_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Without the spaces and tabs around. */
-struct slice http_text_trim(struct slice s);
+static inline struct slice http_text_trim(struct slice s)
+{
+    while (s.len > 0 && http_text_is_blank(s.p[0]))
+        s = slice_skip(s, 1);
+    while (s.len > 0 && http_text_is_blank(s.p[s.len - 1]))
+        s.len--;
+    return s;
+}
 
 /* Equal to `lower` in any letter case? */
 bool http_text_eq(struct slice s, const char *lower);

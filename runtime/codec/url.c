@@ -14,8 +14,9 @@ static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* Decode into `to`, which has room for in.len bytes.  Length, or -1. */
@@ -28,7 +29,9 @@ static ptrdiff_t decode(char *to, struct slice in, bool plus)
         int high, low;
 
         if (in.p[i] != '%') {
-            *to++ = plus && in.p[i] == '+' ? ' ' : in.p[i];
+            *to++ = in.p[i];
+            if (plus && in.p[i] == '+')
+                to[-1] = ' ';
             continue;
         }
         if (in.len - i < 3)

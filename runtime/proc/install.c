@@ -73,7 +73,8 @@ static int find_note(struct dl_phdr_info *info, size_t size, void *arg)
 
             if (note->n_type == NT_GNU_BUILD_ID && note->n_descsz <= 20) {
                 for (unsigned k = 0; k < note->n_descsz; k++)
-                    snprintf(hex + 2 * k, 3, "%02x", (unsigned char)data[k]);
+                    snprintf(hex + (size_t)2 * k, 3, "%02x",
+                             (unsigned char)data[k]);
                 return 1;
             }
             p = data + ((note->n_descsz + 3U) & ~3U);

@@ -1,0 +1,20 @@
+/* start.c - become the master; with -d in a process of its own. */
+#include "cmd/cmd.h"
+#include "proc/daemon.h"
+#include "proc/master.h"
+
+int cmd_start(const struct cmd *cmd)
+{
+    struct master_options options = {
+        .daemon = cmd->daemon,
+        .version = SD_VERSION,
+    };
+
+    if (cmd->daemon) {
+        int status = daemon_fork();
+
+        if (status >= 0)
+            return status;
+    }
+    return master_run(&options);
+}

@@ -1,0 +1,70 @@
+/* stop.c - ask the master to stop, and see it gone. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "cmd/cmd.h"
+#include "proc/ctl.h"
+#include "proc/master.h"
+#include "proc/pidfile.h"
+
+enum {
+    STOP_WAIT = 24 * 3600 * 1000, /* ms; the master has its own limit */
+    EXIT_WAIT = 10000,
+    STEP = 10, /* ms */
+};
+
+/* The lock is the last thing that a master gives up. */
+static int wait_unlocked(int ms)
+{
+    struct timespec step = {.tv_nsec = STEP * 1000000};
+    uint64_t limit = clock_ms() + (uint64_t)ms;
+
+    while (pidfile_owner(MASTER_PIDFILE) != 0) {
+        if (clock_ms() >= limit)
+            return SD_ETIMEOUT;
+        nanosleep(&step, NULL);
+    }
+    return 0;
+}
+
+/* A master that is still starting has no control socket yet. */
+static int stop_by_signal(bool now)
+{
+    pid_t pid = pidfile_owner(MASTER_PIDFILE);
+
+    if (pid == 0) {
+        cmd_complain("not running");
+        return CMD_NOT_RUNNING;
+    }
+    if (kill(pid, now ? SIGQUIT : SIGTERM) < 0 ||
+        wait_unlocked(STOP_WAIT) < 0) {
+        cmd_complain("cannot stop pid %d", (int)pid);
+        return CMD_FAILED;
+    }
+    return CMD_DONE;
+}
+
+int cmd_stop(const struct cmd *cmd)
+{
+    struct buf reply = {0};
+    int fd = ctl_ask(cmd->now ? "stop-now" : "stop", &reply);
+
+    buf_fini(&reply);
+    if (fd == -ENOENT || fd == -ECONNREFUSED || fd == SD_ECLOSED)
+        return stop_by_signal(cmd->now);
+    if (fd < 0) {
+        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        return CMD_FAILED;
+    }
+    if (ctl_wait_end(fd, STOP_WAIT) < 0 || wait_unlocked(EXIT_WAIT) < 0) {
+        cmd_complain("the master does not end");
+        return CMD_FAILED;
+    }
+    if (cmd->json)
+        puts("{\"ok\":true}");
+    return CMD_DONE;
+}

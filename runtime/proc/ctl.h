@@ -1,0 +1,36 @@
+/* ctl.h - the control socket: run/control.sock, mode 0600.
+ *
+ * A client sends one line and gets one line of JSON; then the connection
+ * stays open until either side ends, so that one who asked for a stop sees
+ * the end of the master.  Only root and the master's own user are answered.
+ * Lines: "status", "stop", "stop-now", "reload", "log-reopen". */
+#ifndef SD_PROC_CTL_H
+#define SD_PROC_CTL_H
+
+#include "base/buf.h"
+#include "loop/loop.h"
+
+#define CTL_PATH "run/control.sock"
+
+struct ctl;
+
+/* Serve.  `on_line` appends its answer, without a newline, to `reply`.  An old
+ * socket file is replaced: the pid file's lock says that its owner is gone.
+ * 0 or a negative code. */
+int ctl_open(struct ctl **out, struct loop *l,
+             void (*on_line)(void *arg, const char *line, struct buf *reply),
+             void *arg);
+
+/* Idempotent; removes the file. */
+void ctl_close(struct ctl **cp);
+
+/* The other side, blocking.  Send `line`, append the answer to `reply`.  The
+ * open connection, or -errno: -ENOENT and -ECONNREFUSED mean that no master
+ * listens. */
+int ctl_ask(const char *line, struct buf *reply);
+
+/* Wait until the master behind the connection `fd` (taken) has ended, up to
+ * `ms`.  0 or SD_ETIMEOUT. */
+int ctl_wait_end(int fd, int ms);
+
+#endif

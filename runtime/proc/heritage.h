@@ -1,0 +1,67 @@
+/* heritage.h - all that crosses exec from the master to a child.
+ *
+ * One struct in one sealed memfd, whose number is the child's only argument.
+ * It begins with its size and the build id of the master's binary; a child
+ * for which either differs is of another build and refuses.  Descriptors keep
+ * their numbers across exec. */
+#ifndef SD_PROC_HERITAGE_H
+#define SD_PROC_HERITAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/mesh.h"
+
+enum heritage_role {
+    ROLE_CONFIG, /* evaluates the configuration, makes the bundle */
+    ROLE_WORKER,
+    ROLE_TASK,
+};
+
+enum {
+    HERITAGE_PORTS = 64,   /* ports of a node */
+    HERITAGE_WORKERS = 64, /* worker processes of a node */
+};
+
+struct heritage {
+    uint32_t size;
+    char build[44];
+    uint32_t role; /* enum heritage_role */
+    uint32_t slot, epoch, index, generation;
+    uint32_t workers, tasks, ports; /* how many there are */
+    uint64_t boot;
+    int32_t master;     /* its pid */
+    uint32_t max_conns; /* of one worker, fitted to the fd limit */
+    bool respawn;       /* not the slot's first process */
+    char node[256];     /* its name */
+    char lua[4096];     /* folder with the framework */
+    char log[256];      /* path, "" = not a file of ours */
+    char redis[108];    /* socket of the embedded redis, "" = none */
+
+    int32_t binary; /* our executable: close it */
+    int32_t leash;  /* proc/leash.h */
+    int32_t bundle; /* sealed; for ROLE_CONFIG the empty file to fill */
+    int32_t log_fd;
+    uint32_t mesh_count;
+    int32_t mesh[MESH_FDS_MAX];
+    int32_t listeners[HERITAGE_WORKERS][HERITAGE_PORTS]; /* [slot][port] */
+};
+
+/* What this binary fills in first; all descriptors -1. */
+void heritage_init(struct heritage *h);
+
+/* A sealed memfd with a copy, or -errno. */
+int heritage_write(const struct heritage *h);
+
+/* The struct, from a descriptor that is taken.  SD_EPROTO: of another build.
+ * Freed with mem_free(). */
+int heritage_read(struct heritage **out, int fd);
+
+/* List the open descriptors in `fds` (HERITAGE_FDS_MAX places): what has to
+ * stay open across exec.  Returns how many. */
+enum {
+    HERITAGE_FDS_MAX = MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + 4
+};
+unsigned heritage_fds(const struct heritage *h, int *fds);
+
+#endif

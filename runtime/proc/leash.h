@@ -1,0 +1,50 @@
+/* leash.h - the socket between the master and one child.
+ *
+ * Whole messages, in order.  End of file is news too: in the child that the
+ * master is gone, in the master that the child has let go. */
+#ifndef SD_PROC_LEASH_H
+#define SD_PROC_LEASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum leash_type {
+    LEASH_NONE,
+    /* master -> child */
+    LEASH_GO,         /* first of all: your slot is filled, begin */
+    LEASH_ADOPT,      /* serve the listeners of slot `number` too */
+    LEASH_RELEASE,    /* no longer */
+    LEASH_DRAIN,      /* end in order, within `number` milliseconds */
+    LEASH_REOPEN_LOG, /* the log file was moved away */
+    /* child -> master */
+    LEASH_READY,
+    LEASH_REFUSED, /* cannot start; text says why */
+    /* configuration child -> master */
+    LEASH_FILE, /* text: the file it is about to run */
+    LEASH_NOTE, /* text: what is wrong; `number` 1: an error, 0: a warning */
+    LEASH_TYPES
+};
+
+enum {
+    LEASH_TEXT = 4000
+};
+
+struct leash_msg {
+    uint32_t type; /* enum leash_type */
+    uint32_t number;
+    char text[LEASH_TEXT]; /* NUL-terminated */
+};
+
+/* Both ends, close-on-exec and non-blocking: fds[0] is the master's. */
+int leash_pair(int fds[2]);
+
+/* 0 or -errno; text may be NULL and is cut. */
+int leash_send(int fd, enum leash_type type, uint32_t number, const char *text);
+
+/* 1: *m is filled; 0: nothing waits; negative: the other end is gone. */
+int leash_receive(int fd, struct leash_msg *m);
+
+/* Child: wait for LEASH_GO.  0 or negative. */
+int leash_wait_go(int fd);
+
+#endif

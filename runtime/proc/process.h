@@ -1,0 +1,58 @@
+/* process.h - what worker and task processes have in common: loop, log, mesh,
+ * configuration, vm, leash and heartbeat. */
+#ifndef SD_PROC_PROCESS_H
+#define SD_PROC_PROCESS_H
+
+#include <stdbool.h>
+
+#include "base/bundle.h"
+#include "base/conf.h"
+#include "ipc/mesh.h"
+#include "loop/loop.h"
+#include "loop/timer.h"
+#include "proc/heritage.h"
+#include "proc/leash.h"
+#include "vm/vm.h"
+
+struct pollfd_watch;
+struct net;
+
+/* Embedded in the role's struct.  The first block may be read by the role. */
+struct process {
+    unsigned magic;
+    const struct heritage *h;
+    struct loop *loop;
+    struct mesh *mesh;
+    struct slots *slots;
+    struct bundle *bundle;
+    struct conf *conf;
+    struct vm *vm;   /* NULL until process_start() */
+    struct net *net; /* set by a worker before process_start(), else NULL */
+    int status;      /* what to exit with */
+    /* The vm has run on_start: serve, then process_ready(). */
+    void (*on_started)(struct process *p);
+    /* A message of the master. */
+    void (*on_leash)(struct process *p, const struct leash_msg *m);
+
+    struct pollfd_watch *leash_watch, *mesh_watch; /* private from here */
+    struct loop_hook mesh_hook;
+    struct timer heartbeat;
+};
+
+/* Wait for the master's word, then open everything but the vm.  0, or a
+ * negative code; then the master was told why. */
+int process_open(struct process *p, const struct heritage *h);
+
+/* Make the vm and start it; on_started() or process_refuse() follows. */
+void process_start(struct process *p);
+
+/* The slot is ready from now on. */
+void process_ready(struct process *p);
+
+/* Tell the master that this process cannot start, and end. */
+void process_refuse(struct process *p, const char *why);
+
+/* Turn until loop_stop(), close everything.  The exit status. */
+int process_run(struct process *p);
+
+#endif

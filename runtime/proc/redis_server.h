@@ -1,0 +1,42 @@
+/* redis_server.h - the private redis-server of a node (url = "embedded").
+ *
+ * A child of the master on run/redis.sock (0600, no TCP) with an append-only
+ * file in run/redis.  It is ready before the first worker starts, started
+ * again when it dies, and ends after everything else. */
+#ifndef SD_PROC_REDIS_SERVER_H
+#define SD_PROC_REDIS_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "loop/loop.h"
+#include "proc/user.h"
+
+#define REDIS_SERVER_SOCKET "run/redis.sock"
+
+struct redis_server;
+
+/* Start it and wait until it answers (blocking; the append-only file may take
+ * its time to load).  One that is still ending, from a master that was
+ * killed, is waited for.  `user` is kept; `output` as of struct spawn.
+ * 0, or a negative code with one line in `why`; then nothing is left. */
+int redis_server_open(struct redis_server **out, struct loop *l,
+                      const struct user *user, int output, char *why,
+                      size_t size);
+
+/* A pid from waitpid(): true if it was ours; it is started again, unless it
+ * was told to end. */
+bool redis_server_on_exit(struct redis_server *r, int pid, int status);
+
+/* Ask it to save and end.  True: it is ending, redis_server_on_exit() will
+ * tell; false: no process is left.  Killed after 10 s. */
+bool redis_server_stop(struct redis_server *r);
+
+/* Now, without saving; waits for its end. */
+void redis_server_close(struct redis_server **rp);
+
+bool redis_server_is_stopping(const struct redis_server *r);
+pid_t redis_server_pid(const struct redis_server *r); /* 0: none */
+
+#endif

@@ -1,0 +1,184 @@
+/* status.c - the slot table and the ports, for programs and for people. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "codec/json.h"
+#include "proc/status.h"
+
+static const char *const protocols[] = {
+    [CONF_TCP] = "tcp",
+    [CONF_UDP] = "udp",
+    [CONF_HTTP] = "http",
+};
+
+uint64_t status_memory(void)
+{
+    unsigned long total, resident;
+    FILE *f = fopen("/proc/self/statm", "re");
+    int n = 0;
+
+    if (f != NULL) {
+        n = fscanf(f, "%lu %lu", &total, &resident);
+        fclose(f);
+    }
+    return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static void put_key(struct buf *out, const char *key)
+{
+    buf_printf(out, "\"%s\":", key);
+}
+
+static void put_string(struct buf *out, const char *key, const char *s)
+{
+    put_key(out, key);
+    if (json_write_string(out, slice_str(s)) < 0)
+        buf_append_str(out, "\"\"");
+    buf_append_str(out, ",");
+}
+
+static void put_number(struct buf *out, const char *key, uint64_t n)
+{
+    buf_printf(out, "\"%s\":%" PRIu64 ",", key, n);
+}
+
+/* Of `ms` milliseconds. */
+static void put_seconds(struct buf *out, const char *key, double ms)
+{
+    buf_printf(out, "\"%s\":%.3f,", key, ms / 1000);
+}
+
+/* Instead of the last comma. */
+static void put_end(struct buf *out, const char *end)
+{
+    buf_truncate(out, out->len - 1);
+    buf_append_str(out, end);
+}
+
+static uint64_t age(uint64_t since)
+{
+    uint64_t now = clock_ms();
+
+    return since != 0 && now > since ? now - since : 0;
+}
+
+static void put_process(struct buf *out, unsigned slot,
+                        const struct slot_info *p)
+{
+    const uint64_t *f = p->figure;
+
+    buf_append_str(out, "{");
+    put_string(out, "role", slot_role_name((enum slot_role)p->role));
+    put_number(out, "index", p->index);
+    put_number(out, "slot", slot);
+    put_number(out, "epoch", p->epoch);
+    put_number(out, "pid", p->pid > 0 ? (uint64_t)p->pid : 0);
+    put_string(out, "state", slot_state_name((enum slot_state)p->state));
+    put_seconds(out, "uptime", p->pid > 0 ? (double)age(f[SLOT_STARTED]) : 0);
+    put_number(out, "conns", f[SLOT_CONNS]);
+    put_number(out, "memory", f[SLOT_MEMORY]);
+    put_number(out, "vm_memory", f[SLOT_VM_MEMORY]);
+    put_seconds(out, "loop_lag", (double)f[SLOT_LOOP_LAG] / 1000);
+    put_number(out, "generation", f[SLOT_GENERATION]);
+    put_number(out, "restarts", f[SLOT_RESTARTS]);
+    put_end(out, "},");
+}
+
+/* The master fills its own line when it is asked. */
+static struct slot_info own_line(const struct status *s)
+{
+    struct slot_info p = {
+        .role = SLOT_MASTER,
+        .state = SLOT_READY,
+        .epoch = 1,
+        .pid = getpid(),
+    };
+
+    p.figure[SLOT_STARTED] = s->started;
+    p.figure[SLOT_MEMORY] = status_memory();
+    p.figure[SLOT_GENERATION] = s->generation;
+    return p;
+}
+
+/* The host of "127.0.0.1:80" or "[::1]:80", as a client would give it. */
+static void put_host(struct buf *out, const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    struct slice host = slice_str(address);
+
+    if (colon != NULL && listener_port(address) != 0)
+        host.len = (size_t)(colon - address);
+    if (host.len > 2 && host.p[0] == '[')
+        host = slice_make(host.p + 1, host.len - 2);
+    put_key(out, "address");
+    if (json_write_string(out, host) < 0)
+        buf_append_str(out, "\"\"");
+    buf_append_str(out, ",");
+}
+
+static void put_ports(const struct status *s, struct buf *out)
+{
+    put_key(out, "ports");
+    buf_append_str(out, s->ports->count > 0 ? "[" : "[ ");
+    for (unsigned i = 0; i < s->ports->count; i++) {
+        const struct conf_port *port = &s->conf->ports[i];
+
+        buf_append_str(out, "{");
+        put_string(out, "name", port->name);
+        put_string(out, "protocol", protocols[port->protocol]);
+        put_host(out, s->ports->address[i]);
+        put_number(out, "port", listener_port(s->ports->address[i]));
+        put_end(out, "},");
+    }
+    put_end(out, "],");
+}
+
+void status_json(const struct status *s, struct buf *out)
+{
+    struct slot_info p = own_line(s);
+
+    buf_append_str(out, "{");
+    put_string(out, "node", s->node);
+    put_string(out, "version", s->version);
+    put_number(out, "generation", s->generation);
+    put_number(out, "pid", (uint64_t)getpid());
+    put_seconds(out, "uptime", (double)age(s->started));
+    put_ports(s, out);
+    put_key(out, "processes");
+    buf_append_str(out, "[");
+    put_process(out, s->master, &p);
+    for (unsigned i = 0; i < slots_count(s->slots); i++) {
+        slots_read(s->slots, i, &p);
+        if (i != s->master && p.state != SLOT_EMPTY)
+            put_process(out, i, &p);
+    }
+    put_end(out, "]}");
+}
+
+void status_table(const struct status *s, struct buf *out)
+{
+    struct slot_info p;
+
+    buf_printf(out, "sdlua %s: node %s, pid %d, generation %u\n\n", s->version,
+               s->node, (int)getpid(), s->generation);
+    buf_printf(out, "%-16s %-9s %s\n", "port", "protocol", "address");
+    for (unsigned i = 0; i < s->ports->count; i++)
+        buf_printf(out, "%-16s %-9s %s\n", s->conf->ports[i].name,
+                   protocols[s->conf->ports[i].protocol], s->ports->address[i]);
+    buf_printf(out, "\n%-16s %s\n", "process", "pid");
+    for (unsigned i = 0; i < slots_count(s->slots); i++) {
+        char name[32];
+
+        slots_read(s->slots, i, &p);
+        if (i == s->master || p.state == SLOT_EMPTY)
+            continue;
+        snprintf(name, sizeof(name), "%s %u",
+                 slot_role_name((enum slot_role)p.role), p.index);
+        buf_printf(out, "%-16s %d\n", name, (int)p.pid);
+    }
+    if (s->redis > 0)
+        buf_printf(out, "%-16s %d\n", "redis-server", (int)s->redis);
+}

@@ -1,0 +1,33 @@
+/* status.h - what `sdlua status` shows, as the master knows it. */
+#ifndef SD_PROC_STATUS_H
+#define SD_PROC_STATUS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/conf.h"
+#include "ipc/mesh.h"
+#include "proc/ports.h"
+
+struct status {
+    const char *node, *version;
+    unsigned generation;
+    uint64_t started; /* clock_ms() */
+    const struct conf *conf;
+    const struct ports *ports;
+    const struct slots *slots;
+    unsigned master; /* its slot */
+    pid_t redis;     /* 0: none */
+};
+
+/* One JSON object (api.md section 2: seconds and bytes). */
+void status_json(const struct status *s, struct buf *out);
+
+/* The table that `start` prints. */
+void status_table(const struct status *s, struct buf *out);
+
+/* Bytes resident of this process. */
+uint64_t status_memory(void);
+
+#endif

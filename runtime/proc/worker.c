@@ -1,0 +1,137 @@
+/* worker.c - loop and vm: conns, controllers, models, timers.
+ *
+ * Peers: the master by the leash (dispatch below); other workers and tasks by
+ * the mesh, whose messages the vm dispatches; clients by net.
+ *
+ * The end, in order: accept what is queued and no more; let the calls at work
+ * finish; close the conns with the reason "stop"; leave when the last one has
+ * gone.  Who does not finish in time is cut off by the master. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/net.h"
+#include "proc/child.h"
+#include "proc/process.h"
+#include "proc/worker.h"
+
+enum {
+    DRAIN_LOOK = 10, /* ms between two looks at what is left */
+    DRAIN_SHARE = 4, /* calls may take 3/4 of the time, then conns close */
+};
+
+enum worker_state {
+    WORKER_SERVING,
+    WORKER_FINISHING,
+    WORKER_CLOSING
+};
+
+struct worker {
+    struct process process;
+    enum worker_state state;
+    uint64_t close_at; /* clock_ms(): close conns, finished or not */
+    struct timer look;
+};
+
+static struct worker *worker_of(struct process *p)
+{
+    return list_entry(p, struct worker, process);
+}
+
+static void adopt(struct worker *w, unsigned slot)
+{
+    const struct heritage *h = w->process.h;
+    int err;
+
+    if (slot >= h->workers || w->state != WORKER_SERVING)
+        return;
+    err = net_adopt(w->process.net, slot, h->listeners[slot]);
+    if (err < 0)
+        log_error("cannot serve the listeners of slot %u", slot);
+}
+
+static void on_started(struct process *p)
+{
+    net_set_ops(p->net, &vm_conn_ops, p->vm);
+    adopt(worker_of(p), p->h->slot);
+    process_ready(p);
+}
+
+static void on_look(struct timer *t)
+{
+    struct worker *w = list_entry(t, struct worker, look);
+    struct process *p = &w->process;
+    unsigned calls = vm_calls(p->vm);
+
+    if (w->state == WORKER_FINISHING &&
+        (calls == 0 || clock_ms() >= w->close_at)) {
+        w->state = WORKER_CLOSING;
+        net_close_conns(p->net, "stop");
+    }
+    if (w->state == WORKER_CLOSING && calls == 0 && net_conns(p->net) == 0)
+        loop_stop(p->loop);
+    else
+        timer_start(p->loop, t, DRAIN_LOOK);
+}
+
+static void drain(struct worker *w, uint32_t ms)
+{
+    if (w->state != WORKER_SERVING)
+        return;
+    w->state = WORKER_FINISHING;
+    w->close_at = clock_ms() + ms - ms / DRAIN_SHARE;
+    slots_set_state(w->process.slots, w->process.h->slot, SLOT_DRAINING);
+    net_stop_accepting(w->process.net);
+    timer_start(w->process.loop, &w->look, 1);
+}
+
+static void on_leash(struct process *p, const struct leash_msg *m)
+{
+    struct worker *w = worker_of(p);
+
+    switch ((enum leash_type)m->type) {
+    case LEASH_ADOPT:
+        adopt(w, m->number);
+        break;
+    case LEASH_RELEASE:
+        if (w->state == WORKER_SERVING)
+            net_release(p->net, m->number);
+        break;
+    case LEASH_DRAIN:
+        drain(w, m->number);
+        break;
+    default:
+        sd_assert(!"a message the master never sends to a worker");
+    }
+}
+
+static int open_net(struct process *p, const char **why)
+{
+    struct net_config config = {
+        .loop = p->loop,
+        .conf = p->conf,
+        .slot = p->h->slot,
+        .epoch = p->h->epoch,
+        .ops = &vm_conn_ops,
+    };
+
+    return net_open(&p->net, &config, why);
+}
+
+int worker_run(const struct heritage *h)
+{
+    struct worker w = {
+        .process = {.on_started = on_started, .on_leash = on_leash},
+        .look = {.fn = on_look},
+    };
+    const char *why = NULL;
+
+    if (process_open(&w.process, h) < 0)
+        return CHILD_FAILED;
+    if (open_net(&w.process, &why) < 0)
+        process_refuse(&w.process, why);
+    else
+        process_start(&w.process);
+    return process_run(&w.process);
+}
