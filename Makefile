@@ -1,7 +1,7 @@
 # The thin front of the build: every line here is one command of CMake, busted
 # or bench.  CMakePresets.json and spec/ hold the rest.
-.PHONY: start test lint bench bench-instructions fuzz soak deps install clean \
-	release dev
+.PHONY: start test lint bench bench-instructions fuzz soak deps docs install \
+	clean release dev
 
 PREFIX ?= /usr/local
 SECONDS ?= 60
@@ -45,6 +45,11 @@ deps:
 .PHONY: deps-there
 deps-there:
 	@deploy/deps.sh --check || deploy/deps.sh
+
+# docs/config.md, from the schema.
+docs: release
+	SD_LIB=build/release/libsdpure.so luajit spec/support/config_md.lua \
+		> docs/config.md
 
 install: release
 	cmake --install build/release --prefix $(PREFIX)

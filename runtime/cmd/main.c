@@ -43,6 +43,12 @@ static const struct verb verbs[] = {
      "stop, then start"},
     {"status", cmd_status, OPT_JSON, 0, "[--json]",
      "processes with pid, uptime, conns, memory"},
+    {"check", cmd_check, OPT_JSON, 0, "[--json]",
+     "every error in configuration and scripts, with file and line"},
+    {"config", cmd_config, OPT_JSON, 1, "[KEY] [--json]",
+     "effective values and where they came from"},
+    {"routes", cmd_routes, OPT_JSON, 0, "[--json]",
+     "every controller method that can be called, by port"},
     {"version", cmd_version, OPT_JSON, 0, "[--json]",
      "version of sdlua, LuaJIT, libuv; build id"},
 };

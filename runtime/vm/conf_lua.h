@@ -6,10 +6,8 @@
 #ifndef SD_VM_CONF_LUA_H
 #define SD_VM_CONF_LUA_H
 
-#include <stdbool.h>
-
 #include "base/buf.h"
-#include "base/slice.h"
+#include "vm/conf_note.h"
 
 struct conf_build_opts {
     const char *app_dir;       /* NULL: the current folder */
@@ -32,22 +30,5 @@ struct conf_build_opts {
  * "reload" or nothing; and "routes": port, controller, method, file:line. */
 int conf_build(const struct conf_build_opts *opts, struct buf *bundle,
                struct buf *report);
-
-struct conf_note {
-    bool error;       /* else a warning */
-    const char *file; /* or the variable's name; "" where neither fits */
-    unsigned line;    /* 0: none */
-    const char *text;
-};
-
-/* Cut the next note off a report.  False at its end.  The texts live as long
- * as the report's bytes. */
-bool conf_note_next(struct conf_note *note, struct slice *report);
-
-/* Append "config/ports.lua:7: text" with a newline. */
-void conf_note_print(struct buf *out, const struct conf_note *note);
-
-/* Append a note to a report, as conf_build() does. */
-void conf_note_add(struct buf *report, const struct conf_note *note);
 
 #endif

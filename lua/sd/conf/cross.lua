@@ -1,0 +1,238 @@
+--- What one key cannot know: checks that look at several values at once, and
+--- at the scripts they name. Values are typed and complete here.
+local routes = require("sd.conf.routes")
+
+local cross = {}
+
+local CODECS = { json = true, msgpack = true, raw = true }
+local ROUTES = { normal = true, jsonrpc = true }
+local SLOTS = 256
+local TIMERS = 256
+
+---@class sd.conf.Cross
+---@field tree table
+---@field scripts table<string, boolean> names of script files
+---@field report fun(path: string, text: string)
+---@field warn fun(path: string, text: string)
+---@field lower fun(path: string, value: any)
+---@field fd_limit integer
+---@field is_set fun(path: string): boolean
+
+local function file_exists(c, folder, name)
+    return c.scripts[("scripts/%s/%s.lua"):format(folder, name)]
+end
+
+local function need_file(c, path, folder, name, builtin)
+    if not (builtin and builtin[name]) and not file_exists(c, folder, name) then
+        c.report(path, ("%s: there is no scripts/%s/%s.lua"):format(path,
+            folder, name))
+    end
+end
+
+--- Host and port of an address; host "unix" and the path of a socket.
+local function split_address(text)
+    local path = text:match("^unix:(.+)$")
+    if path then
+        return "unix", path
+    end
+    local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
+    if not host then
+        host, port = text:match("^([%w_.-]*):(%d+)$")
+    end
+    if not host or host == "" or tonumber(port) > 65535 then
+        return nil
+    end
+    return host, tonumber(port)
+end
+
+local function check_listen(c, name, port, taken)
+    local path = "ports." .. name .. ".listen"
+    if port.listen == nil then
+        c.report("ports." .. name, path .. ": missing")
+        return
+    end
+    local host, number = split_address(port.listen)
+    if not host then
+        c.report(path, ('%s: "%s" is no address like "0.0.0.0:9091", '
+            .. '"[::]:9091" or "unix:run/x.sock"'):format(path, port.listen))
+        return
+    end
+    local kind = port.protocol == "udp" and "udp" or "tcp"
+    local id = kind .. " " .. host .. " " .. tostring(number)
+    if number ~= 0 and taken[id] then
+        c.report(path, ("%s: %s is the address of ports.%s too"):format(path,
+            port.listen, taken[id]))
+    end
+    taken[id] = taken[id] or name
+end
+
+local function check_length(c, path, port)
+    local frame = port.frame
+    local plain = port.codec == "json" or port.codec == "msgpack"
+    if frame.bytes == "varint" and frame.includes_header then
+        c.report(path .. ".bytes", path
+            .. '.bytes: "varint" needs includes_header = false')
+    end
+    for _, key in ipairs({ "offset", "add" }) do
+        if plain and frame[key] ~= 0 then
+            c.report(path .. "." .. key, ("%s.%s: codec %s needs 0"):format(
+                path, key, port.codec))
+        end
+    end
+    if plain and frame.whole then
+        c.report(path .. ".whole", ("%s.whole: codec %s takes no whole "
+            .. "packets"):format(path, port.codec))
+    end
+end
+
+local function check_frame(c, name, port)
+    local path = "ports." .. name .. ".frame"
+    local kind = port.frame.type
+    if kind == "length" then
+        check_length(c, path, port)
+    elseif kind == "fixed" and not port.frame.size then
+        c.report(path, path .. ".size: missing")
+    elseif kind == "line" and port.frame.delimiter == "" then
+        c.report(path .. ".delimiter", path .. ".delimiter: is empty")
+    elseif kind == "pack" and CODECS[port.codec] then
+        c.report(path, ("%s: \"pack\" needs a codec with a `length`, not %s")
+            :format(path, port.codec))
+    end
+end
+
+local function check_controllers(c, path, patterns)
+    for _, pattern in ipairs(patterns or {}) do
+        local found = pattern == "*"
+        for script in pairs(c.scripts) do
+            local name = script:match("^scripts/controllers/(.+)%.lua$")
+            found = found or name and routes.serves(pattern, name)
+        end
+        if not found then
+            c.report(path, ('%s: no controller is named "%s"'):format(path,
+                pattern))
+        end
+    end
+end
+
+local function check_port(c, name, port, taken)
+    local path = "ports." .. name
+    check_listen(c, name, port, taken)
+    if port.protocol ~= "http" then
+        need_file(c, path .. ".codec", "packs", port.codec, CODECS)
+        check_frame(c, name, port)
+    elseif port.websocket.enabled then
+        local ws = port.websocket
+        need_file(c, path .. ".websocket.codec", "packs", ws.codec, CODECS)
+        need_file(c, path .. ".websocket.route", "routes", ws.route, ROUTES)
+    end
+    need_file(c, path .. ".route", "routes", port.route, ROUTES)
+    for _, middleware in ipairs(port.middlewares or {}) do
+        need_file(c, path .. ".middlewares", "middlewares", middleware)
+    end
+    check_controllers(c, path .. ".controllers", port.controllers)
+    if port.slow_client.low > port.slow_client.high then
+        c.report(path .. ".slow_client.low", path
+            .. ".slow_client: low is above high")
+    end
+end
+
+local function check_timer(c, i, timer, names)
+    local path = "timers." .. i
+    if (timer.model == nil) == (timer.task == nil) then
+        c.report(path, path .. ": needs exactly one of model and task")
+    elseif timer.model then
+        need_file(c, path .. ".model", "models", timer.model)
+    else
+        need_file(c, path .. ".task", "tasks", timer.task)
+    end
+    if timer.method == nil then
+        c.report(path, path .. ".method: missing")
+    end
+    if (timer.every == nil) == (timer.cron == nil) then
+        c.report(path, path .. ": needs exactly one of every and cron")
+    end
+    if names[timer.name] then
+        c.report(path, ('%s: "%s" is the name of timer %d too'):format(path,
+            timer.name, names[timer.name]))
+    end
+    names[timer.name] = names[timer.name] or i
+end
+
+local function check_server(c, server)
+    local slots = server.workers + 2 * server.tasks + 2
+    if slots > SLOTS then
+        c.report("server.workers", ("server: workers + 2 x tasks + 2 is %d, "
+            .. "more than %d"):format(slots, SLOTS))
+    end
+end
+
+--- What the limit of open files leaves for conns of one worker: it holds the
+--- listening sockets of all slots, rings, links and files as well.
+local function check_conns(c, server)
+    local ports = 0
+    for _ in pairs(c.tree.ports or {}) do
+        ports = ports + 1
+    end
+    local fits = c.fd_limit - 128 - ports * server.workers
+    if server.max_conns <= fits then
+        return
+    elseif c.is_set("server.max_conns") or fits < 1 then
+        c.report("server.max_conns", ("server.max_conns: %d does not fit the "
+            .. "limit of %d open files: at most %d"):format(server.max_conns,
+            c.fd_limit, fits))
+        return
+    end
+    c.warn("", ("server.max_conns: lowered from %d to %d, the limit of open "
+        .. "files is %d"):format(server.max_conns, fits, c.fd_limit))
+    c.lower("server.max_conns", fits)
+end
+
+local function check_admin(c, admin)
+    local host = split_address(admin.listen)
+    if not host then
+        c.report("admin.listen", ('admin.listen: "%s" is no address')
+            :format(admin.listen))
+    elseif not admin.token and host ~= "unix" and host ~= "::1"
+        and host ~= "localhost" and not host:find("^127%.") then
+        c.report("admin.listen", "admin.listen: " .. admin.listen
+            .. " is open to others and needs admin.token")
+    end
+end
+
+local function check_url(c, name, redis)
+    local path = ("redis.%s.url"):format(name)
+    local scheme = redis.url:match("^([%l+]+)://")
+    local known = { redis = true, unix = true, ["redis+sentinel"] = true,
+        ["redis+cluster"] = true }
+    if redis.url ~= "embedded" and not known[scheme or ""] then
+        c.report(path, path .. ': expected "embedded", "redis://...", '
+            .. '"unix:///..."')
+    end
+end
+
+---@param c sd.conf.Cross
+function cross.check(c)
+    local taken, names = {}, {}
+    check_server(c, c.tree.server)
+    check_conns(c, c.tree.server)
+    check_admin(c, c.tree.admin)
+    for name, port in pairs(c.tree.ports or {}) do
+        check_port(c, name, port, taken)
+    end
+    for name, mysql in pairs(c.tree.mysql or {}) do
+        if mysql.url == nil then
+            c.report("mysql." .. name, ("mysql.%s.url: missing"):format(name))
+        end
+    end
+    for name, redis in pairs(c.tree.redis or {}) do
+        check_url(c, name, redis)
+    end
+    for i, timer in ipairs(c.tree.timers or {}) do
+        check_timer(c, i, timer, names)
+    end
+    if #(c.tree.timers or {}) > TIMERS then
+        c.report("timers", ("timers: more than %d"):format(TIMERS))
+    end
+end
+
+return cross
