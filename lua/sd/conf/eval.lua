@@ -30,35 +30,38 @@ local function sandbox(getenv)
     return env
 end
 
---- What is not plain data in `value`: its path and why.
-local function not_plain(value, path, open, depth)
+--- Why a value that is no table is not plain data, or nil.
+local function odd_leaf(value)
     local kind = type(value)
     if kind == "number" then
-        if value ~= value or value == 1 / 0 or value == -1 / 0 then
-            return path, "is not a finite number"
-        end
-        return nil
-    elseif kind ~= "table" then
-        if kind == "string" or kind == "boolean" then
-            return nil
-        end
-        return path, "is a " .. kind .. ", not plain data"
+        local finite = value == value and math.abs(value) < 1 / 0
+        return not finite and "is not a finite number" or nil
+    elseif kind ~= "string" and kind ~= "boolean" then
+        return "is a " .. kind .. ", not plain data"
+    end
+end
+
+--- What is not plain data in `value`: its path and why.
+local function not_plain(value, path, open, depth)
+    if type(value) ~= "table" then
+        local why = odd_leaf(value)
+        return why and path, why
     elseif open[value] or depth > DEPTH then
         return path, open[value] and "contains itself" or "is nested too deep"
     end
     open[value] = true
     for key, item in next, value do
-        local name = path == "" and tostring(key) or path .. "." .. tostring(key)
-        if type(key) ~= "string" and type(key) ~= "number" then
-            return path, "has a key that is a " .. type(key)
+        local kind = type(key)
+        if kind ~= "string" and kind ~= "number" then
+            return path, "has a key that is a " .. kind
         end
-        local where, why = not_plain(item, name, open, depth + 1)
+        local below = (path == "" and "" or path .. ".") .. tostring(key)
+        local where, why = not_plain(item, below, open, depth + 1)
         if where then
             return where, why
         end
     end
     open[value] = nil
-    return nil
 end
 
 --- Cut "file:line: text" as Lua's errors begin.

@@ -131,7 +131,7 @@ end
 
 --- Note the line of each key of the constructor whose brace is at `i`.
 --- Returns the place behind it.
-local function read_table(tokens, i, prefix, found)
+local function read_table(tokens, i, prefix, found, methods)
     local index = 0
     i = i + 1
     while tokens[i] and not is(tokens[i], "}") do
@@ -145,10 +145,10 @@ local function read_table(tokens, i, prefix, found)
             found[prefix .. key] = line
         end
         if key and is(tokens[start], "{") then
-            start = read_table(tokens, start, prefix .. key .. ".", found)
-        elseif key and is(tokens[start], "function") then
-            found.methods[#found.methods + 1] =
-                { name = key, line = line, path = prefix .. key }
+            start = read_table(tokens, start, prefix .. key .. ".", found,
+                methods)
+        elseif key and prefix == "" and is(tokens[start], "function") then
+            methods[#methods + 1] = { name = key, line = line }
         end
         i = skip_value(tokens, start)
         if is(tokens[i], ",") or is(tokens[i], ";") then
@@ -186,38 +186,43 @@ local function find_constructor(tokens, name)
     end
 end
 
+--- `function X.name(`, `function X:name(` or `X.name = function` at `i`: the
+--- token of the name.
+local function method_at(tokens, i, object)
+    local dot, name, next_one = tokens[i + 1], tokens[i + 2], tokens[i + 3]
+    if not is(tokens[i], object) or not name or name.kind ~= "name" then
+        return nil
+    end
+    local is_dot = is(dot, ".")
+    if is(tokens[i - 1], "function") then
+        return (is_dot or is(dot, ":")) and is(next_one, "(") and name or nil
+    end
+    return is_dot and not is(tokens[i - 1], ".") and is(next_one, "=")
+        and is(tokens[i + 4], "function") and name or nil
+end
+
+--- The constructor behind what the file returns and the name it returns.
+local function returned(tokens)
+    local at = find_return(tokens)
+    local token = at and tokens[at]
+    if token and token.kind == "name" then
+        return find_constructor(tokens, token.text), token.text
+    end
+    return token and is(token, "{") and at or nil
+end
+
 --- The lines of the keys of the table a file returns, by path: "game.listen"
 --- and, for lists, "1.name".
 ---@param source string
 ---@return table<string, integer>
 function lex.lines(source)
     local tokens = lex.tokens(source)
-    local at = find_return(tokens)
-    local found = { methods = {} }
-    if at and tokens[at] and tokens[at].kind == "name" then
-        at = find_constructor(tokens, tokens[at].text)
+    local at = returned(tokens)
+    local found, methods = {}, {}
+    if at then
+        read_table(tokens, at, "", found, methods)
     end
-    if at and is(tokens[at], "{") then
-        read_table(tokens, at, "", found)
-    end
-    found.methods = nil
     return found
-end
-
---- `function X.name(`, `function X:name(` or `X.name = ` at `i`: the name.
-local function method_at(tokens, i, object)
-    if not is(tokens[i], object) or is(tokens[i - 1], ".") then
-        return nil
-    end
-    local dot, name = tokens[i + 1], tokens[i + 2]
-    if not name or name.kind ~= "name" or not tokens[i + 3] then
-        return nil
-    end
-    local defined = is(tokens[i - 1], "function") and is(tokens[i + 3], "(")
-        and (is(dot, ".") or is(dot, ":"))
-    local assigned = is(dot, ".") and is(tokens[i + 3], "=")
-        and is(tokens[i + 4], "function")
-    return (defined or assigned) and name or nil
 end
 
 --- The functions of the table a file returns, as far as they are written
@@ -226,31 +231,21 @@ end
 ---@return { name: string, line: integer }[]
 function lex.methods(source)
     local tokens = lex.tokens(source)
-    local at = find_return(tokens)
-    local found, seen, list = { methods = {} }, {}, {}
-    local token = at and tokens[at]
-    local object = token and token.kind == "name" and token.text
-    if object then
-        at = find_constructor(tokens, object)
-    end
-    if at and is(tokens[at], "{") then
-        read_table(tokens, at, "", found)
-    end
-    local function add(name, line)
-        if not seen[name] then
-            seen[name] = true
-            list[#list + 1] = { name = name, line = line }
-        end
-    end
-    for _, m in ipairs(found.methods) do
-        if m.path == m.name then
-            add(m.name, m.line)
-        end
+    local at, object = returned(tokens)
+    local methods, seen, list = {}, {}, {}
+    if at then
+        read_table(tokens, at, "", {}, methods)
     end
     for i = 1, object and #tokens or 0 do
         local name = method_at(tokens, i, object)
         if name then
-            add(name.text, name.line)
+            methods[#methods + 1] = { name = name.text, line = name.line }
+        end
+    end
+    for _, m in ipairs(methods) do
+        if not seen[m.name] then
+            seen[m.name] = true
+            list[#list + 1] = m
         end
     end
     return list
