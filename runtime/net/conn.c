@@ -140,8 +140,12 @@ void conn_done(struct conn *c)
     sd_check(c, CONN_MAGIC);
     sd_assert(c->inflight > 0);
     c->inflight--;
-    if (c->waiting > 0 && conn_is_alive(c))
+    if (!conn_is_alive(c))
+        return;
+    if (c->waiting > 0)
         net_ready(c);
+    else if (c->net->is_stopping && c->inflight == 0)
+        conn_end(c, c->net->stop_reason, 0);
 }
 
 void conn_released(struct conn *c)

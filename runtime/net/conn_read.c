@@ -49,12 +49,12 @@ void conn_packet(struct conn *c, struct slice packet)
     if (c->asks > 0 && n->ops->on_answer != NULL &&
         n->ops->on_answer(n->arg, c, packet))
         return;
-    if (c->waiting == 0 && may_start(c)) {
+    if (c->waiting == 0 && may_start(c) && !n->is_stopping) {
         c->inflight++;
         n->ops->on_packet(n->arg, c, packet);
         return;
     }
-    if (!conn_is_alive(c))
+    if (!conn_is_alive(c) || n->is_stopping)
         return;
     net_take_buf(n, &c->queue);
     buf_append(&c->queue, &len, sizeof(len));

@@ -147,8 +147,9 @@ struct conn {
 
 struct net {
     unsigned magic;
-    bool is_stopping; /* no keep-alive any more */
+    bool is_stopping; /* conns end when their work is done */
     bool is_closing;
+    int stop_reason; /* enum reason */
     struct loop *loop;
     const struct conf *conf;
     const struct conn_ops *ops;

@@ -199,9 +199,10 @@ void net_close_conns(struct net *n, const char *reason)
 
     sd_check(n, NET_MAGIC);
     n->is_stopping = true;
+    n->stop_reason = reason_of(reason);
     while ((c = conns_next(n->conns, &cursor)) != NULL) {
-        if (c->request == NULL)
-            conn_close(c, reason, 0);
+        if (c->request == NULL && c->inflight == 0 && c->waiting == 0)
+            conn_end(c, n->stop_reason, 0);
     }
 }
 

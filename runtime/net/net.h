@@ -80,7 +80,8 @@ void net_release(struct net *n, unsigned slot);
 void net_stop_accepting(struct net *n);
 
 /* Close every conn: idle HTTP conns at once, those with a request when it was
- * answered (with Connection: close), others by conn_close(c, reason, 0). */
+ * answered (with Connection: close), others by conn_close(c, reason, 0) when
+ * the packets they have sent so far are handled; later ones are not taken. */
 void net_close_conns(struct net *n, const char *reason);
 
 /* End: conns left are cut without a word and without on_close().  Memory goes

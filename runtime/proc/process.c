@@ -250,6 +250,19 @@ void process_refuse(struct process *p, const char *why)
     loop_stop(p->loop);
 }
 
+static void vm_stopped(void *arg)
+{
+    struct process *p = arg;
+
+    sd_check(p, PROCESS_MAGIC);
+    loop_stop(p->loop);
+}
+
+void process_finish(struct process *p)
+{
+    vm_stop(p->vm, vm_stopped, p);
+}
+
 int process_run(struct process *p)
 {
     if (p->status == CHILD_DONE)

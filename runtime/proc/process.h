@@ -52,6 +52,9 @@ void process_ready(struct process *p);
 /* Tell the master that this process cannot start, and end. */
 void process_refuse(struct process *p, const char *why);
 
+/* All calls have ended: run on_stop, then leave process_run(). */
+void process_finish(struct process *p);
+
 /* Turn until loop_stop(), close everything.  The exit status. */
 int process_run(struct process *p);
 

@@ -3,18 +3,18 @@
  * Peers: the master by the leash (dispatch below); other workers and tasks by
  * the mesh, whose messages the vm dispatches; clients by net.
  *
- * The end, in order: accept what is queued and no more; let the calls at work
- * finish; close the conns with the reason "stop"; leave when the last one has
- * gone.  Who does not finish in time is cut off by the master. */
-#include <string.h>
-
+ * The end, in order: accept what is queued and no more; let each conn finish
+ * what it has sent and close it with the reason "stop"; run on_stop when the
+ * last one has gone.  Late conns are closed in the middle of their calls, and
+ * who is late even then is cut off by the master. */
+#include "proc/worker.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/conn.h"
 #include "net/net.h"
 #include "proc/child.h"
 #include "proc/process.h"
-#include "proc/worker.h"
 
 enum {
     DRAIN_LOOK = 10, /* ms between two looks at what is left */
@@ -23,8 +23,9 @@ enum {
 
 enum worker_state {
     WORKER_SERVING,
-    WORKER_FINISHING,
-    WORKER_CLOSING
+    WORKER_DRAINING,
+    WORKER_LATE,
+    WORKER_ENDING
 };
 
 struct worker {
@@ -58,31 +59,41 @@ static void on_started(struct process *p)
     process_ready(p);
 }
 
+static void close_late(struct net *net)
+{
+    uint32_t cursor = 0;
+    struct conn *c;
+
+    while ((c = net_next(net, &cursor)) != NULL)
+        conn_close(c, reason_word(REASON_STOP), 0);
+}
+
 static void on_look(struct timer *t)
 {
     struct worker *w = list_entry(t, struct worker, look);
     struct process *p = &w->process;
-    unsigned calls = vm_calls(p->vm);
 
-    if (w->state == WORKER_FINISHING &&
-        (calls == 0 || clock_ms() >= w->close_at)) {
-        w->state = WORKER_CLOSING;
-        net_close_conns(p->net, "stop");
+    if (w->state == WORKER_DRAINING && clock_ms() >= w->close_at) {
+        w->state = WORKER_LATE;
+        close_late(p->net);
     }
-    if (w->state == WORKER_CLOSING && calls == 0 && net_conns(p->net) == 0)
-        loop_stop(p->loop);
-    else
+    if (vm_calls(p->vm) == 0 && net_conns(p->net) == 0) {
+        w->state = WORKER_ENDING;
+        process_finish(p);
+    } else {
         timer_start(p->loop, t, DRAIN_LOOK);
+    }
 }
 
 static void drain(struct worker *w, uint32_t ms)
 {
     if (w->state != WORKER_SERVING)
         return;
-    w->state = WORKER_FINISHING;
+    w->state = WORKER_DRAINING;
     w->close_at = clock_ms() + ms - ms / DRAIN_SHARE;
     slots_set_state(w->process.slots, w->process.h->slot, SLOT_DRAINING);
     net_stop_accepting(w->process.net);
+    net_close_conns(w->process.net, reason_word(REASON_STOP));
     timer_start(w->process.loop, &w->look, 1);
 }
 
