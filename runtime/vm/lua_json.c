@@ -12,7 +12,6 @@
 #include "vm/lua_json.h"
 
 #include <stdint.h>
-#include <stdio.h>
 
 #include "base/err.h"
 #include "codec/json.h"

@@ -7,7 +7,6 @@
 #include "vm/lua_msgpack.h"
 
 #include <stdint.h>
-#include <stdio.h>
 
 #include "base/err.h"
 #include "codec/decimal.h"

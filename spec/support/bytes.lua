@@ -18,6 +18,18 @@ function bytes.exact(s)
     return p
 end
 
+local blocks = setmetatable({}, { __mode = "k" })
+
+--- The same as a struct slice (base/slice.h); the block lives as long as it.
+---@param s string
+---@return ffi.cdata*
+function bytes.slice(s)
+    local p = bytes.exact(s)
+    local slice = ffi.new("struct slice", { p, #s })
+    blocks[slice] = p
+    return slice
+end
+
 --- "81 05 ff" as bytes.
 ---@param text string
 ---@return string

@@ -1,5 +1,6 @@
 local ffi = require("ffi")
 local c = require("spec.support.c")
+local slice = require("spec.support.bytes").slice
 
 local lib = c.use("codec/json.h")
 c.use("base/err.h")
@@ -17,14 +18,6 @@ local NAMES = {
 local scratch = ffi.gc(ffi.new("struct buf"), lib.buf_fini)
 local reader = ffi.new("struct json")
 
---- The bytes in memory of exactly their size, so that ASan sees any read
---- beyond them.
-local function exact(text)
-    local p = ffi.new("char[?]", #text)
-    ffi.copy(p, text, #text)
-    return ffi.new("struct slice", { p, #text }), p
-end
-
 local function token_text(token)
     local text = ffi.string(reader.text.p, reader.text.len)
     if token == lib.JSON_NUMBER then
@@ -41,14 +34,14 @@ end
 
 --- All tokens as one line, or nil and the reason.
 local function read(text)
-    local s, keep = exact(text)
+    local s = slice(text)
     local seen = {}
     lib.json_init(reader, s, scratch)
     while true do
         local token = lib.json_next(reader)
         if token == lib.JSON_END then
             assert.equal(lib.SD_EINVALID, lib.json_next(reader))
-            return table.concat(seen, " "), keep
+            return table.concat(seen, " ")
         elseif token < 0 then
             assert.equal(lib.SD_EINVALID, token)
             assert.equal(lib.SD_EINVALID, lib.json_next(reader))
@@ -60,11 +53,11 @@ end
 
 local function write_string(text)
     local out = ffi.gc(ffi.new("struct buf"), lib.buf_fini)
-    local s, keep = exact(text)
+    local s = slice(text)
     local err = lib.json_write_string(out, s)
     if err < 0 then
         assert.equal(0, tonumber(out.len))
-        return nil, err, keep
+        return nil, err
     end
     return ffi.string(out.p + out.head, out.len)
 end

@@ -1,16 +1,11 @@
 local ffi = require("ffi")
 local c = require("spec.support.c")
+local slice = require("spec.support.bytes").slice
 
 local lib = c.use("codec/msgpack.h")
 c.use("base/err.h")
 
 local reader = ffi.new("struct msgpack")
-
-local function exact(bytes)
-    local p = ffi.new("char[?]", #bytes)
-    ffi.copy(p, bytes, #bytes)
-    return ffi.new("struct slice", { p, #bytes }), p
-end
 
 local function from_hex(hex)
     return (hex:gsub("%s+", ""):gsub("%x%x", function(x)
@@ -43,14 +38,14 @@ end
 
 --- All tokens as one line, or nil and the reason.
 local function read(bytes)
-    local s, keep = exact(bytes)
+    local s = slice(bytes)
     local seen = {}
     reader.text.p, reader.text.len = nil, 0
     lib.msgpack_init(reader, s)
     while true do
         local token = lib.msgpack_next(reader)
         if token == lib.MSGPACK_END then
-            return table.concat(seen, " "), keep
+            return table.concat(seen, " ")
         elseif token < 0 then
             assert.equal(lib.SD_EINVALID, token)
             assert.equal(lib.SD_EINVALID, lib.msgpack_next(reader))
@@ -61,8 +56,8 @@ local function read(bytes)
 end
 
 local function check(bytes)
-    local s, keep = exact(bytes)
-    return tonumber(lib.msgpack_check(s)), keep
+    local s = slice(bytes)
+    return tonumber(lib.msgpack_check(s))
 end
 
 --- What `write(out)` appends, in hex.
@@ -187,7 +182,7 @@ describe("msgpack", function()
             for i, byte in ipairs({ "a", "\255" }) do
                 local text = byte:rep(case[1])
                 local got = written(function(out)
-                    return lib.msgpack_write_string(out, (exact(text)))
+                    return lib.msgpack_write_string(out, slice(text))
                 end)
                 assert.equal(case[i + 1] .. to_hex(text), got)
                 assert.equal(#got / 2, (check(from_hex(got))))

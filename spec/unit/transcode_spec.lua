@@ -1,5 +1,6 @@
 local ffi = require("ffi")
 local c = require("spec.support.c")
+local slice = require("spec.support.bytes").slice
 
 local lib = c.use("codec/transcode.h")
 c.use("base/err.h")
@@ -15,7 +16,7 @@ local function json(bytes)
     local out = ffi.gc(ffi.new("struct buf"), lib.buf_fini)
     local why = ffi.new("const char *[1]")
     lib.buf_append_str(out, "before")
-    local err = lib.transcode_json(out, ffi.new("struct slice", { bytes, #bytes }), why)
+    local err = lib.transcode_json(out, slice(bytes), why)
     local text = ffi.string(out.p + out.head, out.len)
     assert.equal("before", text:sub(1, 6))
     if err < 0 then

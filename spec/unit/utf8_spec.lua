@@ -145,4 +145,12 @@ describe("utf8", function()
         end
         assert.same({ 0, 1, 1, 3, 3, 3, 3, 7, 8, 8 }, cuts)
     end)
+
+    it("writes every character as the definition says", function()
+        local out = ffi.new("char[4]")
+        local edges = { 0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x10ffff }
+        for _, n in ipairs(edges) do
+            assert.equal(encode(n), ffi.string(out, lib.utf8_put(out, n)))
+        end
+    end)
 end)

@@ -1,5 +1,6 @@
 local ffi = require("ffi")
 local c = require("spec.support.c")
+local slice = require("spec.support.bytes").slice
 
 local lib = c.use("codec/wire.h")
 c.use("base/err.h")
@@ -38,10 +39,13 @@ end
 
 local function read(bytes)
     local h, body = ffi.new("struct wire_head"), ffi.new("struct slice")
-    local p = ffi.new("char[?]", #bytes)
-    ffi.copy(p, bytes, #bytes)
-    local n = lib.wire_read(h, body, ffi.new("struct slice", { p, #bytes }))
-    return n, h, n > 0 and ffi.string(body.p, body.len)
+    local s = slice(bytes)
+    local n = lib.wire_read(h, body, s)
+    if n < 0 then
+        return n, h
+    end
+    assert.equal(s.p + lib.WIRE_HEAD, body.p)
+    return n, h, ffi.string(s.p + lib.WIRE_HEAD, body.len)
 end
 
 local function assert_same(want, got)
