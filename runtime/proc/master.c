@@ -205,27 +205,8 @@ static unsigned long fixed_fds(const struct master *m)
     return FD_RESERVE + 2 * slots + (unsigned long)m->conf->nports * s->workers;
 }
 
-/* Did somebody write `path`?  Entry "origin": path, value, where, reload. */
-static bool is_default(const struct master *m, const char *path)
-{
-    struct slice s;
-    const char *text[4];
-
-    if (!bundle_get(m->bundle, "origin", &s))
-        return false;
-    while (s.len > 0) {
-        for (unsigned i = 0; i < 4; i++) {
-            text[i] = s.p;
-            s = slice_skip(s, strnlen(s.p, s.len - 1) + 1);
-            if (s.len == 0 && i < 3)
-                return false;
-        }
-        if (strcmp(text[0], path) == 0)
-            return strcmp(text[2], "default") == 0;
-    }
-    return false;
-}
-
+/* The configuration child has lowered a default that does not fit
+ * (lua/sd/conf/cross.lua), so what is too high here was written. */
 static int fit_limits(struct master *m)
 {
     unsigned want = m->conf->server.max_conns;
@@ -240,16 +221,10 @@ static int fit_limits(struct master *m)
     m->max_conns = want;
     if (want <= room)
         return 0;
-    if (!is_default(m, "server.max_conns") || room == 0)
-        return because(m,
-                       "server.max_conns = %u: the limit of %lu open files "
-                       "leaves room for %lu",
-                       want, (unsigned long)limit.rlim_max, room);
-    m->max_conns = (unsigned)room;
-    log_warn("server.max_conns is lowered to %lu, to fit the limit of %lu "
-             "open files",
-             room, (unsigned long)limit.rlim_max);
-    return 0;
+    return because(m,
+                   "server.max_conns = %u: the limit of %lu open files leaves "
+                   "room for %lu",
+                   want, (unsigned long)limit.rlim_max, room);
 }
 
 static int open_ports(struct master *m)

@@ -166,14 +166,19 @@ local function check_server(c, server)
     end
 end
 
+--- Descriptors a worker needs besides (FD_RESERVE of proc/master.c).
+local RESERVE = 128
+
 --- What the limit of open files leaves for conns of one worker: it holds the
---- listening sockets of all slots, rings, links and files as well.
+--- listening sockets of all slots, two descriptors per slot of the mesh, links
+--- and files as well.
 local function check_conns(c, server)
     local ports = 0
     for _ in pairs(c.tree.ports or {}) do
         ports = ports + 1
     end
-    local fits = c.fd_limit - 128 - ports * server.workers
+    local slots = server.workers + 2 * server.tasks + 2
+    local fits = c.fd_limit - RESERVE - 2 * slots - ports * server.workers
     if server.max_conns <= fits then
         return
     elseif c.is_set("server.max_conns") or fits < 1 then
