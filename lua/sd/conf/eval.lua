@@ -46,14 +46,15 @@ local function not_plain(value, path, open, depth)
     if type(value) ~= "table" then
         local why = odd_leaf(value)
         return why and path, why
-    elseif open[value] or depth > DEPTH then
-        return path, open[value] and "contains itself" or "is nested too deep"
+    elseif open[value] then
+        return path, "contains itself"
+    elseif depth > DEPTH then
+        return path, "is nested too deep"
     end
     open[value] = true
     for key, item in next, value do
-        local kind = type(key)
-        if kind ~= "string" and kind ~= "number" then
-            return path, "has a key that is a " .. kind
+        if odd_leaf(key) or type(key) == "boolean" then
+            return path, "has a key that is a " .. type(key)
         end
         local below = (path == "" and "" or path .. ".") .. tostring(key)
         local where, why = not_plain(item, below, open, depth + 1)

@@ -129,6 +129,12 @@ local function read_key(tokens, i)
     return nil, i
 end
 
+--- Behind a comma or semicolon; a stray bracket is passed too, so that a
+--- reader of broken text always moves on.
+local function skip_separator(tokens, i)
+    return is(tokens[i], "}") and i or i + 1
+end
+
 --- Note the line of each key of the constructor whose brace is at `i`.
 --- Returns the place behind it.
 local function read_table(tokens, i, prefix, found, methods)
@@ -150,12 +156,7 @@ local function read_table(tokens, i, prefix, found, methods)
         elseif key and prefix == "" and is(tokens[start], "function") then
             methods[#methods + 1] = { name = key, line = line }
         end
-        i = skip_value(tokens, start)
-        if is(tokens[i], ",") or is(tokens[i], ";") then
-            i = i + 1
-        elseif not is(tokens[i], "}") then
-            return i
-        end
+        i = skip_separator(tokens, skip_value(tokens, start))
     end
     return i + 1
 end
@@ -189,16 +190,18 @@ end
 --- `function X.name(`, `function X:name(` or `X.name = function` at `i`: the
 --- token of the name.
 local function method_at(tokens, i, object)
-    local dot, name, next_one = tokens[i + 1], tokens[i + 2], tokens[i + 3]
-    if not is(tokens[i], object) or not name or name.kind ~= "name" then
+    if not is(tokens[i], object) or is(tokens[i - 1], ".") then
         return nil
     end
-    local is_dot = is(dot, ".")
-    if is(tokens[i - 1], "function") then
-        return (is_dot or is(dot, ":")) and is(next_one, "(") and name or nil
+    local text = ""
+    for j = i - 1, i + 4 do
+        local token = tokens[j] or { kind = "mark", text = "" }
+        local part = token.kind == "string" and "''" or token.text
+        text = text .. (j == i + 2 and token.kind or part) .. " "
     end
-    return is_dot and not is(tokens[i - 1], ".") and is(next_one, "=")
-        and is(tokens[i + 4], "function") and name or nil
+    local defined = text:find("^function %S+ [.:] name %( ")
+        or text:find("^%S* ?%S+ %. name = function ")
+    return defined and tokens[i + 2] or nil
 end
 
 --- The constructor behind what the file returns and the name it returns.
