@@ -201,19 +201,31 @@ end
 
 serve.chain = chain
 
-local function run_routed(self, call, port)
-    local result, err, code = chain(port.middlewares, 1, self, call, port.open)
-    if result == nil and err ~= nil then
-        return err, code
+--- The route, the middlewares, the method, the reply. `self[2]` keeps the
+--- call for whoever has to say that it failed. Returns as `invoke`.
+local function run_routed(self, packet, port)
+    local route = port.route
+    local call, err = route.request(self, packet)
+    if call == nil then
+        return err ~= nil and "invalid: " .. tostring(err) or nil
+    elseif call.answer ~= nil then
+        return take_answer(self[1], call, route)
     end
-    local ok, why = serve.settle()
-    if not ok then
-        return why
+    self[2] = call
+    local result, why, code = chain(port.middlewares, 1, self, call, port.open)
+    if result == nil and why ~= nil then
+        return why, code
+    end
+    if calls.live > 0 then
+        local ok, cut = serve.settle()
+        if not ok then
+            return cut
+        end
     end
     if result == nil and call.id == nil then
         return
     end
-    local packet = port.route.reply(call, result)
+    packet = route.reply(call, result)
     if packet ~= nil then
         core.send(self[1], packet)
     end
@@ -231,22 +243,10 @@ function serve.routed(port)
             why = "invalid: " .. why
             return failed(handle, nil, route, nil, true, why)
         end
-        local self = setmetatable({ handle }, port.mt)
-        local ok, call, err = xpcall(route.request, catch, self, packet)
-        if not ok then
-            return failed(handle, self, route, nil, false, call)
-        elseif call == nil then
-            if err ~= nil then
-                failed(handle, self, route, nil, true, "invalid: " .. err)
-            end
-            return
-        elseif call.answer ~= nil then
-            return take_answer(handle, call, route)
-        end
-        local code
-        ok, err, code = xpcall(run_routed, catch, self, call, port)
+        local self = setmetatable({ handle, false }, port.mt)
+        local ok, err, code = xpcall(run_routed, catch, self, packet, port)
         if not ok or err ~= nil then
-            failed(handle, self, route, call, ok, err, code)
+            failed(handle, self, route, self[2] or nil, ok, err, code)
         end
     end
 end

@@ -67,7 +67,7 @@ struct vm {
     lua_State *L;
     struct vm_env env;
     struct cos cos;
-    size_t mem_used, mem_limit;
+    struct heap *heap;
     const char *stack_low; /* callbacks from C raise below this */
     struct loop_hook hook;
     int entry[ENTRY_COUNT];

@@ -22,6 +22,7 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "net/http.h"
+#include "vm/heap.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
@@ -46,19 +47,7 @@ struct vm *vm_of(lua_State *L)
 
 static void *vm_alloc(void *ud, void *p, size_t old, size_t size)
 {
-    struct vm *vm = ud;
-
-    if (size == 0) {
-        vm->mem_used -= old;
-        free(p);
-        return NULL;
-    }
-    if (size > old && vm->mem_used + (size - old) > vm->mem_limit)
-        return NULL;
-    p = realloc(p, size);
-    if (p != NULL)
-        vm->mem_used += size - old;
-    return p;
+    return heap_resize(((struct vm *)ud)->heap, p, old, size);
 }
 
 static int on_panic(lua_State *L)
@@ -216,12 +205,12 @@ static const char *stack_low(void)
 
 static void vm_init(struct vm *vm, const struct vm_env *env)
 {
+    size_t limit = env->conf->server.vm_memory;
+
     vm->magic = VM_MAGIC;
     vm->env = *env;
     vm->stack_low = stack_low();
-    vm->mem_limit = env->conf->server.vm_memory;
-    if (vm->mem_limit == 0)
-        vm->mem_limit = SIZE_MAX / 2;
+    vm->heap = heap_new(limit > 0 ? limit : SIZE_MAX / 2);
     cos_init(vm);
     vm->hook.fn = on_turn;
     vm->hook.rank = LOOP_WORK;
@@ -369,7 +358,7 @@ unsigned vm_calls(const struct vm *vm)
 
 uint64_t vm_memory(const struct vm *vm)
 {
-    return vm->mem_used;
+    return heap_used(vm->heap);
 }
 
 /* Requests whose coroutine will not run on must end for their conns' sake. */
@@ -402,6 +391,7 @@ void vm_close(struct vm **vp)
     loop_hook_del(&vm->hook);
     if (vm->L != NULL)
         lua_close(vm->L);
+    heap_free(&vm->heap);
     cos_fini(vm);
     tasks_free(&vm->tasks);
     buf_fini(&vm->scratch);

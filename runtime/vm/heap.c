@@ -1,0 +1,198 @@
+/* heap.c - see heap.h.
+ *
+ * A request makes a handful of small tables and strings that live for
+ * microseconds, and malloc was a sixth of its cost.  Here a small block is
+ * one step of a free list of its size class; classes are cut from chunks that
+ * go back only with the heap.  One thread, no locks.  Blocks over SMALL_MAX
+ * are malloc's, held in a list so that they too go with the heap. */
+#include "vm/heap.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/mem.h"
+
+#define HEAP_MAGIC 0x68656170u
+#define GRAIN      16
+#define SMALL_MAX  512
+#define CLASSES    (SMALL_MAX / GRAIN)
+#define CHUNK      (64 * 1024)
+
+struct block {
+    struct block *next;
+};
+
+struct chunk {
+    struct chunk *next;
+    size_t pad; /* keeps what follows on GRAIN */
+};
+
+/* In front of a large block. */
+struct large {
+    struct list link;
+};
+
+struct heap {
+    unsigned magic;
+    size_t used, limit;
+    struct block *classes[CLASSES];
+    char *bump, *end; /* rest of the newest chunk */
+    struct chunk *chunks;
+    struct list large;
+};
+
+struct heap *heap_new(size_t limit)
+{
+    struct heap *h = mem_zalloc(sizeof(*h));
+
+    h->magic = HEAP_MAGIC;
+    h->limit = limit;
+    list_init(&h->large);
+    return h;
+}
+
+void heap_free(struct heap **hp)
+{
+    struct heap *h = *hp;
+
+    sd_check(h, HEAP_MAGIC);
+    while (h->chunks != NULL) {
+        struct chunk *next = h->chunks->next;
+
+        mem_free(h->chunks);
+        h->chunks = next;
+    }
+    while (!list_empty(&h->large)) {
+        struct list *node = h->large.next;
+
+        list_del(node);
+        mem_free(list_entry(node, struct large, link));
+    }
+    h->magic = 0;
+    mem_free(h);
+    *hp = NULL;
+}
+
+static size_t class_of(size_t size)
+{
+    return (size - 1) / GRAIN;
+}
+
+static void *small_cut(struct heap *h, size_t bytes)
+{
+    void *p;
+
+    if ((size_t)(h->end - h->bump) < bytes) {
+        struct chunk *chunk = malloc(CHUNK);
+
+        if (chunk == NULL)
+            return NULL;
+        chunk->next = h->chunks;
+        h->chunks = chunk;
+        h->bump = (char *)(chunk + 1);
+        h->end = (char *)chunk + CHUNK;
+    }
+    p = h->bump;
+    h->bump += bytes;
+    return p;
+}
+
+static void *small_new(struct heap *h, size_t size)
+{
+    size_t class = class_of(size);
+    struct block *b = h->classes[class];
+
+    if (b == NULL)
+        return small_cut(h, (class + 1) * GRAIN);
+    h->classes[class] = b->next;
+    return b;
+}
+
+static void *block_new(struct heap *h, size_t size)
+{
+    struct large *large;
+
+    if (size <= SMALL_MAX)
+        return small_new(h, size);
+    if (size > SIZE_MAX - sizeof(*large))
+        return NULL;
+    large = malloc(sizeof(*large) + size);
+    if (large == NULL)
+        return NULL;
+    list_add(&h->large, &large->link);
+    return large + 1;
+}
+
+static void block_free(struct heap *h, void *p, size_t size)
+{
+    if (size <= SMALL_MAX) {
+        struct block *b = p;
+
+        b->next = h->classes[class_of(size)];
+        h->classes[class_of(size)] = b;
+    } else {
+        struct large *large = (struct large *)p - 1;
+
+        list_del(&large->link);
+        free(large);
+    }
+}
+
+/* A large block that stays large moves inside malloc, mostly in place. */
+static void *large_resize(struct heap *h, void *p, size_t size)
+{
+    struct large *large = (struct large *)p - 1, *moved;
+
+    list_del(&large->link);
+    moved = realloc(large, sizeof(*large) + size);
+    if (moved == NULL) {
+        list_add(&h->large, &large->link);
+        return NULL;
+    }
+    list_add(&h->large, &moved->link);
+    return moved + 1;
+}
+
+static void *move(struct heap *h, void *p, size_t old, size_t size)
+{
+    void *q;
+
+    if (old > SMALL_MAX && size > SMALL_MAX)
+        return large_resize(h, p, size);
+    if (old <= SMALL_MAX && size <= SMALL_MAX &&
+        class_of(old) == class_of(size))
+        return p;
+    q = block_new(h, size);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, old < size ? old : size);
+    block_free(h, p, old);
+    return q;
+}
+
+void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
+{
+    void *q = NULL;
+
+    if (size == 0) {
+        if (p != NULL)
+            block_free(h, p, old);
+    } else if (p == NULL) {
+        old = 0;
+        if (h->used + size <= h->limit)
+            q = block_new(h, size);
+    } else if (size <= old || h->used + (size - old) <= h->limit) {
+        q = move(h, p, old, size);
+    }
+    if (q != NULL || size == 0)
+        h->used = h->used - old + size;
+    return q;
+}
+
+size_t heap_used(const struct heap *h)
+{
+    return h->used;
+}

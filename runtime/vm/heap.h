@@ -1,0 +1,24 @@
+/* heap.h - the memory of one Lua state: counted, capped, freed as a whole.
+ *
+ * Not for anything else: sizes are told on freeing, as Lua does. */
+#ifndef SD_VM_HEAP_H
+#define SD_VM_HEAP_H
+
+#include <stddef.h>
+
+struct heap;
+
+/* `limit` in bytes; what is asked beyond it is refused. */
+struct heap *heap_new(size_t limit);
+
+/* Frees every block at once. */
+void heap_free(struct heap **hp);
+
+/* A lua_Alloc in all but its first argument: new block (p NULL), another size
+ * (contents kept), or none (size 0).  NULL: over the limit, or size 0. */
+void *heap_resize(struct heap *h, void *p, size_t old, size_t size);
+
+/* Bytes in use by Lua. */
+size_t heap_used(const struct heap *h);
+
+#endif
