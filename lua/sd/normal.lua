@@ -66,15 +66,14 @@ function routes.get(name, modules)
     if not module then
         error("no route '" .. name .. "' in scripts/routes", 0)
     end
-    return setmetatable({}, {
-        __index = function(_, key)
-            local value = module[key]
-            if value == nil then
-                return normal[key]
-            end
-            return value
-        end,
-    })
+    local route = {}
+    for key, own in pairs(normal) do
+        route[key] = own
+    end
+    for key, own in pairs(module) do
+        route[key] = own
+    end
+    return route
 end
 
 routes.normal = normal

@@ -180,13 +180,19 @@ function serve.direct(open, route)
     end
 end
 
+local chain
+
+--- Apart from `chain`, because a function that makes closures is not compiled.
+local function run_middleware(list, i, self, call, open)
+    return list[i](self, call, function()
+        return chain(list, i + 1, self, call, open)
+    end)
+end
+
 --- Run middlewares from the i-th on, then the method.
-local function chain(list, i, self, call, open)
-    local middleware = list[i]
-    if middleware then
-        return middleware(self, call, function()
-            return chain(list, i + 1, self, call, open)
-        end)
+chain = function(list, i, self, call, open)
+    if list[i] then
+        return run_middleware(list, i, self, call, open)
     end
     local class = open[call.controller]
     local method = class and class[call.method]
