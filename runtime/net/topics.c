@@ -1,0 +1,474 @@
+/* topics.c - see topics.h.
+ *
+ * Most filters are plain names, so these are kept whole, one node each: a
+ * publish finds its own by one lookup, however many there are.  Filters with
+ * '+' or '#' are a trie with a node per level.  Both kinds of node sit in one
+ * hash table, under (parent, label): the parent of a whole name is NULL, the
+ * first level of the trie hangs below `root`.
+ *
+ * A subscription is on two lists: its node's, doubly linked so that a holder
+ * with many can leave each at once, and its holder's.  While a visit runs,
+ * subscriptions that end only lose their holder; they and their nodes go when
+ * it is over, so that the visit never steps on freed memory. */
+#include "net/topics.h"
+
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/table.h"
+
+#define TOPICS_MAGIC 0x70b1c501u
+
+struct topics_node {
+    struct table_node link; /* its number: subscriptions with a holder */
+    struct topics_node *parent;
+    struct topics_sub *subs;
+    uint32_t children;
+    uint16_t len; /* of the label */
+    char label[];
+};
+
+struct topics_sub {
+    struct topics_sub *next, **at; /* on its node's list */
+    struct topics_sub *more;       /* on its holder's, or of the ended ones */
+    struct topics_node *node;
+    struct topics_holder *holder; /* NULL: ended during a visit */
+};
+
+struct topics {
+    unsigned magic;
+    bool is_visiting;
+    struct hash_key key;
+    struct table nodes;
+    struct topics_node *root;
+    struct topics_sub *ended;
+    uint64_t visits;
+    uint32_t subs, filters;
+};
+
+/* A visit that runs. */
+struct visit {
+    struct topics *t;
+    void (*fn)(void *arg, struct topics_holder *h);
+    void *arg;
+    uint32_t visited;
+};
+
+struct topics *topics_new(void)
+{
+    struct topics *t = mem_zalloc(sizeof(*t));
+
+    t->magic = TOPICS_MAGIC;
+    t->key = hash_key_random();
+    t->root = mem_zalloc(sizeof(*t->root));
+    return t;
+}
+
+static void free_node(void *arg, struct table_node *link)
+{
+    struct topics_node *node = (struct topics_node *)(void *)link;
+    struct table_node **dead = arg;
+
+    while (node->subs != NULL) {
+        struct topics_sub *s = node->subs;
+
+        node->subs = s->next;
+        mem_free(s);
+    }
+    link->next = *dead; /* the bucket is walked no further by the scan */
+    *dead = link;
+}
+
+void topics_free(struct topics **tp)
+{
+    struct topics *t = *tp;
+    struct table_node *dead = NULL;
+    uint64_t cursor = 0;
+
+    sd_check(t, TOPICS_MAGIC);
+    sd_assert(!t->is_visiting);
+    do {
+        table_scan(&t->nodes, &cursor, free_node, &dead);
+    } while (cursor != 0);
+    while (dead != NULL) {
+        struct table_node *next = dead->next;
+
+        mem_free(dead);
+        dead = next;
+    }
+    table_fini(&t->nodes);
+    mem_free(t->root);
+    t->magic = 0;
+    mem_free(t);
+    *tp = NULL;
+}
+
+/* --- levels ----------------------------------------------------------------- */
+
+/* Cut the first level off; false: there is none left.  A name that ends in
+ * '/' has an empty last level, so the end is p = NULL, not len = 0. */
+static bool next_level(struct slice *level, struct slice *rest)
+{
+    const char *end;
+
+    if (rest->p == NULL)
+        return false;
+    end = memchr(rest->p, '/', rest->len);
+    if (end == NULL) {
+        *level = *rest;
+        *rest = slice_make(NULL, 0);
+        return true;
+    }
+    *level = slice_make(rest->p, (size_t)(end - rest->p));
+    *rest = slice_skip(*rest, level->len + 1);
+    return true;
+}
+
+static bool is_level(struct slice level, char wildcard)
+{
+    return level.len == 1 && level.p[0] == wildcard;
+}
+
+static bool has_wildcard(struct slice s)
+{
+    return memchr(s.p, '+', s.len) != NULL || memchr(s.p, '#', s.len) != NULL;
+}
+
+static bool is_sound(struct slice s)
+{
+    unsigned levels = 1;
+    size_t i;
+
+    if (s.len < 1 || s.len > TOPICS_LENGTH || memchr(s.p, 0, s.len) != NULL)
+        return false;
+    for (i = 0; i < s.len; i++)
+        levels += s.p[i] == '/';
+    return levels <= TOPICS_LEVELS;
+}
+
+bool topics_is_name(struct slice name)
+{
+    return is_sound(name) && !has_wildcard(name);
+}
+
+bool topics_is_filter(struct slice filter)
+{
+    struct slice rest = filter, level;
+
+    if (!is_sound(filter))
+        return false;
+    while (next_level(&level, &rest)) {
+        if (!has_wildcard(level))
+            continue;
+        if (level.len > 1 || (level.p[0] == '#' && rest.p != NULL))
+            return false;
+    }
+    return true;
+}
+
+bool topics_matches(struct slice filter, struct slice name)
+{
+    struct slice want, level;
+    bool is_hidden = name.len > 0 && name.p[0] == '$';
+
+    while (next_level(&want, &filter)) {
+        if (is_hidden && has_wildcard(want))
+            return false;
+        if (is_level(want, '#'))
+            return true;
+        if (!next_level(&level, &name))
+            return false;
+        if (!is_level(want, '+') && !slice_eq(want, level))
+            return false;
+        is_hidden = false;
+    }
+    return name.p == NULL;
+}
+
+/* --- nodes ------------------------------------------------------------------ */
+
+static uint32_t hash_of(const struct topics *t,
+                        const struct topics_node *parent, struct slice label)
+{
+    struct hash_key key = t->key;
+
+    key.k0 ^= (uintptr_t)parent;
+    return (uint32_t)hash_bytes(&key, label);
+}
+
+static struct topics_node *find_child(const struct topics *t,
+                                      const struct topics_node *parent,
+                                      struct slice label)
+{
+    struct table_node *link = table_first(&t->nodes, hash_of(t, parent, label));
+
+    for (; link != NULL; link = table_next(link)) {
+        struct topics_node *node = (struct topics_node *)(void *)link;
+
+        if (node->parent == parent &&
+            slice_eq(slice_make(node->label, node->len), label))
+            return node;
+    }
+    return NULL;
+}
+
+static struct topics_node *
+make_child(struct topics *t, struct topics_node *parent, struct slice label)
+{
+    struct topics_node *node = find_child(t, parent, label);
+
+    if (node != NULL)
+        return node;
+    node = mem_zalloc(offsetof(struct topics_node, label) + label.len);
+    node->parent = parent;
+    node->len = (uint16_t)label.len;
+    memcpy(node->label, label.p, label.len);
+    table_add(&t->nodes, &node->link, hash_of(t, parent, label));
+    if (parent != NULL)
+        parent->children++;
+    return node;
+}
+
+static struct topics_node *find_node(const struct topics *t,
+                                     struct slice filter)
+{
+    const struct topics_node *node = t->root;
+    struct topics_node *child = NULL;
+    struct slice level;
+
+    if (!has_wildcard(filter))
+        return find_child(t, NULL, filter);
+    while (next_level(&level, &filter)) {
+        child = find_child(t, node, level);
+        if (child == NULL)
+            return NULL;
+        node = child;
+    }
+    return child;
+}
+
+static struct topics_node *make_node(struct topics *t, struct slice filter)
+{
+    struct topics_node *node = t->root;
+    struct slice level;
+
+    if (!has_wildcard(filter))
+        return make_child(t, NULL, filter);
+    while (next_level(&level, &filter))
+        node = make_child(t, node, level);
+    return node;
+}
+
+/* A node without subscriptions and children goes, and so may its parent. */
+static void prune(struct topics *t, struct topics_node *node)
+{
+    while (node != NULL && node != t->root && node->subs == NULL &&
+           node->children == 0) {
+        struct topics_node *parent = node->parent;
+
+        table_del(&t->nodes, &node->link);
+        mem_free(node);
+        if (parent != NULL)
+            parent->children--;
+        node = parent;
+    }
+}
+
+/* --- subscriptions ---------------------------------------------------------- */
+
+/* The holder's subscription at a node: on the shorter of their two lists. */
+static struct topics_sub *find_sub(const struct topics_node *node,
+                                   const struct topics_holder *h)
+{
+    struct topics_sub *s;
+
+    if (node->link.number < h->count) {
+        for (s = node->subs; s != NULL; s = s->next) {
+            if (s->holder == h)
+                return s;
+        }
+        return NULL;
+    }
+    for (s = h->first; s != NULL && s->node != node;)
+        s = s->more;
+    return s;
+}
+
+bool topics_has(const struct topics *t, const struct topics_holder *h,
+                struct slice filter)
+{
+    struct topics_node *node = find_node(t, filter);
+
+    return node != NULL && find_sub(node, h) != NULL;
+}
+
+bool topics_subscribe(struct topics *t, struct topics_holder *h,
+                      struct slice filter)
+{
+    struct topics_node *node;
+    struct topics_sub *s;
+
+    sd_check(t, TOPICS_MAGIC);
+    sd_assert(topics_is_filter(filter));
+    node = make_node(t, filter);
+    if (find_sub(node, h) != NULL)
+        return false;
+    s = mem_alloc(sizeof(*s));
+    s->node = node;
+    s->holder = h;
+    s->more = h->first;
+    h->first = s;
+    h->count++;
+    s->next = node->subs;
+    s->at = &node->subs;
+    if (s->next != NULL)
+        s->next->at = &s->next;
+    node->subs = s;
+    t->filters += node->link.number++ == 0;
+    t->subs++;
+    return true;
+}
+
+static void free_sub(struct topics *t, struct topics_sub *s)
+{
+    struct topics_node *node = s->node;
+
+    *s->at = s->next;
+    if (s->next != NULL)
+        s->next->at = s->at;
+    mem_free(s);
+    prune(t, node);
+}
+
+/* `s` is off its holder's list. */
+static void end_sub(struct topics *t, struct topics_sub *s)
+{
+    s->holder->count--;
+    s->holder = NULL;
+    t->subs--;
+    t->filters -= --s->node->link.number == 0;
+    if (t->is_visiting) {
+        s->more = t->ended;
+        t->ended = s;
+    } else {
+        free_sub(t, s);
+    }
+}
+
+bool topics_unsubscribe(struct topics *t, struct topics_holder *h,
+                        struct slice filter)
+{
+    struct topics_node *node = find_node(t, filter);
+    struct topics_sub **at, *s;
+
+    sd_check(t, TOPICS_MAGIC);
+    if (node == NULL)
+        return false;
+    for (at = &h->first; *at != NULL && (*at)->node != node;)
+        at = &(*at)->more;
+    s = *at;
+    if (s == NULL)
+        return false;
+    *at = s->more;
+    end_sub(t, s);
+    return true;
+}
+
+void topics_drop(struct topics *t, struct topics_holder *h)
+{
+    sd_check(t, TOPICS_MAGIC);
+    while (h->first != NULL) {
+        struct topics_sub *s = h->first;
+
+        h->first = s->more;
+        end_sub(t, s);
+    }
+}
+
+/* --- visits ----------------------------------------------------------------- */
+
+static void visit_node(struct visit *v, const struct topics_node *node)
+{
+    struct topics_sub *s;
+
+    for (s = node->subs; s != NULL; s = s->next) {
+        struct topics_holder *h = s->holder;
+
+        if (h == NULL || h->seen == v->t->visits)
+            continue;
+        h->seen = v->t->visits;
+        v->visited++;
+        v->fn(v->arg, h);
+    }
+}
+
+/* All filters below `node` that match the levels of `rest`. */
+static void visit_below(struct visit *v, const struct topics_node *node,
+                        struct slice rest, bool is_hidden)
+{
+    struct topics_node *child;
+    struct slice level;
+
+    if (node->children == 0)
+        return;
+    if (!is_hidden) {
+        child = find_child(v->t, node, slice_str("#"));
+        if (child != NULL)
+            visit_node(v, child);
+    }
+    if (!next_level(&level, &rest))
+        return;
+    child = find_child(v->t, node, level);
+    if (child != NULL && rest.p == NULL)
+        visit_node(v, child);
+    if (child != NULL)
+        visit_below(v, child, rest, false);
+    child = is_hidden ? NULL : find_child(v->t, node, slice_str("+"));
+    if (child != NULL && rest.p == NULL)
+        visit_node(v, child);
+    if (child != NULL)
+        visit_below(v, child, rest, false);
+}
+
+uint32_t topics_visit(struct topics *t, struct slice name,
+                      void (*fn)(void *arg, struct topics_holder *h), void *arg)
+{
+    struct visit v = {t, fn, arg, 0};
+    struct topics_node *node;
+
+    sd_check(t, TOPICS_MAGIC);
+    sd_assert(!t->is_visiting && topics_is_name(name));
+    t->is_visiting = true;
+    t->visits++;
+    node = find_child(t, NULL, name);
+    if (node != NULL)
+        visit_node(&v, node);
+    visit_below(&v, t->root, name, name.p[0] == '$');
+    t->is_visiting = false;
+    while (t->ended != NULL) {
+        struct topics_sub *s = t->ended;
+
+        t->ended = s->more;
+        free_sub(t, s);
+    }
+    return v.visited;
+}
+
+uint32_t topics_count(const struct topics *t, struct slice filter)
+{
+    const struct topics_node *node = find_node(t, filter);
+
+    return node != NULL ? node->link.number : 0;
+}
+
+uint32_t topics_subs(const struct topics *t)
+{
+    return t->subs;
+}
+
+uint32_t topics_filters(const struct topics *t)
+{
+    return t->filters;
+}
