@@ -18,6 +18,7 @@
 
 #include "base/assert.h"
 #include "base/bundle.h"
+#include "base/conf.h"
 #include "base/err.h"
 #include "vm/conf_host.h"
 
@@ -142,12 +143,31 @@ static void complain(struct buf *report, const char *file, const char *text)
     conf_note_add(report, &note);
 }
 
+/* What the schema let pass must be what every process can read. */
+static bool is_readable(struct buf *bytes, struct buf *report)
+{
+    struct bundle *bundle = NULL;
+    struct slice entries = {0};
+    const char *why = "no bundle";
+    struct conf *conf = NULL;
+
+    if (bundle_open_bytes(&bundle, buf_slice(bytes)) == 0) {
+        bundle_get(bundle, "conf", &entries);
+        if (conf_open(&conf, entries, &why) == 0)
+            why = NULL;
+    }
+    if (why != NULL)
+        complain(report, "config", why);
+    conf_close(&conf);
+    bundle_close(&bundle);
+    return why == NULL;
+}
+
 int conf_build(const struct conf_build_opts *opts, struct buf *bundle,
                struct buf *report)
 {
     struct builder b = {.bundle = bundle, .report = report};
     const char *dir = opts->app_dir != NULL ? opts->app_dir : ".";
-    size_t before = bundle->len;
     lua_State *L;
 
     b.host.opts = opts;
@@ -164,7 +184,8 @@ int conf_build(const struct conf_build_opts *opts, struct buf *bundle,
         b.failed = true;
     }
     lua_close(L);
+    b.failed = b.failed || !is_readable(bundle, report);
     if (b.failed)
-        buf_truncate(bundle, before);
+        buf_truncate(bundle, 0);
     return b.failed ? SD_EINVALID : 0;
 }

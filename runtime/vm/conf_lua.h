@@ -22,8 +22,8 @@ struct conf_build_opts {
 };
 
 /* Evaluate, check, compile; everything that is wrong is reported at once.
- * Returns 0 and appends the bundle (base/bundle.h), or SD_EINVALID and leaves
- * `bundle` alone.  `report` takes notes for conf_note_next() either way.
+ * Returns 0 and fills the empty `bundle` (base/bundle.h), or SD_EINVALID and
+ * leaves it empty.  `report` takes notes for conf_note_next() either way.
  *
  * Beside the names of base/bundle.h the bundle holds "origin", four texts with
  * a NUL behind each per key: path, value as JSON, where it came from, and

@@ -238,6 +238,35 @@ return {
             .. "not fit the limit of %d+ open files", err)
     end)
 
+    it("refuses a list with a hole, and what is no regular file", function()
+        make({ ["scripts/models/w.lua"] = "return {}",
+            ["config/timers.lua"] = [[
+local every = { model = "w", method = "x", every = 1 }
+return { [1] = every, [3] = every }]] })
+        fails({ "config/timers.lua: timers: expected a list without holes" })
+        os.execute(("mkfifo '%s/config/log.lua'"):format(app.dir))
+        fails({ "config/log.lua: is no file" })
+    end)
+
+    it("takes short forms, any delimiter and a byte order mark", function()
+        make({
+            ["config/ports.lua"] = [[
+return {
+    a = { listen = "127.0.0.1:0",
+        frame = { type = "line", delimiter = "\0\\" } },
+    b = { listen = "unix:run/x.sock", frame = "raw", codec = "raw" },
+    c = { listen = "127.0.0.1:0", codec = "meter", frame = "pack" },
+    d = { listen = "[::]:0", protocol = "http", public = false },
+}]],
+            ["config/server.lua"] =
+                "\239\187\191return { workers = 'auto', max_conns = 10 }",
+            ["scripts/packs/meter.lua"] = "return {}",
+        })
+        local out, err = app.sdlua("check")
+        assert.equal("", err)
+        assert.equal("ok\n", out)
+    end)
+
     it("refuses links out of the folder, bytecode and giants", function()
         make({
             ["scripts/controllers/byte.lua"] = "\27LJ\2",

@@ -169,6 +169,19 @@ end
 --- Descriptors a worker needs besides (FD_RESERVE of proc/master.c).
 local RESERVE = 128
 
+--- A list with a hole ends there for Lua: what is behind would not run.
+local function check_holes(c, timers)
+    local count = 0
+    for _ in pairs(timers) do
+        count = count + 1
+    end
+    if count ~= #timers then
+        c.report("timers", "timers: expected a list without holes")
+    elseif count > TIMERS then
+        c.report("timers", ("timers: more than %d"):format(TIMERS))
+    end
+end
+
 --- What the limit of open files leaves for conns of one worker: it holds the
 --- listening sockets of all slots, two descriptors per slot of the mesh, links
 --- and files as well.
@@ -235,9 +248,7 @@ function cross.check(c)
     for i, timer in ipairs(c.tree.timers or {}) do
         check_timer(c, i, timer, names)
     end
-    if #(c.tree.timers or {}) > TIMERS then
-        c.report("timers", ("timers: more than %d"):format(TIMERS))
-    end
+    check_holes(c, c.tree.timers or {})
 end
 
 return cross
