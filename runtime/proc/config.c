@@ -74,6 +74,15 @@ struct listener_state {
     struct buf *errors;
 };
 
+/* The log's line says "warn" itself. */
+static size_t skip_word(const char *text)
+{
+    static const char word[] = "warning: ";
+    size_t n = sizeof(word) - 1;
+
+    return strncmp(text, word, n) == 0 ? n : 0;
+}
+
 /* What is on the leash; false at its end. */
 static bool read_leash(int fd, struct listener_state *state)
 {
@@ -86,7 +95,7 @@ static bool read_leash(int fd, struct listener_state *state)
         else if (m.type == LEASH_NOTE && m.number == 1)
             buf_printf(state->errors, "%s\n", m.text);
         else if (m.type == LEASH_NOTE)
-            log_warn("%s", m.text);
+            log_warn("%s", m.text + skip_word(m.text));
     }
     return n == 0;
 }

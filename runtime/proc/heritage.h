@@ -30,13 +30,12 @@ struct heritage {
     uint32_t slot, epoch, index, generation;
     uint32_t workers, tasks, ports; /* how many there are */
     uint64_t boot;
-    int32_t master;     /* its pid */
-    uint32_t max_conns; /* of one worker, fitted to the fd limit */
-    bool respawn;       /* not the slot's first process */
-    char node[256];     /* its name */
-    char lua[4096];     /* folder with the framework */
-    char log[256];      /* path, "" = not a file of ours */
-    char redis[108];    /* socket of the embedded redis, "" = none */
+    int32_t master;  /* its pid */
+    bool respawn;    /* not the slot's first process */
+    char node[256];  /* its name */
+    char lua[4096];  /* folder with the framework */
+    char log[256];   /* path, "" = not a file of ours */
+    char redis[108]; /* socket of the embedded redis, "" = none */
 
     int32_t binary; /* our executable: close it */
     int32_t leash;  /* proc/leash.h */

@@ -44,7 +44,6 @@
 enum {
     MASTER_MAGIC = 0x6d617374,
     WHY_SIZE = 4600,
-    FD_RESERVE = 128, /* of a worker, beside conns, listeners and mesh */
 };
 
 static const uint64_t stack_least = 64 << 20;
@@ -80,7 +79,6 @@ struct master {
     char log[256];
     bool made_run, stale;
     int pidfile;
-    unsigned max_conns;
     struct ports ports;
     struct loop *loop;
     struct sig *sigs[SIGNALS];
@@ -196,35 +194,17 @@ static int name_node(struct master *m)
     return 0;
 }
 
-/* Descriptors of a worker that are no conns. */
-static unsigned long fixed_fds(const struct master *m)
+/* As many descriptors as the system gives; the configuration child judges
+ * server.max_conns by it. */
+static int raise_limits(struct master *m)
 {
-    const struct conf_server *s = &m->conf->server;
-    unsigned long slots = s->workers + 2UL * s->tasks + 2;
+    struct rlimit limit;
 
-    return FD_RESERVE + 2 * slots + (unsigned long)m->conf->nports * s->workers;
-}
-
-/* The configuration child has lowered a default that does not fit
- * (lua/sd/conf/cross.lua), so what is too high here was written. */
-static int fit_limits(struct master *m)
-{
-    unsigned want = m->conf->server.max_conns;
-    struct rlimit limit = {0};
-    unsigned long room = 0;
-
-    getrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return because(m, "limit of open files: %s", strerror(errno));
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max > fixed_fds(m))
-        room = limit.rlim_max - fixed_fds(m);
-    m->max_conns = want;
-    if (want <= room)
-        return 0;
-    return because(m,
-                   "server.max_conns = %u: the limit of %lu open files leaves "
-                   "room for %lu",
-                   want, (unsigned long)limit.rlim_max, room);
+    return 0;
 }
 
 static int open_ports(struct master *m)
@@ -283,7 +263,6 @@ static void on_heritage(void *arg, struct heritage *h)
     sd_check(m, MASTER_MAGIC);
     h->generation = m->generation;
     h->boot = m->boot;
-    h->max_conns = m->max_conns;
     snprintf(h->node, sizeof(h->node), "%s", m->node);
     snprintf(h->log, sizeof(h->log), "%s", m->log);
     if (m->redis != NULL)
@@ -395,8 +374,9 @@ static int start_crew(struct master *m)
 }
 
 static int (*const steps[])(struct master *m) = {
-    look_around, read_config, name_node, make_run,    take_pidfile, open_log,
-    fit_limits,  open_ports,  open_loop, start_redis, start_crew,
+    look_around, raise_limits, read_config, name_node,
+    make_run,    take_pidfile, open_log,    open_ports,
+    open_loop,   start_redis,  start_crew,
 };
 
 /* --- while it lives ---------------------------------------------------------- */
@@ -555,6 +535,7 @@ int master_run(const struct master_options *options)
     title_set("sdlua: master");
     signal(SIGPIPE, SIG_IGN);
     log_open(STDERR_FILENO, LOG_WARN, false, "master");
+    log_generation(m.generation);
     if (getrandom(&m.boot, sizeof(m.boot), 0) != (ssize_t)sizeof(m.boot))
         m.boot = (uint64_t)clock_wall_ms();
     if (start(&m) == 0)

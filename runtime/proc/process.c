@@ -109,10 +109,7 @@ static int open_conf(struct process *p, const char **why)
         return err;
     if (!bundle_get(p->bundle, "conf", &entries))
         return SD_EPROTO;
-    err = conf_open(&p->conf, entries, why);
-    if (err == 0)
-        p->conf->server.max_conns = p->h->max_conns;
-    return err;
+    return conf_open(&p->conf, entries, why);
 }
 
 static void open_log(const struct process *p)
