@@ -19,6 +19,7 @@
 enum {
     CREW_MAGIC = 0x63726577,
     NEIGHBOUR_WAIT = 1000, /* ms after a death */
+    KILL_WAIT = 1000,      /* ms for the kernel to end what was killed */
     NOBODY = -1,
 };
 
@@ -216,6 +217,7 @@ static void on_deadline(struct timer *t)
                      c->seats[i].member.index);
             member_kill(&c->seats[i].member);
         }
+    timer_start(c->config.loop, t, KILL_WAIT);
 }
 
 static void on_empty_job(struct loop_job *job)
@@ -308,9 +310,7 @@ void crew_stop(struct crew *c, uint64_t ms)
 {
     sd_check(c, CREW_MAGIC);
     c->state = CREW_STOPPING;
-    timer_stop(c->config.loop, &c->deadline);
-    if (ms > 0)
-        timer_start(c->config.loop, &c->deadline, ms);
+    timer_start(c->config.loop, &c->deadline, ms > 0 ? ms : KILL_WAIT);
     for (unsigned i = 0; i < c->count; i++) {
         struct member *m = &c->seats[i].member;
 

@@ -513,7 +513,8 @@ static void close_all(struct master *m)
     bundle_close(&m->bundle);
     if (m->bundle_fd >= 0)
         close(m->bundle_fd);
-    log_info("stopped");
+    if (m->state == MASTER_STOPPING)
+        log_info("stopped");
     pidfile_close(m->pidfile, MASTER_PIDFILE);
     if (failed && m->made_run)
         rmdir("run");

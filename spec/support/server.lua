@@ -1,0 +1,316 @@
+--- A real node for a spec: a fresh application folder, the built executable,
+--- loopback and port 0 only.
+---
+---     local s = server.start({ ["config/ports.lua"] = "return {...}" })
+---     local tcp = s:connect("game")
+---     s:stop()
+
+local cjson = require("cjson")
+local http = require("socket.http")
+local ltn12 = require("ltn12")
+local socket = require("socket")
+
+---@class spec.server
+---@field dir string the application folder
+---@field pid integer of the master
+local server = {}
+server.__index = server
+
+local DEADLINE = 20 -- seconds; a sanitized build on a loaded machine is slow
+
+local cwd
+do
+    local f = assert(io.popen("pwd"))
+    cwd = f:read("*l")
+    f:close()
+end
+
+local binary = cwd .. "/" .. (os.getenv("SD_BUILD") or "build/dev") .. "/sdlua"
+
+--- Two workers, one task, one port of each kind, a controller to ask who
+--- answers.
+server.defaults = {
+    ["config/server.lua"] = [[return { workers = 2, tasks = 1, name = "n" }]],
+    ["config/ports.lua"] = [[
+return {
+    game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
+    web = { listen = "127.0.0.1:0", protocol = "http" },
+}]],
+    ["scripts/controllers/probe.lua"] = [[
+local sd = require("sd")
+local Probe = {}
+function Probe:who()
+    return { slot = sd.slot }
+end
+return Probe]],
+}
+
+local function quote(s)
+    return "'" .. tostring(s):gsub("'", "'\\''") .. "'"
+end
+
+--- Run a shell command. Returns what it wrote and its exit status.
+---@param command string
+---@return string output, integer status
+function server.shell(command)
+    local f = assert(io.popen("{ " .. command .. "\n} 2>&1; echo \" $?\""))
+    local text = f:read("*a")
+    f:close()
+    local output, status = text:match("^(.*) (%d+)\n$")
+    return output, tonumber(status)
+end
+
+local shell = server.shell
+
+local function read_file(path)
+    local f = io.open(path)
+    if not f then
+        return nil
+    end
+    local text = f:read("*a")
+    f:close()
+    return text
+end
+
+--- Poll until `fn` returns something true; that is returned. Fails with
+--- `what` when it does not within a generous time.
+---@param fn fun(): any
+---@param what string|nil
+---@return any
+function server.until_(fn, what)
+    local limit = socket.gettime() + DEADLINE
+    repeat
+        local result = fn()
+        if result then
+            return result
+        end
+        socket.sleep(0.01)
+    until socket.gettime() > limit
+    error("not within " .. DEADLINE .. " s: " .. (what or "condition"), 2)
+end
+
+--- Is there a process of that pid that has not ended? (A zombie has.)
+---@param pid integer
+---@return boolean
+function server.is_alive(pid)
+    local stat = read_file("/proc/" .. pid .. "/stat")
+    return stat ~= nil and stat:match("%) (%u)") ~= "Z"
+end
+
+--- Make a folder. `files` replace or, with false, remove the defaults.
+---@param files table<string, string|false>|nil
+---@return spec.server
+function server.new(files)
+    local dir = shell("mktemp -d /tmp/sdlua-spec.XXXXXX"):gsub("%s", "")
+    local self = setmetatable({ dir = dir, env = "" }, server)
+    for path, text in pairs(server.defaults) do
+        if not files or files[path] == nil then
+            self:write(path, text)
+        end
+    end
+    for path, text in pairs(files or {}) do
+        if text then
+            self:write(path, text)
+        end
+    end
+    return self
+end
+
+--- Write a file of the application.
+---@param path string
+---@param text string
+function server:write(path, text)
+    local full = self.dir .. "/" .. path
+    shell("mkdir -p " .. quote(full:match("^(.*)/")))
+    local f = assert(io.open(full, "w"))
+    f:write(text)
+    f:close()
+end
+
+--- What the file holds, or nil.
+---@param path string
+---@return string|nil
+function server:read(path)
+    return read_file(self.dir .. "/" .. path)
+end
+
+--- Does the file (a socket, a folder) exist?
+---@param path string
+---@return boolean
+function server:has(path)
+    local _, status = shell("test -e " .. quote(self.dir .. "/" .. path))
+    return status == 0
+end
+
+--- The command line of a verb, without what the spec's own process preloads.
+function server:command(verb)
+    return ("env -u LD_PRELOAD %s timeout -k 1 60 %s -C %s %s"):format(
+        self.env,
+        quote(binary),
+        quote(self.dir),
+        verb
+    )
+end
+
+--- Run a verb to its end. Returns what it wrote and its exit status.
+---@param verb string
+---@return string output, integer status
+function server:run(verb)
+    return shell(self:command(verb))
+end
+
+--- Start in the foreground, without waiting. Output goes to the file "out",
+--- the exit status, in the end, to "exit".
+function server:launch()
+    self.pid = nil
+    shell(("rm -f %s/exit; { %s > %s/out 2>&1; echo $? > %s/exit; } "
+        .. "> /dev/null 2>&1 &"):format(
+        self.dir,
+        self:command("start"):gsub("timeout %-k 1 60 ", ""),
+        self.dir,
+        self.dir
+    ))
+end
+
+--- The exit status of the launched node, once it has ended.
+---@return integer|nil
+function server:exit_status()
+    return tonumber(self:read("exit") or "")
+end
+
+--- Wait until the launched node serves; fails with its output when it ends.
+---@return spec.server self
+function server:wait_ready()
+    server.until_(function()
+        if self:exit_status() then
+            error("the node ended: " .. self:output(), 0)
+        end
+        return self:status()
+    end, "the node serves")
+    self.pid = self:status().pid
+    return self
+end
+
+--- Make a folder, start a node in it and wait until it serves.
+---@param files table<string, string|false>|nil
+---@return spec.server
+function server.start(files)
+    local self = server.new(files)
+    self:launch()
+    return self:wait_ready()
+end
+
+--- What the node wrote: its table and its log.
+---@return string
+function server:output()
+    return self:read("out") or ""
+end
+
+--- `status --json`, decoded; nil when nothing runs.
+---@return table|nil
+function server:status()
+    local text, code = self:run("status --json")
+    return code == 0 and cjson.decode(text) or nil
+end
+
+--- One line of status by role and index.
+---@param role string
+---@param index integer|nil
+---@return table
+function server:process(role, index)
+    for _, p in ipairs((self:status() or { processes = {} }).processes) do
+        if p.role == role and p.index == (index or 0) then
+            return p
+        end
+    end
+    error("no " .. role .. " " .. (index or 0), 2)
+end
+
+--- The pids of everything whose folder or parent is this node's.
+---@return integer[]
+function server:pids()
+    local out = shell(("for p in /proc/[0-9]*; do "
+        .. "[ \"$(readlink $p/cwd)\" = %s ] || "
+        .. "[ \"$(readlink $p/cwd)\" = %s/run/redis ] || continue; "
+        .. "echo ${p#/proc/} $(cut -d')' -f2 $p/stat | cut -c2); done"):format(
+        quote(self.dir),
+        quote(self.dir)
+    ))
+    local list = {}
+    for pid, state in out:gmatch("(%d+) (%u)") do
+        if state ~= "Z" then
+            list[#list + 1] = tonumber(pid)
+        end
+    end
+    return list
+end
+
+--- Send a signal ("KILL") to the master, or to another process of the node.
+---@param signal string
+---@param pid integer|nil
+function server:kill(signal, pid)
+    shell("kill -" .. signal .. " " .. (pid or self.pid))
+end
+
+--- The number of a port.
+---@param name string
+---@return integer
+function server:port(name)
+    for _, p in ipairs(self:status().ports) do
+        if p.name == name then
+            return p.port
+        end
+    end
+    error("no port " .. name, 2)
+end
+
+--- A luasocket TCP client of a port, with a timeout.
+---@param name string
+---@return table
+function server:connect(name)
+    local tcp = assert(socket.tcp())
+    tcp:settimeout(DEADLINE)
+    assert(tcp:connect("127.0.0.1", self:port(name)))
+    return tcp
+end
+
+--- One HTTP request on a connection of its own. Returns body, status, headers;
+--- or nil and why.
+---@param path string
+---@param port integer|nil default: the port "web"
+---@return string|nil, integer|string, table|nil
+function server:get(path, port)
+    local body = {}
+    local ok, code, headers = http.request({
+        url = ("http://127.0.0.1:%d%s"):format(port or self:port("web"), path),
+        sink = ltn12.sink.table(body),
+        create = function()
+            local tcp = socket.tcp()
+            tcp:settimeout(DEADLINE)
+            return tcp
+        end,
+    })
+    if not ok then
+        return nil, code
+    end
+    return table.concat(body), code, headers
+end
+
+--- Stop in order, wait for the end, remove the folder. Also after a failure,
+--- and harmless when nothing runs. Returns the verb's exit status.
+---@return integer
+function server:stop()
+    local _, status = self:run("stop")
+    for _, pid in ipairs(self:pids()) do
+        if status ~= 0 then
+            self:kill("KILL", pid)
+        end
+        server.until_(function()
+            return not server.is_alive(pid)
+        end, "process " .. pid .. " ends")
+    end
+    shell("rm -rf " .. quote(self.dir))
+    return status
+end
+
+return server
