@@ -57,11 +57,11 @@ local function packets(config, route_name)
 end
 
 local function requests(config)
-    local route_name = config.route or "normal"
-    return web.serve({
+    local name = config.route or "normal"
+    local serves = name == "normal" and web.plain or web.routed
+    return serves({
         open = serve.table_of(config, web.methods, web.fields),
-        route = routes.get(route_name, app.routes),
-        routed = route_name ~= "normal",
+        route = routes.get(name, app.routes),
         middlewares = middlewares_of(config),
         mt = conn.meta({}, config.name, web.methods, web.fields),
         allowed = set_of(config.http_methods or { "GET", "POST" }),

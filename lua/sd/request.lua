@@ -90,35 +90,6 @@ function request.new(number)
     }, Request)
 end
 
---- Parameters of a call: the JSON body, or query and form in one map.
----@param number integer
----@return any
-function request.params(number)
-    local kind = core.http_type(number)
-    if kind and kind:find("^application/json") then
-        local value, why = core.http_json(number)
-        if why then
-            fault.fail(400, "invalid: " .. why)
-        end
-        return value
-    end
-    local params = {}
-    local query = core.http_query(number)
-    if query ~= "" then
-        params = core.pairs(query) or fault.fail(400, "unreadable query")
-    end
-    if kind and kind:find("^application/x%-www%-form%-urlencoded") then
-        local form = core.pairs(core.http_body(number))
-        if not form then
-            fault.fail(400, "unreadable form")
-        end
-        for name, value in pairs(form) do
-            params[name] = value
-        end
-    end
-    return params
-end
-
 --- The first that sends wins; the others do nothing.
 ---@class sd.Response
 ---@field private number integer

@@ -64,6 +64,12 @@ function fields.context(self)
     return context
 end
 
+function fields.conn_id(self)
+    local id = core.conn_id(self.handle)
+    rawset(self, "conn_id", id)
+    return id
+end
+
 function fields.peer(self)
     local address, port = core.peer(self.handle)
     local peer = { address = address, port = port }
@@ -136,74 +142,146 @@ local function fail(self, route, call, ok, err, code)
     end
 end
 
-local function run(self, call, port)
-    if not port.allowed[call.verb] then
-        fault.fail(405, "method not allowed")
-    end
-    if call.params == nil and not port.routed then
-        call.params = request.params(self[1])
-    end
-    local result, err, code =
-        serve.chain(port.middlewares, 1, self, call, port.open)
-    if result == nil and err ~= nil then
-        return err, code
-    end
+--- The answer is still owed: a deadline that has passed makes it another one.
+local function is_late()
     if calls.live > 0 then
         local state = calls.peek()
-        if state and state.expired then
-            return "timeout"
-        end
+        return state and state.expired
     end
-    if port.routed then
-        result = port.route.reply(call, result)
-    end
-    reply(self, result)
+    return false
 end
 
---- The call a request means; nil: none, look for a file.
-local function route_request(self, port, verb, path)
-    if port.routed then
-        local call, err = port.route.request(self, self.request)
-        if call then
-            call.verb = verb
-        end
-        return call, err
+--- Parameters of a call: the JSON body, or query and form in one map.
+local function params_of(number)
+    local params, why = core.http_params(number)
+    if why then
+        fault.fail(400, "invalid: " .. why)
     end
-    local controller, method = path:match("^/(.+)/([^/]+)$")
-    local class = controller and port.open[controller]
-    if not (class and class[method]) then
-        return nil
-    end
-    return { controller = controller, method = method, verb = verb }
+    return params
 end
 
---- How requests of a port are served.
----@param port {open: table, route: sd.Route, routed: boolean,
----  middlewares: function[], mt: table, allowed: table<string, true>}
+--- Call the method a path names. Returns nothing, or what failed.
+local function run_plain(self, entry, verb, port)
+    local number = self[1]
+    if not port.allowed[verb] then
+        fault.fail(405, "method not allowed")
+    end
+    local result, err, code
+    if port.middlewares[1] then
+        local call = {
+            controller = entry.controller,
+            method = entry.name,
+            params = params_of(number),
+        }
+        self[2] = call
+        result, err, code =
+            serve.chain(port.middlewares, 1, self, call, port.open)
+    else
+        result, err, code = entry.fn(self, params_of(number))
+    end
+    if result == nil and err ~= nil then
+        return err, code
+    elseif is_late() then
+        return "timeout"
+    elseif type(result) == "table" and not rawget(self, "response") then
+        core.http_value(number, 200, nil, result)
+    else
+        reply(self, result)
+    end
+end
+
+local function not_found(number, path)
+    core.log(0, "nothing at " .. path)
+    core.http_value(number, 404, nil, {
+        error = { code = 404, message = "not found" },
+    })
+end
+
+--- Methods by the path that names them.
+local function paths_of(open)
+    local paths = {}
+    for controller, methods_open in pairs(open) do
+        for name, method in pairs(methods_open) do
+            paths["/" .. controller .. "/" .. name] = {
+                controller = controller,
+                name = name,
+                fn = method.fn,
+                mt = method.mt,
+            }
+        end
+    end
+    return paths
+end
+
+---@class sd.WebPort
+---@field open table controller -> method -> sd.Method
+---@field route sd.Route
+---@field middlewares function[]
+---@field mt table metatable of a self without a controller
+---@field allowed table<string, true> HTTP methods that may call
+
+--- How requests of a port are served: a path is controller and method.
+---@param port sd.WebPort
 ---@return fun(number: integer, port: integer, handle: integer)
-function web.serve(port)
+function web.plain(port)
+    local paths = paths_of(port.open)
     return function(number, _, handle)
         local verb, path = core.http_call(number)
-        local self = setmetatable({ number, handle = handle }, port.mt)
-        local ok, call, err =
-            xpcall(route_request, catch, self, port, verb, path)
-        if not ok then
-            return fail(self, port.route, nil, false, call)
-        elseif err ~= nil then
-            return fail(self, port.route, nil, true, "invalid: " .. err)
-        elseif call == nil then
+        local entry = paths[path]
+        if not entry then
             if not core.http_static(number) then
-                core.log(0, "nothing at " .. path)
-                core.http_value(number, 404, nil, {
-                    error = { code = 404, message = "not found" },
-                })
+                not_found(number, path)
             end
             return
         end
-        local code
-        ok, err, code = xpcall(run, catch, self, call, port)
+        local self =
+            setmetatable({ number, false, handle = handle }, entry.mt)
+        local ok, err, code =
+            xpcall(run_plain, catch, self, entry, verb, port)
         if not ok or err ~= nil then
-            fail(self, port.route, call, ok, err, code)
+            fail(self, normal, self[2] or nil, ok, err, code)
+        end
+    end
+end
+
+--- The call that the port's own route makes of a request, and its reply.
+local function run_routed(self, verb, path, port)
+    local call, err = port.route.request(self, self.request)
+    if call == nil then
+        if err ~= nil then
+            return "invalid: " .. tostring(err)
+        elseif not core.http_done(self[1]) then
+            if not core.http_static(self[1]) then
+                not_found(self[1], path)
+            end
+        end
+        return
+    end
+    self[2] = call
+    if not port.allowed[verb] then
+        fault.fail(405, "method not allowed")
+    end
+    local result, why, code =
+        serve.chain(port.middlewares, 1, self, call, port.open)
+    if result == nil and why ~= nil then
+        return why, code
+    elseif is_late() then
+        return "timeout"
+    end
+    reply(self, port.route.reply(call, result))
+end
+
+--- How requests of a port with its own route are served.
+---@param port sd.WebPort
+---@return fun(number: integer, port: integer, handle: integer)
+function web.routed(port)
+    return function(number, _, handle)
+        local verb, path = core.http_call(number)
+        local self = setmetatable({ number, false, handle = handle }, port.mt)
+        local ok, err, code =
+            xpcall(run_routed, catch, self, verb, path, port)
+        if not ok or err ~= nil then
+            fail(self, port.route, self[2] or nil, ok, err, code)
         end
     end
 end

@@ -3,7 +3,10 @@
 #include <lua.h>
 
 #include "codec/cookie.h"
+#include "codec/mime.h"
 #include "codec/url.h"
+#include "net/http.h"
+#include "vm/lua_json.h"
 #include "vm/lua_value.h"
 #include "vm/state.h"
 
@@ -41,27 +44,76 @@ static void add_to_all(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Add the pairs of `rest` to the map at `map`, and to the lists at `all` when
+ * that is not 0.  False: not readable. */
+static bool read_pairs(lua_State *L, struct slice rest, int map, int all)
+{
+    struct vm *vm = vm_of(L);
+    struct slice name, value;
+    int n = 0;
+
+    while (url_next_pair(&name, &value, &rest)) {
+        if (++n > PAIRS_MAX || !push_decoded(L, &vm->scratch, name) ||
+            !push_decoded(L, &vm->scratch, value))
+            return false;
+        if (all != 0) {
+            lua_pushvalue(L, all);
+            add_to_all(L);
+            lua_pop(L, 1);
+        }
+        lua_rawset(L, map);
+    }
+    return true;
+}
+
 /* core.pairs(text) -> map of the last values, map of all values; nil: not
  * readable */
 static int l_pairs(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
-    struct slice rest, name, value;
-    int n = 0;
+    struct slice text;
 
-    rest.p = luaL_checklstring(L, 1, &rest.len);
+    text.p = luaL_checklstring(L, 1, &text.len);
     lua_newtable(L); /* 2: last */
     lua_newtable(L); /* 3: all */
-    while (url_next_pair(&name, &value, &rest)) {
-        if (++n > PAIRS_MAX || !push_decoded(L, &vm->scratch, name) ||
-            !push_decoded(L, &vm->scratch, value))
-            return 0;
-        lua_pushvalue(L, 3);
-        add_to_all(L);
-        lua_pop(L, 1);
-        lua_rawset(L, 2);
-    }
+    if (!read_pairs(L, text, 2, 3))
+        return 0;
+    lua_settop(L, 3);
     return 2;
+}
+
+static int bad(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+/* core.http_params(request) -> the JSON body, or query and form in one map;
+ * nil, why */
+static int l_params(lua_State *L)
+{
+    struct vm_request *q = vm_request(vm_of(L), luaL_checknumber(L, 1));
+    struct slice type = {"", 0}, query;
+    const char *why;
+
+    if (q == NULL)
+        return bad(L, "the request has already been answered");
+    http_header(&type, q->r, "content-type");
+    if (mime_is(type, "application/json")) {
+        if (lua_json_decode(L, http_body(q->r), &why) < 0)
+            return bad(L, why);
+        return 1;
+    }
+    lua_settop(L, 1);
+    lua_newtable(L);
+    query = http_query(q->r);
+    if (query.len > 0 && !read_pairs(L, query, 2, 0))
+        return bad(L, "unreadable query");
+    if (mime_is(type, "application/x-www-form-urlencoded") &&
+        !read_pairs(L, http_body(q->r), 2, 0))
+        return bad(L, "unreadable form");
+    lua_settop(L, 2);
+    return 1;
 }
 
 /* core.cookies(text) -> map */
@@ -136,9 +188,8 @@ static int l_cookie(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"pairs", l_pairs},
-    {"cookies", l_cookies},
-    {"cookie", l_cookie},
+    {"pairs", l_pairs},     {"http_params", l_params},
+    {"cookies", l_cookies}, {"cookie", l_cookie},
     {NULL, NULL},
 };
 

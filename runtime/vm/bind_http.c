@@ -81,41 +81,10 @@ static int l_head(lua_State *L)
     return 3;
 }
 
-/* core.http_query(request) -> query text */
-static int l_query(lua_State *L)
-{
-    push(L, http_query(live(L)));
-    return 1;
-}
-
 /* core.http_body(request) -> bytes */
 static int l_body(lua_State *L)
 {
     push(L, http_body(live(L)));
-    return 1;
-}
-
-/* core.http_type(request) -> content type, nil: none */
-static int l_type(lua_State *L)
-{
-    struct slice type;
-
-    if (!http_header(&type, live(L), "content-type"))
-        return 0;
-    push(L, type);
-    return 1;
-}
-
-/* core.http_json(request) -> the body as a value, or nil, why */
-static int l_json(lua_State *L)
-{
-    const char *why;
-
-    if (lua_json_decode(L, http_body(live(L)), &why) < 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, why);
-        return 2;
-    }
     return 1;
 }
 
@@ -286,15 +255,21 @@ static int l_line(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"http_call", l_call},       {"http_head", l_head},
-    {"http_query", l_query},     {"http_body", l_body},
-    {"http_type", l_type},       {"http_json", l_json},
-    {"http_is_gone", l_is_gone}, {"http_respond", l_respond},
-    {"http_value", l_value},     {"http_static", l_static},
-    {"http_file", l_file},       {"file_roots", l_file_roots},
-    {"http_write", l_write},     {"http_is_slow", l_is_slow},
-    {"http_done", l_done},       {"http_upgrade", l_upgrade},
-    {"http_line", l_line},       {NULL, NULL},
+    {"http_call", l_call},
+    {"http_head", l_head},
+    {"http_body", l_body},
+    {"http_is_gone", l_is_gone},
+    {"http_respond", l_respond},
+    {"http_value", l_value},
+    {"http_static", l_static},
+    {"http_file", l_file},
+    {"file_roots", l_file_roots},
+    {"http_write", l_write},
+    {"http_is_slow", l_is_slow},
+    {"http_done", l_done},
+    {"http_upgrade", l_upgrade},
+    {"http_line", l_line},
+    {NULL, NULL},
 };
 
 void bind_http(lua_State *L)
