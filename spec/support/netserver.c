@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -384,6 +385,11 @@ static void set_number(const char *key, uint64_t n)
     }
     if (strcmp(key, "late_open") == 0)
         late_open = n != 0;
+    if (strcmp(key, "nofile") == 0) {
+        struct rlimit limit = {n, n};
+
+        sd_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    }
     if (strcmp(key, "quiet") == 0)
         quiet = n != 0;
 }

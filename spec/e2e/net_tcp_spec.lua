@@ -1,0 +1,252 @@
+local netserver = require("spec.support.netserver")
+local socket = require("socket")
+
+local packet, read_packet = netserver.packet, netserver.read_packet
+
+describe("a TCP port", function()
+    local server
+
+    local function start(options)
+        server = netserver.start(options or {})
+        return server:connect()
+    end
+
+    after_each(function()
+        if server then
+            server:stop()
+            server = nil
+        end
+    end)
+
+    it("answers pipelined packets in order and in one write", function()
+        local s = start()
+        local all = {}
+        for i = 1, 100 do
+            all[i] = packet("number " .. i)
+        end
+        s:send(table.concat(all))
+        for i = 1, 100 do
+            assert.equal("number " .. i, read_packet(s))
+        end
+        s:close()
+        local counters = server:stop()
+        server = nil
+        assert.equal(100, counters.packets_in)
+        assert.is_true(counters.writes <= 3)
+    end)
+
+    it("gives the same packets however the bytes are cut", function()
+        local s = start()
+        local text = packet("a") .. packet("") .. packet(("b"):rep(300))
+        for cut = 1, #text - 1 do
+            s:send(text:sub(1, cut))
+            if cut % 7 == 0 then
+                socket.sleep(0.001)
+            end
+            s:send(text:sub(cut + 1))
+            assert.equal("a", read_packet(s))
+            assert.equal("", read_packet(s))
+            assert.equal(("b"):rep(300), read_packet(s))
+        end
+        for i = 1, #text do
+            s:send(text:sub(i, i))
+        end
+        assert.equal("a", read_packet(s))
+        assert.equal("", read_packet(s))
+        assert.equal(("b"):rep(300), read_packet(s))
+    end)
+
+    it("takes packets larger than its read buffer", function()
+        local s = start({ max = 3000000 })
+        local big = ("0123456789abcdef"):rep(125000)
+        s:send(packet("before") .. packet(big) .. packet("after"))
+        assert.equal("before", read_packet(s))
+        assert.is_true(big == read_packet(s))
+        assert.equal("after", read_packet(s))
+    end)
+
+    it("starts the next packet when the one before has ended", function()
+        local s = start()
+        s:send(packet("async one") .. packet("two") .. packet("async three")
+            .. packet("four"))
+        for _, want in ipairs({ "one", "two", "three", "four" }) do
+            assert.equal(want, read_packet(s))
+        end
+    end)
+
+    it("works on several at once when max_inflight allows", function()
+        local s = start({ max_inflight = 2 })
+        s:send(packet("async one") .. packet("two") .. packet("three"))
+        for _, want in ipairs({ "two", "three", "one" }) do
+            assert.equal(want, read_packet(s))
+        end
+    end)
+
+    it("loses nothing when the backlog is full", function()
+        local s = start({ backlog = 3 })
+        local all = {}
+        for i = 1, 50 do
+            all[i] = packet((i % 10 == 1 and "async " or "") .. i)
+        end
+        s:send(table.concat(all))
+        for i = 1, 50 do
+            assert.equal(tostring(i), read_packet(s))
+        end
+    end)
+
+    it("lets packets wait until the conn is opened", function()
+        local s = start({ late_open = 1 })
+        s:send(packet("one"))
+        assert.equal("hello", read_packet(s))
+        assert.equal("one", read_packet(s))
+    end)
+
+    it("offers answers at once, before packets that wait", function()
+        local s = start()
+        s:send(packet("ask"))
+        assert.equal("ask?", read_packet(s))
+        s:send(packet("later") .. packet("answer now"))
+        assert.equal("now", read_packet(s))
+        assert.equal("later", read_packet(s))
+    end)
+
+    it("writes what was queued before it closes", function()
+        local s = start()
+        s:send(packet("one") .. packet("close kicked") .. packet("lost"))
+        assert.equal("one", read_packet(s))
+        assert.equal("bye", read_packet(s))
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close kicked")
+    end)
+
+    it("tells when the client has closed, also by reset", function()
+        local s = start()
+        s:send(packet("silent"))
+        s:close()
+        server:wait_for("close client")
+    end)
+
+    it("closes a conn that stays silent", function()
+        local s = start({ idle_timeout = 60 })
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close idle")
+    end)
+
+    it("closes a conn that binds no uid in time", function()
+        local s = start({ auth_timeout = 60 })
+        local other = server:connect()
+        other:send(packet("uid ann"))
+        assert.equal("ann", read_packet(other))
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close auth")
+        other:send(packet("still here"))
+        assert.equal("still here", read_packet(other))
+    end)
+
+    it("closes conns over max_conns at once", function()
+        local s = start({ max_conns = 1 })
+        s:send(packet("in"))
+        assert.equal("in", read_packet(s))
+        local other = server:connect()
+        assert.is_nil((other:receive(1)))
+        s:send(packet("still in"))
+        assert.equal("still in", read_packet(s))
+        s:close()
+        netserver.until_(function()
+            local again = server:connect()
+            again:send(packet("next"))
+            return read_packet(again) == "next"
+        end)
+    end)
+
+    it("closes a client that does not read, and no other", function()
+        local s = start({ slow_low = 100000, slow_high = 300000,
+            slow_timeout = 100 })
+        local other = server:connect()
+        for _ = 1, 60 do
+            s:send(packet("big 1000000"))
+        end
+        server:wait_for("close slow")
+        other:send(packet("fine"))
+        assert.equal("fine", read_packet(other))
+    end)
+
+    it("delivers much to a client that reads slowly", function()
+        local s = start({ slow_low = 100000, slow_high = 300000 })
+        local count = 40
+        for _ = 1, count do
+            s:send(packet("big 900000"))
+        end
+        for _ = 1, count do
+            assert.equal(900000, #read_packet(s))
+        end
+    end)
+
+    it("keeps serving while descriptors run out", function()
+        server = netserver.start({ quiet = 1, nofile = 40 })
+        local first = server:connect()
+        first:send(packet("one"))
+        assert.equal("one", read_packet(first))
+        local many = {}
+        for i = 1, 60 do
+            many[i] = server:connect()
+        end
+        first:send(packet("two"))
+        assert.equal("two", read_packet(first))
+        for i = 1, 50 do
+            many[i]:close()
+        end
+        many[60]:send(packet("waited"))
+        assert.equal("waited", read_packet(many[60]))
+        server:stop()
+        assert.truthy(server.log:find("accepting pauses"))
+        server = nil
+    end)
+
+    local broken = {
+        { "a number smaller than its head", "\0\0\0\1xx", "frame" },
+        { "a number over max", "\127\255\255\255", "too_large" },
+        { "a number just over max", "\0\30\132\129", "too_large" },
+        { "a negative number", "\255\255\255\255xxxx", "too_large" },
+    }
+    for _, case in ipairs(broken) do
+        it("closes on " .. case[1], function()
+            local s = start()
+            s:send(packet("ok") .. case[2])
+            assert.equal("ok", read_packet(s))
+            assert.equal("", (netserver.read_all(s)))
+            server:wait_for("close " .. case[3])
+        end)
+    end
+
+    it("speaks lines", function()
+        local s = start({ frame = "line", max = 100 })
+        s:send("one\r\ntw")
+        s:send("o\r\nwrong \n ending\r\n")
+        assert.equal("one", s:receive("*l"))
+        assert.equal("two", s:receive("*l"))
+        assert.equal("wrong ", s:receive("*l"))
+        assert.equal(" ending", s:receive("*l"))
+        s:send(("x"):rep(200))
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close too_large")
+    end)
+
+    it("speaks fixed sizes", function()
+        local s = start({ frame = "fixed", size = 3 })
+        s:send("abcde")
+        assert.equal("abc", s:receive(3))
+        s:send("f")
+        assert.equal("def", s:receive(3))
+    end)
+
+    it("lets a script cut packets", function()
+        local s = start({ frame = "pack", max = 100 })
+        s:send("3:ab")
+        s:send("c0:2:xy")
+        assert.equal("3:abc0:2:xy", s:receive(11))
+        s:send("nonsense")
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close frame")
+    end)
+end)

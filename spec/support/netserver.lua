@@ -1,0 +1,159 @@
+--- Run spec/support/netserver.c: one port of net/ with an echo on top.
+local socket = require("socket")
+
+local netserver = {}
+netserver.__index = netserver
+
+local BUILD = os.getenv("SD_BUILD") or "build/dev"
+
+local function read_lines(path)
+    local lines = {}
+    local f = io.open(path)
+    if f then
+        for line in f:lines() do
+            lines[#lines + 1] = line
+        end
+        f:close()
+    end
+    return lines
+end
+
+--- Poll `f` until it gives something true.
+---@param f function
+---@param seconds number?
+function netserver.until_(f, seconds)
+    local deadline = socket.gettime() + (seconds or 5)
+    repeat
+        local value = f()
+        if value then
+            return value
+        end
+        socket.sleep(0.005)
+    until socket.gettime() > deadline
+    error("it did not come about in time", 2)
+end
+
+---@param options table key = value of netserver.c
+function netserver.start(options)
+    local self = setmetatable({ out = os.tmpname(), conns = {} }, netserver)
+    local words = { BUILD .. "/spec/support/netserver" }
+    for key, value in pairs(options) do
+        words[#words + 1] = ("'%s=%s'"):format(key, tostring(value))
+    end
+    self.stdin = io.popen(("env -u LD_PRELOAD ASAN_OPTIONS=detect_leaks=1 %s"
+        .. " > %s 2> %s.err; echo rc $? >> %s"):format(
+        table.concat(words, " "), self.out, self.out, self.out), "w")
+    local first = netserver.until_(function()
+        return read_lines(self.out)[1]
+    end)
+    self.port = tonumber(first:match("^listening .*:(%d+)$"))
+    assert(self.port, first)
+    return self
+end
+
+--- A raw TCP client; closed by stop().
+function netserver:connect()
+    local s = assert(socket.connect("127.0.0.1", self.port))
+    s:settimeout(5)
+    s:setoption("tcp-nodelay", true)
+    self.conns[#self.conns + 1] = s
+    return s
+end
+
+--- Has the server printed this line?
+function netserver:said(wanted)
+    for _, line in ipairs(read_lines(self.out)) do
+        if line == wanted then
+            return true
+        end
+    end
+    return false
+end
+
+function netserver:wait_for(line)
+    netserver.until_(function()
+        return self:said(line)
+    end)
+end
+
+--- Ask it to stop and wait until it has.
+function netserver:shut()
+    if self.stdin then
+        self.stdin:close()
+        self.stdin = nil
+    end
+end
+
+--- End it; gives its counters.  A leak or an error of the sanitizers fails.
+function netserver:stop()
+    for _, s in ipairs(self.conns) do
+        s:close()
+    end
+    self:shut()
+    local lines = read_lines(self.out)
+    local err = table.concat(read_lines(self.out .. ".err"), "\n")
+    os.remove(self.out)
+    os.remove(self.out .. ".err")
+    assert(lines[#lines] == "rc 0", err)
+    self.log = err
+    local counters = {}
+    for key, n in lines[#lines - 1]:gmatch('"([%w_]+)":(%d+)') do
+        counters[key] = tonumber(n)
+    end
+    return counters
+end
+
+--- A packet of frame "length": four bytes that count themselves.
+function netserver.packet(body)
+    local n = #body + 4
+    return string.char(math.floor(n / 2 ^ 24), math.floor(n / 65536) % 256,
+        math.floor(n / 256) % 256, n % 256) .. body
+end
+
+function netserver.read_packet(s)
+    local head, err = s:receive(4)
+    if not head then
+        return nil, err
+    end
+    local a, b, c, d = head:byte(1, 4)
+    return s:receive(((a * 256 + b) * 256 + c) * 256 + d - 4)
+end
+
+--- Everything until the peer closes.
+function netserver.read_all(s)
+    local all, err, rest = s:receive("*a")
+    return all or rest, err
+end
+
+--- One HTTP response: status, headers (lower case), body.
+function netserver.read_response(s, is_head)
+    local line, err = s:receive("*l")
+    if not line then
+        return nil, err
+    end
+    local status = tonumber(line:match("^HTTP/1%.1 (%d%d%d) "))
+    local headers = {}
+    for text in function() return s:receive("*l") end do
+        if text == "" then
+            break
+        end
+        local name, value = text:match("^([^:]+): (.*)$")
+        headers[name:lower()] = value
+    end
+    local body = ""
+    if is_head or status == 204 or status == 304 or status < 200 then
+        return status, headers, body
+    elseif headers["transfer-encoding"] == "chunked" then
+        repeat
+            local n = tonumber(s:receive("*l"), 16)
+            body = body .. (n > 0 and s:receive(n) or "")
+            s:receive("*l")
+        until n == 0
+    elseif headers["content-length"] then
+        local n = tonumber(headers["content-length"])
+        body = n > 0 and s:receive(n) or ""
+    end
+    return status, headers, body
+end
+
+return netserver
