@@ -14,13 +14,13 @@
 enum {
     STOP_WAIT = 24 * 3600 * 1000, /* ms; the master has its own limit */
     EXIT_WAIT = 10000,
-    STEP = 10, /* ms */
+    STEP = 10000000, /* ns */
 };
 
 /* The lock is the last thing that a master gives up. */
 static int wait_unlocked(int ms)
 {
-    struct timespec step = {.tv_nsec = STEP * 1000000};
+    struct timespec step = {.tv_nsec = STEP};
     uint64_t limit = clock_ms() + (uint64_t)ms;
 
     while (pidfile_owner(MASTER_PIDFILE) != 0) {

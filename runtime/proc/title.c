@@ -49,13 +49,10 @@ char **title_init(int argc, char **argv)
 void title_set(const char *title)
 {
     const char *name = strchr(title, ' ');
-    size_t len = strlen(title);
 
     prctl(PR_SET_NAME, name != NULL ? name + 1 : title, 0, 0, 0);
     if (room_size == 0)
         return;
-    if (len >= room_size)
-        len = room_size - 1;
     memset(room, 0, room_size);
-    memcpy(room, title, len);
+    snprintf(room, room_size, "%s", title);
 }
