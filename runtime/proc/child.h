@@ -7,7 +7,6 @@
 enum child_exit {
     CHILD_DONE = 0,
     CHILD_FAILED = 1,   /* why is on the leash or in the log */
-    CHILD_REPLACE = 75, /* no crash: start another at once */
     CHILD_STRANGER = 78 /* the heritage is of another build */
 };
 

@@ -5,8 +5,9 @@
  * says nothing yet.  The child begins only when its slot was filled
  * (LEASH_GO), so it can never be ready before it is known.
  *
- * Two ends are no crashes: the exit status CHILD_REPLACE, and SIGALRM in a
- * task: that is how one past its deadline ends, stuck in C or not. */
+ * One end is no crash: VM_EXIT_OVERDUE, how a task past its deadline leaves,
+ * stuck or not.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #include "proc/install.h"
 #include "proc/member.h"
 #include "proc/spawn.h"
+#include "vm/vm.h"
 
 enum {
     MEMBER_MAGIC = 0x6d656d62,
@@ -271,10 +273,8 @@ void member_rest(struct member *m)
 
 void member_reaped(struct member *m, int status)
 {
-    bool alarm = m->role == SLOT_TASK && WIFSIGNALED(status) &&
-                 WTERMSIG(status) == SIGALRM;
-    bool wanted = m->told_to_end || alarm ||
-                  (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_REPLACE);
+    bool overdue = WIFEXITED(status) && WEXITSTATUS(status) == VM_EXIT_OVERDUE;
+    bool crashed = !m->told_to_end && !overdue;
     char why[LEASH_TEXT];
 
     sd_check(m, MEMBER_MAGIC);
@@ -288,7 +288,7 @@ void member_reaped(struct member *m, int status)
     drop_leash(m);
     mesh_slot_died(m->env->mesh, m->slot);
     m->pid = 0;
-    m->env->on_end(m->env->arg, m, why, !wanted);
+    m->env->on_end(m->env->arg, m, why, crashed);
 }
 
 void member_tell(struct member *m, enum leash_type type, uint32_t number)

@@ -14,7 +14,9 @@
 
 static char *room;
 static size_t room_size;
-static char **kept_argv, **kept_environ; /* roots, for leak checkers */
+/* Roots for leak checkers: volatile, or the compiler drops what is only
+ * written. */
+static char **volatile kept_argv, **volatile kept_environ;
 
 /* Copy a list of `n` strings that the kernel laid out one behind the other;
  * *end moves to the end of the last that follows without a gap. */

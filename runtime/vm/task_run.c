@@ -31,7 +31,7 @@ static void on_alarm(int signum)
 
     (void)signum;
     (void)n;
-    _exit(124);
+    _exit(VM_EXIT_OVERDUE);
 }
 
 /* Ring in `ms` from now; 0: not at all. */

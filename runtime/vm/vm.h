@@ -21,6 +21,12 @@ struct net;
 struct conn_ops;
 struct vm;
 
+/* Exit status of a task process that ended itself because a call was not over
+ * in time.  The process is to be replaced at once; it did not crash. */
+enum {
+    VM_EXIT_OVERDUE = 124
+};
+
 enum vm_role {
     VM_WORKER,
     VM_TASK
