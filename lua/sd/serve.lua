@@ -121,6 +121,14 @@ local function unknown(handle, route, call)
     end
 end
 
+--- Send a reply. Returns nothing, or why it cannot leave ("too_large").
+local function send_reply(handle, packet)
+    local ok, why = core.send(handle, packet)
+    if not ok then
+        return why
+    end
+end
+
 --- Run a method and send its reply. Returns nothing, or what failed.
 local function invoke(self, fn, params, id)
     local result, err, code = fn(self, params)
@@ -134,9 +142,9 @@ local function invoke(self, fn, params, id)
         end
     end
     if id ~= nil then
-        core.send(self[1], { id = id, result = result })
+        return send_reply(self[1], { id = id, result = result })
     elseif result ~= nil then
-        core.send(self[1], result)
+        return send_reply(self[1], result)
     end
 end
 
@@ -233,7 +241,7 @@ local function run_routed(self, packet, port)
     end
     packet = route.reply(call, result)
     if packet ~= nil then
-        core.send(self[1], packet)
+        return send_reply(self[1], packet)
     end
 end
 
