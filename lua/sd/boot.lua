@@ -153,6 +153,8 @@ function boot.open(handle, port)
     end
 end
 
+boot.gone = ask.closed
+
 function boot.close(handle, port)
     ask.closed(handle)
     if hooks.on_close then

@@ -123,7 +123,8 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     vm->packet_conn = NULL;
 }
 
-/* ENTRY_ANSWER may not wait: it is done when co_start() returns. */
+/* ENTRY_ANSWER and ENTRY_GONE may not wait: they are done when co_start()
+ * returns. */
 static void answer_ended(struct co *co, int status)
 {
     log_if_failed(co, status);
@@ -176,16 +177,31 @@ static void start_close(struct vm *vm, struct conn *c)
     co_start(co, 2);
 }
 
+/* Calls that wait for an answer learn at once that none will come; on_close
+ * waits for them. */
+static void end_asks(struct vm *vm, struct conn *c)
+{
+    struct co *co = enter_conn(vm, vm->entry[ENTRY_GONE], c, 0);
+
+    if (co == NULL)
+        return;
+    co->on_end = answer_ended;
+    co_start(co, 2);
+}
+
 static void on_close(void *arg, struct conn *c, const char *reason)
 {
     struct vm *vm = arg;
 
     vm_unsend(vm);
     conn_set_user(c, mem_dup(reason, strlen(reason)));
-    if ((conn_mark(c) & MARK_CALLS) > 0)
-        conn_set_mark(c, conn_mark(c) | MARK_CLOSED);
-    else
+    if ((conn_mark(c) & MARK_CALLS) == 0) {
         start_close(vm, c);
+        return;
+    }
+    conn_set_mark(c, conn_mark(c) | MARK_CLOSED);
+    if (conn_asks(c) > 0)
+        end_asks(vm, c);
 }
 
 /* Scripts know a request by index | serial << 20, as long as it has not

@@ -20,7 +20,8 @@ enum vm_entry {
     ENTRY_START,     /* run on_start */
     ENTRY_STOP,      /* run on_stop */
     ENTRY_OPEN,      /* (handle, port): on_connect */
-    ENTRY_CLOSE,     /* (handle, port): on_close and the end of asks */
+    ENTRY_GONE,      /* (handle, port): end the asks of a closed conn */
+    ENTRY_CLOSE,     /* (handle, port): the same, and on_close */
     ENTRY_ANSWER,    /* (handle, port): maybe an answer to an ask */
     ENTRY_HANDSHAKE, /* (handle, request, port) */
     ENTRY_REQUEST,   /* (request, port) */

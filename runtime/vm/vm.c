@@ -30,11 +30,12 @@
 #define STACK_GUARD (1u << 20)
 
 static const char *const entry_names[ENTRY_COUNT] = {
-    [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
-    [ENTRY_OPEN] = "open",       [ENTRY_CLOSE] = "close",
-    [ENTRY_ANSWER] = "answer",   [ENTRY_HANDSHAKE] = "handshake",
-    [ENTRY_REQUEST] = "request", [ENTRY_ENDED] = "ended",
-    [ENTRY_TASK] = "task",       [ENTRY_TIMER] = "timer",
+    [ENTRY_START] = "start",         [ENTRY_STOP] = "stop",
+    [ENTRY_OPEN] = "open",           [ENTRY_CLOSE] = "close",
+    [ENTRY_GONE] = "gone",           [ENTRY_ANSWER] = "answer",
+    [ENTRY_HANDSHAKE] = "handshake", [ENTRY_REQUEST] = "request",
+    [ENTRY_ENDED] = "ended",         [ENTRY_TASK] = "task",
+    [ENTRY_TIMER] = "timer",
 };
 
 struct vm *vm_of(lua_State *L)
