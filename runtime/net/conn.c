@@ -323,6 +323,8 @@ void conn_asks_add(struct conn *c, int by)
     sd_check(c, CONN_MAGIC);
     sd_assert(by >= 0 || c->asks >= (unsigned)-by);
     c->asks += (unsigned)by;
+    if (by > 0 && c->waiting > 0)
+        net_ready(c); /* it is read on behind a full backlog */
 }
 
 unsigned conn_asks(const struct conn *c)

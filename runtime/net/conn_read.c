@@ -7,7 +7,9 @@
  *
  * Packets above max_inflight wait in c->queue as length and bytes; when the
  * backlog is full, or more is queued to be written than slow_low, working on
- * input stops, and with it reading, until the end of a turn finds room. */
+ * input stops, and with it reading, until the end of a turn finds room.  While
+ * the conn is asked something its packets are read on behind a full backlog,
+ * up to QUEUE_BYTES: the answer may be among them. */
 #include <string.h>
 
 #include "net/inner.h"
@@ -17,7 +19,7 @@ bool conn_may_work(const struct conn *c)
     const struct conf_port *conf = c->port->conf;
 
     return conn_is_alive(c) &&
-           (conf->backlog == 0 || c->waiting < conf->backlog) &&
+           (conf->backlog == 0 || c->waiting < conf->backlog || c->asks > 0) &&
            c->queue.len < QUEUE_BYTES &&
            (conf->slow_low == 0 || conn_queued(c) <= conf->slow_low);
 }
