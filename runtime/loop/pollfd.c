@@ -13,6 +13,7 @@ struct pollfd_watch {
     uv_poll_t uv;
     void (*fn)(void *arg);
     void *arg;
+    int events;
 };
 
 static void on_ready(uv_poll_t *uv, int status, int events)
@@ -55,13 +56,24 @@ int pollfd_open(struct pollfd_watch **out, struct loop *l, int fd,
     return 0;
 }
 
-void pollfd_want(struct pollfd_watch *p, bool want)
+static void set_event(struct pollfd_watch *p, int event, bool want)
 {
     sd_check(p, POLLFD_MAGIC);
-    if (want)
-        uv_poll_start(&p->uv, UV_READABLE, on_ready);
+    p->events = want ? p->events | event : p->events & ~event;
+    if (p->events != 0)
+        uv_poll_start(&p->uv, p->events, on_ready);
     else
         uv_poll_stop(&p->uv);
+}
+
+void pollfd_want(struct pollfd_watch *p, bool want)
+{
+    set_event(p, UV_READABLE, want);
+}
+
+void pollfd_want_write(struct pollfd_watch *p, bool want)
+{
+    set_event(p, UV_WRITABLE, want);
 }
 
 void pollfd_close(struct pollfd_watch **pp)

@@ -16,6 +16,9 @@ int pollfd_open(struct pollfd_watch **out, struct loop *l, int fd,
 /* Pause and resume. */
 void pollfd_want(struct pollfd_watch *p, bool want);
 
+/* Call fn also when `fd` is writable; off at first. */
+void pollfd_want_write(struct pollfd_watch *p, bool want);
+
 /* Idempotent; fn is not called any more. */
 void pollfd_close(struct pollfd_watch **pp);
 

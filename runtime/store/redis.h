@@ -54,11 +54,9 @@ struct redis_call_args {
     uint64_t tag;
 };
 
-/* Nothing is connected yet.  `url` is one of
- *     redis://[[user]:password@]host[:port][/db]
- *     unix:///path[?db=n] (unix://:password@/path)
- *     embedded                 the socket `embedded`, a path
- * Copies all texts.  0, or SD_EINVALID with *why saying what is wrong. */
+/* Nothing is connected yet.  `url` as in store/redis_url.h, `embedded` the
+ * path that "embedded" means, or NULL.  Copies all texts.  0, or SD_EINVALID
+ * with *why, a constant that says what is wrong with the url. */
 int redis_open(struct redis **out, struct loop *l, const char *name,
                const char *url, const char *embedded, const char **why);
 
@@ -73,7 +71,8 @@ int redis_call(struct redis *r, const struct redis_call_args *args);
  * that Redis hands its element to somebody else.  No `done` comes. */
 void redis_abandon(struct redis *r, uint64_t tag);
 
-/* Calls in flight end without `done`; nothing of it is called any more. */
+/* Calls in flight end without `done`; nothing of it is called any more.  Not
+ * to be called from inside `done`. */
 void redis_close(struct redis **rp);
 
 #endif

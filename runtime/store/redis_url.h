@@ -2,31 +2,29 @@
 #ifndef SD_STORE_REDIS_URL_H
 #define SD_STORE_REDIS_URL_H
 
-#include <stdbool.h>
-
-#include "base/buf.h"
-
 enum {
-    REDIS_URL_TEXT = 512 /* bytes of the longest part */
+    REDIS_URL_TEXT = 512, /* room for a user or password */
+    REDIS_URL_HOST = 256,
+    REDIS_URL_PATH = 108 /* what a sockaddr_un takes */
 };
 
+/* Texts end with a NUL; an empty one is not given. */
 struct redis_url {
-    char path[108]; /* of a Unix socket; empty: host and port */
-    char host[256];
-    char port[8];
+    char path[REDIS_URL_PATH]; /* of a Unix socket; empty: host and port */
+    char host[REDIS_URL_HOST];
+    unsigned port;
     char user[REDIS_URL_TEXT];
     char password[REDIS_URL_TEXT];
     unsigned db;
 };
 
-/* Read `url`; user and password may be percent-encoded.  `embedded` is the
- * path that the url "embedded" means, or NULL.  0, or SD_EINVALID with *why
- * (a constant, without the url's secrets). */
+/* Read one of
+ *     redis://[[user]:password@]host[:port][/db]
+ *     unix://[[user]:password@]path[?db=n]
+ *     embedded                             the socket `embedded`, a path
+ * User and password may be percent-encoded.  0, or SD_EINVALID with *why: a
+ * constant, so that no secret gets into a log.  On error *out is undefined. */
 int redis_url_parse(struct redis_url *out, const char *url,
                     const char *embedded, const char **why);
-
-/* Append one command in Redis's protocol: its head, then each argument. */
-void redis_put_head(struct buf *out, unsigned argc);
-void redis_put_arg(struct buf *out, const void *p, size_t len);
 
 #endif

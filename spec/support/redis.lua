@@ -1,0 +1,119 @@
+--- Redis servers of a spec: own folder, Unix socket, stopped by pid.
+local ffi = require("ffi")
+
+ffi.cdef([[ int usleep(unsigned us); int kill(int pid, int sig); ]])
+
+---@class support.Redis
+---@field dir string
+---@field path string its Unix socket
+---@field url string
+---@field pid integer
+local Redis = {}
+Redis.__index = Redis
+
+local support = {}
+
+local function read(path)
+    local f = io.open(path)
+    local text = f and f:read("*a")
+    if f then
+        f:close()
+    end
+    return text
+end
+
+support.read = read
+
+--- What `f` returns, as soon as that is true; fails after `seconds`.
+function support.until_(f, seconds)
+    for _ = 1, (seconds or 10) * 100 do
+        local value = f()
+        if value then
+            return value
+        end
+        ffi.C.usleep(10000)
+    end
+    error("in vain: nothing came within " .. (seconds or 10) .. " s", 2)
+end
+
+function support.run(command)
+    local f = assert(io.popen(command))
+    local text = f:read("*a")
+    f:close()
+    return text
+end
+
+function Redis:start()
+    local port = self.port and "--bind 127.0.0.1 --port " .. self.port or "--port 0"
+    os.execute(
+        ("env -u LD_PRELOAD redis-server %s --unixsocket %s --dir %s --save '' "):format(
+            port,
+            self.path,
+            self.dir
+        )
+            .. ("--daemonize yes --pidfile %s/pid --logfile %s/log %s"):format(
+                self.dir,
+                self.dir,
+                self.options
+            )
+    )
+    support.until_(function()
+        return (read(self.dir .. "/log") or ""):find("Ready to accept", 1, true)
+            or (read(self.dir .. "/log") or ""):find("accept connections at", 1, true)
+    end)
+    self.pid = support.until_(function()
+        return tonumber(read(self.dir .. "/pid") or "")
+    end)
+end
+
+function Redis:signal(number)
+    ffi.C.kill(self.pid, number)
+end
+
+--- kill -9, and wait until it is gone.
+function Redis:kill()
+    self:signal(9)
+    support.until_(function()
+        return not read("/proc/" .. self.pid .. "/cmdline")
+            or read("/proc/" .. self.pid .. "/stat"):find(") Z", 1, true)
+    end)
+    os.remove(self.dir .. "/log")
+    os.remove(self.dir .. "/pid")
+end
+
+function Redis:cli(words)
+    return support.run(("env -u LD_PRELOAD redis-cli -s %s %s 2>&1"):format(self.path, words))
+end
+
+function Redis:stop()
+    self:kill()
+    os.execute("rm -rf " .. self.dir)
+end
+
+--- A running server; `options` as on its command line.
+---@param options? string
+---@param port? integer TCP besides the socket
+---@return support.Redis
+function support.start(options, port)
+    local dir = support.run("mktemp -d"):gsub("%s", "")
+    local self = setmetatable({
+        dir = dir,
+        path = dir .. "/r.sock",
+        url = "unix://" .. dir .. "/r.sock",
+        options = options or "",
+        port = port,
+    }, Redis)
+    self:start()
+    return self
+end
+
+--- A TCP port nobody uses at the moment.
+function support.free_port()
+    return tonumber(support.run([[python3 -c "
+import socket
+s = socket.socket()
+s.bind(('127.0.0.1', 0))
+print(s.getsockname()[1])"]]))
+end
+
+return support
