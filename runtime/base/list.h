@@ -12,12 +12,13 @@ struct list {
 #define list_entry(node, type, member) \
     ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
-#define list_each(it, head) for (it = (head)->next; it != (head); it = it->next)
+#define list_each(it, head) \
+    for ((it) = (head)->next; (it) != (head); (it) = (it)->next)
 
 /* The current node may be removed inside the loop. */
-#define list_each_safe(it, tmp, head)                     \
-    for (it = (head)->next, tmp = it->next; it != (head); \
-         it = tmp, tmp = it->next)
+#define list_each_safe(it, tmp, head)                             \
+    for ((it) = (head)->next, (tmp) = (it)->next; (it) != (head); \
+         (it) = (tmp), (tmp) = (it)->next)
 
 static inline void list_init(struct list *l)
 {
