@@ -84,6 +84,8 @@ static bool take(struct door *d, unsigned max)
             continue; /* that client went away while it was queued */
         if (is_full(n, d->port)) {
             n->counters.refused++;
+            log_warn("port %s has its max_conns: a client was refused",
+                     d->port->conf->name);
             close(fd);
             continue;
         }

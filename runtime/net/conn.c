@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "net/inner.h"
 
 static void conn_free(struct conn *c)
@@ -178,12 +179,36 @@ void conn_close_handle(struct conn *c)
     uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
 }
 
+/* One line for what the peer did wrong; the log limits a flood of them. */
+static void log_departure(const struct conn *c, int reason)
+{
+    char address[CONN_ADDRESS];
+    unsigned port;
+
+    switch (reason) {
+    case REASON_ERROR:
+    case REASON_SLOW:
+    case REASON_FRAME:
+    case REASON_TOO_LARGE:
+    case REASON_AUTH:
+        break;
+    default:
+        return;
+    }
+    if (!log_enabled(LOG_INFO))
+        return;
+    port = conn_peer(c, address);
+    log_info("port %s: closed %s port %u: %s", c->port->conf->name, address,
+             port, reason_word(reason));
+}
+
 /* The conn is no longer one for anybody above. */
 static void depart(struct conn *c, int reason)
 {
     c->state = CONN_CLOSING;
     c->reason = (uint8_t)reason;
     c->net->counters.closed[reason]++;
+    log_departure(c, reason);
     conns_remove(c->net->conns, c->id);
     c->owes_close = c->is_up;
     c->due = conn_now(c) + CUT_MS;

@@ -87,8 +87,8 @@ int http_file(struct http_request *r, const char *root, struct slice path,
 bool http_static(struct http_request *r);
 
 /* Of on_handshake() only: open the WebSocket, then on_open() comes.  `lines`
- * are extra header lines.  Ends.  SD_EGONE: the client has gone meanwhile, no
- * on_open(). */
+ * are extra header lines.  Ends.  SD_EGONE: the client has gone meanwhile, or
+ * net_close_conns() was called; no on_open() comes. */
 int conn_ws_accept(struct http_request *r, struct slice lines);
 
 #endif

@@ -58,7 +58,7 @@ static bool split(const char *listen, char host[256], char port[8])
     if (colon == NULL || strlen(colon + 1) == 0 || strlen(colon + 1) > 5 ||
         colon[1 + strspn(colon + 1, "0123456789")] != '\0')
         return false;
-    strcpy(port, colon + 1);
+    memcpy(port, colon + 1, strlen(colon + 1) + 1);
     if (strtoul(port, NULL, 10) > 65535)
         return false;
     n = (size_t)(colon - listen);
@@ -90,7 +90,7 @@ static int resolve(union address *out, const char *listen, char *why,
     }
     hints.ai_family = strchr(host, ':') != NULL ? AF_INET6 : AF_UNSPEC;
     if (host[0] == '\0' || strcmp(host, "*") == 0)
-        strcpy(host, "0.0.0.0");
+        memcpy(host, "0.0.0.0", sizeof("0.0.0.0"));
     err = getaddrinfo(host, port, &hints, &list);
     if (err != 0) {
         snprintf(why, why_size, "%s: %s", listen, gai_strerror(err));

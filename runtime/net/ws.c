@@ -124,6 +124,10 @@ int conn_ws_accept(struct http_request *r, struct slice lines)
         http_end(r);
         return SD_EGONE;
     }
+    if (c->net->is_stopping) {
+        http_fail(r, 503, slice_str("stopping"));
+        return SD_EGONE;
+    }
     put_switch(r, lines);
     r->keep_alive = true;
     c->proto = &proto_ws;

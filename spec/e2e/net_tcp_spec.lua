@@ -203,6 +203,33 @@ describe("a TCP port", function()
         server = nil
     end)
 
+    it("notices that a port is taken, also by one like itself", function()
+        start()
+        local p = io.popen(("env -u LD_PRELOAD %s/spec/support/netserver"
+            .. " listen=127.0.0.1:%d 2>&1"):format(
+            os.getenv("SD_BUILD") or "build/dev", server.port))
+        assert.equal(("127.0.0.1:%d is taken by another program\n"):format(
+            server.port), p:read("*a"))
+        p:close()
+    end)
+
+    it("logs a broken frame once, and floods of them rarely", function()
+        start()
+        for _ = 1, 30 do
+            server:connect():send("\0\0\0\1")
+        end
+        netserver.until_(function()
+            local s = server:connect()
+            s:send(packet("on"))
+            return read_packet(s) == "on"
+        end)
+        server:stop()
+        local _, lines = server.log:gsub("closed 127%.0%.0%.1 port", "")
+        assert.is_true(lines >= 1 and lines <= 20)
+        assert.truthy(server.log:find("port test: closed", 1, true))
+        server = nil
+    end)
+
     local broken = {
         { "a number smaller than its head", "\0\0\0\1xx", "frame" },
         { "a number over max", "\127\255\255\255", "too_large" },

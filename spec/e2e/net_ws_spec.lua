@@ -5,7 +5,7 @@ local KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 --- A masked client frame; the mask is zero, which unmasks to the same bytes.
 local function frame(opcode, payload, options)
     options = options or {}
-    local n, head = #payload, nil
+    local n, head = #payload
     local first = opcode + (options.more and 0 or 128) + (options.rsv or 0)
     local mask = options.unmasked and 0 or 128
     if n < 126 then

@@ -125,13 +125,7 @@ function netserver.read_all(s)
     return all or rest, err
 end
 
---- One HTTP response: status, headers (lower case), body.
-function netserver.read_response(s, is_head)
-    local line, err = s:receive("*l")
-    if not line then
-        return nil, err
-    end
-    local status = tonumber(line:match("^HTTP/1%.1 (%d%d%d) "))
+local function read_headers(s)
     local headers = {}
     for text in function() return s:receive("*l") end do
         if text == "" then
@@ -140,20 +134,38 @@ function netserver.read_response(s, is_head)
         local name, value = text:match("^([^:]+): (.*)$")
         headers[name:lower()] = value
     end
-    local body = ""
-    if is_head or status == 204 or status == 304 or status < 200 then
-        return status, headers, body
-    elseif headers["transfer-encoding"] == "chunked" then
-        repeat
-            local n = tonumber(s:receive("*l"), 16)
-            body = body .. (n > 0 and s:receive(n) or "")
-            s:receive("*l")
-        until n == 0
-    elseif headers["content-length"] then
-        local n = tonumber(headers["content-length"])
-        body = n > 0 and s:receive(n) or ""
+    return headers
+end
+
+local function read_bytes(s, n)
+    return n > 0 and s:receive(n) or ""
+end
+
+local function read_body(s, headers)
+    if headers["transfer-encoding"] ~= "chunked" then
+        return read_bytes(s, tonumber(headers["content-length"] or 0))
     end
-    return status, headers, body
+    local body = ""
+    repeat
+        local n = tonumber(s:receive("*l"), 16)
+        body = body .. read_bytes(s, n)
+        s:receive("*l")
+    until n == 0
+    return body
+end
+
+--- One HTTP response: status, headers (lower case), body.
+function netserver.read_response(s, is_head)
+    local line, err = s:receive("*l")
+    if not line then
+        return nil, err
+    end
+    local status = tonumber(line:match("^HTTP/1%.1 (%d%d%d) "))
+    local headers = read_headers(s)
+    if is_head or status == 204 or status == 304 or status < 200 then
+        return status, headers, ""
+    end
+    return status, headers, read_body(s, headers)
 end
 
 return netserver
