@@ -372,5 +372,6 @@ int co_raise(lua_State *L, const char *fmt, ...)
     lua_pushvfstring(L, fmt, ap);
     va_end(ap);
     lua_concat(L, 2);
-    return lua_error(L);
+    lua_error(L);
+    sd_panic(__FILE__, __LINE__, __func__, "lua_error returned");
 }

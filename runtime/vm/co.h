@@ -131,9 +131,10 @@ struct co *co_wake(struct vm *vm, struct ticket t);
 /* Make every wait raise from now on; a running wait ends now. */
 void co_cancel(struct co *co);
 
-/* Raise at the line of the script, not of the framework. */
-__attribute__((format(printf, 2, 3))) int co_raise(lua_State *L,
-                                                   const char *fmt, ...);
+/* Raise at the line of the script, not of the framework.  Never returns; the
+ * type is for `return co_raise(...)`. */
+__attribute__((noreturn, format(printf, 2, 3))) int
+co_raise(lua_State *L, const char *fmt, ...);
 
 extern char co_marks[4]; /* their addresses are the marks */
 #define CO_ANSWER    ((void *)&co_marks[0])

@@ -19,7 +19,7 @@
 #define GRAIN      16
 #define SMALL_MAX  512
 #define CLASSES    (SMALL_MAX / GRAIN)
-#define CHUNK      (64 * 1024)
+#define CHUNK      ((size_t)64 * 1024)
 
 struct block {
     struct block *next;
