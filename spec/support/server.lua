@@ -146,7 +146,7 @@ end
 function server:command(verb)
     return ("env -u LD_PRELOAD %s timeout -k 1 60 %s -C %s %s"):format(
         self.env,
-        quote(binary),
+        quote(self.binary or binary),
         quote(self.dir),
         verb
     )
