@@ -355,6 +355,9 @@ end }]],
         })
         for _ = 1, 2 do
             s:kill("KILL")
+            until_(function()
+                return s:exit_status()
+            end)
             s:launch()
             s:wait_ready()
             assert.equal(200, select(2, s:get("/probe/who")))

@@ -16,7 +16,16 @@ local socket = require("socket")
 local server = {}
 server.__index = server
 
-local DEADLINE = os.getenv("SD_VALGRIND") and 120 or 20 -- seconds; a sanitized build on a loaded machine is slow
+-- With SD_VALGRIND set the nodes run under valgrind, and what it finds in any
+-- of their processes fails the spec that stops the node.
+local valgrind = os.getenv("SD_VALGRIND")
+    and "valgrind -q --trace-children=yes --trace-children-skip='*redis*' "
+        .. "--leak-check=full --show-leak-kinds=definite "
+        .. "--errors-for-leak-kinds=definite --main-stacksize=8000000 "
+        .. "--log-file=%s/valgrind.%%p "
+
+-- Seconds; a sanitized build on a loaded machine is slow.
+local DEADLINE = valgrind and 120 or 20
 
 local cwd
 do
@@ -143,6 +152,8 @@ function server:has(path)
 end
 
 --- The command line of a verb, without what the spec's own process preloads.
+---@param verb string
+---@return string
 function server:command(verb)
     return ("env -u LD_PRELOAD %s timeout -k 1 60 %s -C %s %s"):format(
         self.env,
@@ -159,29 +170,31 @@ function server:run(verb)
     return shell(self:command(verb))
 end
 
---- With SD_VALGRIND every process of a node runs under memcheck; its findings
---- go to valgrind.<pid> in the application folder.
-local function valgrind(dir)
-    if not os.getenv("SD_VALGRIND") then
-        return ""
-    end
-    return "valgrind -q --trace-children=yes --trace-children-skip=*redis* "
-        .. "--leak-check=full --show-leak-kinds=definite "
-        .. "--errors-for-leak-kinds=definite --main-stacksize=8000000 "
-        .. "--log-file=" .. dir .. "/valgrind.%%p "
-end
-
 --- Start in the foreground, without waiting. Output goes to the file "out",
 --- the exit status, in the end, to "exit".
 function server:launch()
     self.pid = nil
-    shell(("rm -f %s/exit; { %s > %s/out 2>&1; echo $? > %s/exit; } "
-        .. "> /dev/null 2>&1 &"):format(
-        self.dir,
-        (self:command("start"):gsub("timeout %-k 1 60 ", valgrind(self.dir))),
-        self.dir,
+    local tool = valgrind and valgrind:format(self.dir) or ""
+    local run = ("env -u LD_PRELOAD %s %s %s -C %s start"):format(
+        self.env,
+        tool,
+        quote(binary),
         self.dir
-    ))
+    )
+    shell(
+        ("rm -f %s/exit; { %s > %s/out 2>&1; echo $? > %s/exit; } "):format(
+            self.dir,
+            run,
+            self.dir,
+            self.dir
+        ) .. "> /dev/null 2>&1 &"
+    )
+end
+
+--- What valgrind said about the node's processes; "" is good.
+---@return string
+function server:complaints()
+    return (shell("cat " .. self.dir .. "/valgrind.* 2> /dev/null"))
 end
 
 --- The exit status of the launched node, once it has ended.
@@ -238,19 +251,15 @@ function server:process(role, index)
     error("no " .. role .. " " .. (index or 0), 2)
 end
 
---- The pids of everything whose folder or parent is this node's.
+--- The pids of everything that lives in this node's folder.
 ---@return integer[]
 function server:pids()
-    local out = shell(("for p in /proc/[0-9]*; do "
-        .. "[ \"$(readlink $p/cwd)\" = %s ] || "
-        .. "[ \"$(readlink $p/cwd)\" = %s/run/redis ] || continue; "
-        .. "echo ${p#/proc/} $(cut -d')' -f2 $p/stat | cut -c2); done"):format(
-        quote(self.dir),
-        quote(self.dir)
-    ))
     local list = {}
-    for pid, state in out:gmatch("(%d+) (%u)") do
-        if state ~= "Z" then
+    local out = shell("ls -l /proc/[0-9]*/cwd 2> /dev/null")
+    for pid, cwd_of in out:gmatch("/proc/(%d+)/cwd %-> ([^\n]+)") do
+        if (cwd_of .. "/"):find(self.dir .. "/", 1, true) == 1
+            and server.is_alive(pid)
+        then
             list[#list + 1] = tonumber(pid)
         end
     end
@@ -321,7 +330,11 @@ function server:stop()
             return not server.is_alive(pid)
         end, "process " .. pid .. " ends")
     end
+    local complaints = valgrind and self:complaints() or ""
     shell("rm -rf " .. quote(self.dir))
+    if complaints ~= "" then
+        error(complaints, 2)
+    end
     return status
 end
 
