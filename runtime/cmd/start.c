@@ -5,7 +5,7 @@
 
 int cmd_start(const struct cmd *cmd)
 {
-    struct master_options options = {
+    struct node_options options = {
         .daemon = cmd->daemon,
         .version = SD_VERSION,
     };

@@ -9,7 +9,7 @@
 #include "cmd/cmd.h"
 #include "codec/json.h"
 #include "proc/ctl.h"
-#include "proc/master.h"
+#include "proc/node.h"
 #include "proc/pidfile.h"
 
 enum {
@@ -168,7 +168,7 @@ static int print_table(struct slice text)
 
 static int not_running(void)
 {
-    pid_t pid = pidfile_owner(MASTER_PIDFILE);
+    pid_t pid = pidfile_owner(NODE_PIDFILE);
 
     if (pid != 0)
         cmd_complain("starting or stopping (pid %d)", (int)pid);

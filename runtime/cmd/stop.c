@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "cmd/cmd.h"
 #include "proc/ctl.h"
-#include "proc/master.h"
+#include "proc/node.h"
 #include "proc/pidfile.h"
 
 enum {
@@ -23,7 +23,7 @@ static int wait_unlocked(int ms)
     struct timespec step = {.tv_nsec = STEP};
     uint64_t limit = clock_ms() + (uint64_t)ms;
 
-    while (pidfile_owner(MASTER_PIDFILE) != 0) {
+    while (pidfile_owner(NODE_PIDFILE) != 0) {
         if (clock_ms() >= limit)
             return SD_ETIMEOUT;
         nanosleep(&step, NULL);
@@ -34,7 +34,7 @@ static int wait_unlocked(int ms)
 /* A master that is still starting has no control socket yet. */
 static int stop_by_signal(bool now)
 {
-    pid_t pid = pidfile_owner(MASTER_PIDFILE);
+    pid_t pid = pidfile_owner(NODE_PIDFILE);
 
     if (pid == 0) {
         cmd_complain("not running");

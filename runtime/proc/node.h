@@ -1,0 +1,51 @@
+/* node.h - what a node owns before any of its processes run: its name, its
+ * folder, its configuration, its ports. */
+#ifndef SD_PROC_NODE_H
+#define SD_PROC_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/bundle.h"
+#include "base/conf.h"
+#include "proc/heritage.h"
+#include "proc/ports.h"
+#include "proc/user.h"
+
+#define NODE_PIDFILE "run/sdlua.pid"
+
+struct node_options {
+    bool daemon;         /* daemon_fork() was called: let the caller go */
+    const char *version; /* of sdlua */
+};
+
+/* May be read; changed here only, but for what node_open() leaves. */
+struct node {
+    struct node_options options;
+    uint64_t started, boot;
+    unsigned generation;
+    char name[256];
+    struct user owner, user; /* of the folder; of the children */
+    int bundle_fd;
+    struct bundle *bundle;
+    struct conf *conf;
+    int log_fd;
+    char log[256];        /* path, "" = stderr */
+    bool made_run, stale; /* the last master did not end in order */
+    int pidfile;
+    struct ports ports;
+    struct buf why; /* of the step that failed: one line an error */
+};
+
+/* Take the current folder: configuration, run/, the lock, the log, the ports.
+ * 0, or negative with n->why; node_close() follows either way. */
+int node_open(struct node *n, const struct node_options *options);
+
+/* Give everything back; after a failure also a run/ that we made. */
+void node_close(struct node *n, bool failed);
+
+/* What a child inherits of it. */
+void node_bequeath(const struct node *n, struct heritage *h);
+
+#endif
