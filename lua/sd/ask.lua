@@ -18,6 +18,12 @@ function ask.set_route(port, route)
     routes[port] = route
 end
 
+--- The route of a conn's packets; nil: plain HTTP or gone.
+---@return sd.Route?
+function ask.route(handle)
+    return routes[core.route_of(handle)]
+end
+
 --- The next id that is free on this conn.
 local function next_id(entry, max)
     local id = entry.last
@@ -53,7 +59,7 @@ end
 --- Send a question and wait.
 ---@async
 function ask.ask(handle, data, opts)
-    local route = routes[core.route_of(handle)]
+    local route = ask.route(handle)
     if not core.is_open(handle) then
         return nil, "gone"
     elseif not route then

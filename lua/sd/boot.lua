@@ -44,16 +44,23 @@ local function set_of(list)
 end
 
 --- Functions that serve packets of one port with this route.
-local function packets(config, route_name)
+local function packets(config, codec, route_name)
     local route = routes.get(route_name or "normal", app.routes)
     local open = serve.table_of(config, conn.base, conn.getters)
     local mt = conn.meta({}, config.name, conn.base, conn.getters)
     local list = middlewares_of(config)
-    local port = { open = open, route = route, middlewares = list, mt = mt }
+    local take = app.packs[codec] and serve.own_packet or core.packet
+    local answers = serve.answers(route, mt, take)
     if route == routes.normal and #list == 0 then
-        return serve.direct(open, route), serve.answers(route, mt), route
+        return serve.direct(open, route, take), answers, route
     end
-    return serve.routed(port), serve.answers(route, mt), route
+    return serve.routed({
+        open = open,
+        route = route,
+        middlewares = list,
+        mt = mt,
+        take = take,
+    }), answers, route
 end
 
 local function requests(config)
@@ -83,13 +90,14 @@ local function add_port(i, config)
         entry.request = requests(config)
         if config.websocket then
             local route
+            local ws = config.websocket
             entry.message, answers[i * 2 + 1], route =
-                packets(config, config.websocket.route)
+                packets(config, ws.codec, ws.route)
             ask.set_route(i * 2 + 1, route)
         end
     else
         local route
-        entry.packet, answers[i * 2], route = packets(config, config.route)
+        entry.packet, answers[i * 2], route = packets(config, config.codec, config.route)
         ask.set_route(i * 2, route)
     end
     ports[i] = entry
@@ -103,11 +111,22 @@ if core.role == "worker" then
     end
 end
 
+--- Does a route of the application have a last packet?
+local function has_bye()
+    for _, route in pairs(app.routes) do
+        if route.bye then
+            return true
+        end
+    end
+    return false
+end
+
 local boot = {
     ports = ports,
     packs = app.packs,
     has_open_hook = hooks.on_connect ~= nil,
     has_close_hook = hooks.on_close ~= nil,
+    has_bye = has_bye(),
 }
 
 --- on_start; a text when it failed.
@@ -149,11 +168,15 @@ end
 function boot.open(handle, port)
     local self = setmetatable({ handle }, metas[port])
     if not run_hook(hooks.on_connect, self) then
-        core.close(handle, "error")
+        conn.close(handle, "error")
     end
 end
 
 boot.gone = ask.closed
+
+function boot.bye(handle)
+    conn.say_bye(handle, core.close_reason(handle))
+end
 
 function boot.close(handle, port)
     ask.closed(handle)

@@ -7,6 +7,7 @@ local ask = require("sd.ask")
 local calls = require("sd.calls")
 local core = require("sd.core")
 local fault = require("sd.fault")
+local log = require("sd.log")
 local model = require("sd.model")
 local session = require("sd.session")
 
@@ -22,6 +23,29 @@ local session = require("sd.session")
 
 ---@class sd.conn
 local conn = {}
+
+--- Send the last packet that the conn's route has for this reason, if any.
+function conn.say_bye(handle, reason)
+    local route = core.is_open(handle) and ask.route(handle)
+    if not route then
+        return
+    end
+    local ok, packet = xpcall(route.bye, fault.catch, reason)
+    if ok and packet ~= nil then
+        ok, packet = xpcall(core.send, fault.catch, handle, packet)
+    end
+    if not ok and fault.is_raised(packet) then
+        log.raised(packet)
+    end
+end
+
+--- Close a conn of this process, for a reason of ours.
+---@return true? ok
+---@return string? err "gone"
+function conn.close(handle, reason, code)
+    conn.say_bye(handle, reason or "closed")
+    return core.close(handle, reason, code)
+end
 
 --- Methods every self has.
 local base = {}
@@ -43,7 +67,7 @@ function base:close(reason, code)
     if reason ~= nil and type(reason) ~= "string" then
         fault.misuse("bad argument #1 to 'close' (a string expected)")
     end
-    return core.close(self[1], reason, code)
+    return conn.close(self[1], reason, code)
 end
 
 --- Send a question to the client and wait for its answer.

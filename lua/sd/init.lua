@@ -2,6 +2,7 @@
 
 local channel = require("sd.channel")
 local check = require("sd.check")
+local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
 local go = require("sd.go")
@@ -67,7 +68,7 @@ function sd.close_conn(conn_id, reason)
     if not handle then
         return nil, "gone"
     end
-    return core.close(handle, reason)
+    return conn.close(handle, reason)
 end
 
 return sd

@@ -158,16 +158,34 @@ local function take_answer(handle, call, route)
     end
 end
 
+--- The packet at hand where a pack of the application decodes it: what it
+--- raises comes as `why`.
+function serve.own_packet()
+    local ok, packet, why = xpcall(core.packet, catch)
+    if ok then
+        return packet, why
+    end
+    return nil, packet
+end
+
+--- Bytes that are no packet.
+local function unreadable(handle, route, why)
+    if type(why) == "string" then
+        return failed(handle, nil, route, nil, true, "invalid: " .. why)
+    end
+    failed(handle, nil, route, nil, false, why)
+end
+
 --- How packets of a plain port are served.
 ---@param open table
 ---@param route sd.Route
+---@param take fun(): any, any the packet at hand, or nil and why
 ---@return fun(handle: integer)
-function serve.direct(open, route)
+function serve.direct(open, route, take)
     return function(handle)
-        local packet, why = core.packet()
+        local packet, why = take()
         if type(packet) ~= "table" then
-            why = why and "invalid: " .. why or "invalid: a packet is a map"
-            return failed(handle, nil, route, nil, true, why)
+            return unreadable(handle, route, why or "a packet is a map")
         end
         local id, name = packet.id, packet.controller_name
         local class = open[name]
@@ -247,15 +265,14 @@ end
 
 --- How packets of a port with its own route or middlewares are served.
 ---@param port {open: table, route: sd.Route, middlewares: function[],
----  mt: table}
+---  mt: table, take: fun(): any, any}
 ---@return fun(handle: integer)
 function serve.routed(port)
-    local route = port.route
+    local route, take = port.route, port.take
     return function(handle)
-        local packet, why = core.packet()
+        local packet, why = take()
         if why then
-            why = "invalid: " .. why
-            return failed(handle, nil, route, nil, true, why)
+            return unreadable(handle, route, why)
         end
         local self = setmetatable({ handle, false }, port.mt)
         local ok, err, code = xpcall(run_routed, catch, self, packet, port)
@@ -268,9 +285,9 @@ end
 --- While a conn has asks open: is the packet at hand an answer?
 ---@param route sd.Route
 ---@return fun(handle: integer): boolean
-function serve.answers(route, mt)
+function serve.answers(route, mt, take)
     return function(handle)
-        local packet, why = core.packet()
+        local packet, why = take()
         if why or packet == nil then
             return false
         end

@@ -218,17 +218,26 @@ static void depart(struct conn *c, int reason)
     net_ready(c);
 }
 
-void conn_end(struct conn *c, int reason, int code)
+static void end_alive(struct conn *c, int reason, int code)
 {
-    sd_check(c, CONN_MAGIC);
-    if (!conn_is_alive(c))
-        return;
     depart(c, reason);
     if (c->proto->farewell != NULL)
         c->proto->farewell(c, code != 0 ? code : reason_code(reason));
     conn_queue(c);
     conn_update_reading(c);
     conn_arm(c);
+}
+
+void conn_end(struct conn *c, int reason, int code)
+{
+    const struct conn_ops *ops = c->net->ops;
+
+    sd_check(c, CONN_MAGIC);
+    if (conn_is_alive(c) && c->is_up && reason != REASON_CLIENT &&
+        ops->on_bye != NULL)
+        ops->on_bye(c->net->arg, c, reason_word(reason));
+    if (conn_is_alive(c))
+        end_alive(c, reason, code);
 }
 
 void conn_cut(struct conn *c, int reason)
@@ -248,7 +257,7 @@ void conn_close(struct conn *c, const char *reason, int code)
         return;
     if (known == REASON_OWN && reason != NULL)
         c->own_reason = mem_dup(reason, strlen(reason));
-    conn_end(c, known, code);
+    end_alive(c, known, code);
 }
 
 void conn_shut(struct conn *c)

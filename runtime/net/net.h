@@ -43,6 +43,11 @@ struct conn_ops {
     /* An HTTP request with its whole body.  See http.h for how it ends. */
     void (*on_request)(void *arg, struct conn *c, struct http_request *r);
 
+    /* We close a conn that is open, for `reason`: the upper layer may queue a
+     * last packet.  Not when the client left, nor for conn_close(), whose
+     * caller can send before.  May come inside conn_done().  May be NULL. */
+    void (*on_bye)(void *arg, struct conn *c, const char *reason);
+
     /* Exactly once for every conn that on_open() was called for, when it has
      * closed: gone from net_find(), sends answer SD_EGONE, uid and session
      * are still there until conn_released(), which must come, inside or

@@ -274,10 +274,13 @@ static int l_keep(lua_State *L)
 static int l_close_reason(lua_State *L)
 {
     struct conn *c = vm_conn(L, 1);
+    const char *reason = vm_of(L)->bye_reason;
 
-    if (c == NULL || conn_user(c) == NULL)
+    if (c != NULL && conn_user(c) != NULL)
+        reason = conn_user(c);
+    if (c == NULL || reason == NULL)
         return 0;
-    lua_pushstring(L, conn_user(c));
+    lua_pushstring(L, reason);
     return 1;
 }
 

@@ -123,8 +123,8 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     vm->packet_conn = NULL;
 }
 
-/* ENTRY_ANSWER and ENTRY_GONE may not wait: they are done when co_start()
- * returns. */
+/* ENTRY_ANSWER, ENTRY_GONE and ENTRY_BYE may not wait: they are done when
+ * co_start() returns. */
 static void answer_ended(struct co *co, int status)
 {
     log_if_failed(co, status);
@@ -146,6 +146,22 @@ static bool on_answer(void *arg, struct conn *c, struct slice packet)
     co_start(co, 2);
     vm->packet_conn = NULL;
     return vm->was_answer;
+}
+
+static void on_bye(void *arg, struct conn *c, const char *reason)
+{
+    struct vm *vm = arg;
+    struct co *co;
+
+    if (!vm->has_bye)
+        return;
+    co = enter_conn(vm, vm->entry[ENTRY_BYE], c, 0);
+    if (co == NULL)
+        return;
+    co->on_end = answer_ended;
+    vm->bye_reason = reason;
+    co_start(co, 2);
+    vm->bye_reason = NULL;
 }
 
 /* The reason waits with the conn until on_close has run. */
@@ -337,6 +353,7 @@ const struct conn_ops vm_conn_ops = {
     .on_answer = on_answer,
     .on_handshake = on_handshake,
     .on_request = on_request,
+    .on_bye = on_bye,
     .on_close = on_close,
     .on_length = on_length,
 };

@@ -21,6 +21,7 @@ enum vm_entry {
     ENTRY_STOP,      /* run on_stop */
     ENTRY_OPEN,      /* (handle, port): on_connect */
     ENTRY_GONE,      /* (handle, port): end the asks of a closed conn */
+    ENTRY_BYE,       /* (handle, port): the last packet before we close */
     ENTRY_CLOSE,     /* (handle, port): the same, and on_close */
     ENTRY_ANSWER,    /* (handle, port): maybe an answer to an ask */
     ENTRY_HANDSHAKE, /* (handle, request, port) */
@@ -75,6 +76,8 @@ struct vm {
     unsigned nports;
     struct vm_port *ports;
     bool has_open_hook, has_close_hook, has_handshake_hook;
+    bool has_bye;           /* a route has words for it */
+    const char *bye_reason; /* during ENTRY_BYE */
 
     /* The packet at hand: of the running on_packet() or on_answer(). */
     struct slice packet;

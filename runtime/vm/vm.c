@@ -30,12 +30,12 @@
 #define STACK_GUARD (1u << 20)
 
 static const char *const entry_names[ENTRY_COUNT] = {
-    [ENTRY_START] = "start",         [ENTRY_STOP] = "stop",
-    [ENTRY_OPEN] = "open",           [ENTRY_CLOSE] = "close",
-    [ENTRY_GONE] = "gone",           [ENTRY_ANSWER] = "answer",
-    [ENTRY_HANDSHAKE] = "handshake", [ENTRY_REQUEST] = "request",
-    [ENTRY_ENDED] = "ended",         [ENTRY_TASK] = "task",
-    [ENTRY_TIMER] = "timer",
+    [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
+    [ENTRY_OPEN] = "open",       [ENTRY_CLOSE] = "close",
+    [ENTRY_GONE] = "gone",       [ENTRY_BYE] = "bye",
+    [ENTRY_ANSWER] = "answer",   [ENTRY_HANDSHAKE] = "handshake",
+    [ENTRY_REQUEST] = "request", [ENTRY_ENDED] = "ended",
+    [ENTRY_TASK] = "task",       [ENTRY_TIMER] = "timer",
 };
 
 struct vm *vm_of(lua_State *L)
@@ -178,7 +178,9 @@ static int boot(lua_State *L)
     vm->has_open_hook = lua_toboolean(L, -1) != 0;
     lua_getfield(L, -2, "has_close_hook");
     vm->has_close_hook = lua_toboolean(L, -1) != 0;
-    lua_pop(L, 2);
+    lua_getfield(L, -3, "has_bye");
+    vm->has_bye = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 3);
     keep_ports(L, vm);
     return 0;
 }
