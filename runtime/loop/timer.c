@@ -2,10 +2,16 @@
  *
  * The uv_timer only ends the sleep; libuv 1.44 fires it before it polls, so
  * its callback does nothing and the wheel is asked in the loop's check phase,
- * behind the I/O callbacks.  It is moved only when the wheel's next due
- * changed, so a busy loop with a far deadline never touches it. */
+ * behind the I/O callbacks.  A process that was frozen needs more: libuv comes
+ * back from an interrupted poll without looking at the sockets when its time
+ * is over.  So a deadline that is found late is judged only after one more
+ * poll, which does not sleep.
+ *
+ * The uv_timer is moved only when the wheel's next due changed, so a busy loop
+ * with a far deadline never touches it. */
 #include "loop/timer.h"
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/assert.h"
@@ -13,8 +19,14 @@
 
 #define TIMERS_MAGIC 0x7133e125u
 
+enum {
+    LATE_MS = 20
+};
+
 struct timers {
     unsigned magic;
+    bool is_polling_again;
+    uint64_t judged; /* the time that counts after polling again */
     struct loop *loop;
     uint64_t armed; /* what uv_timer waits for; UINT64_MAX: nothing */
     uv_timer_t uv;
@@ -63,10 +75,22 @@ void timers_close(struct timers **tp)
 
 void timers_expire(struct timers *ts)
 {
-    uint64_t now = loop_now(ts->loop);
+    uint64_t now, next;
     struct timer *t;
 
     sd_check(ts, TIMERS_MAGIC);
+    now = loop_now(ts->loop);
+    next = wheel_next(&ts->wheel);
+    if (next > now)
+        return;
+    if (ts->is_polling_again) {
+        ts->is_polling_again = false;
+        now = ts->judged;
+    } else if (now - next > LATE_MS) {
+        ts->is_polling_again = true;
+        ts->judged = now;
+        return; /* what is due keeps the next poll from sleeping */
+    }
     while ((t = wheel_pop(&ts->wheel, now)) != NULL)
         t->fn(t);
 }

@@ -3,7 +3,7 @@
  *
  *     netserver key=value ...
  *
- * Prints "listening ADDRESS", then one line per event ("close REASON").  Ends
+ * Prints "listening ADDRESS pid PID", then one line per event ("close REASON").  Ends
  * gracefully when stdin ends, with the counters as its last line.  A packet is
  * echoed unless its first word is one of the table below; HTTP paths likewise.
  */
@@ -94,13 +94,20 @@ static void send_big(struct conn *c, size_t n)
     (void)conn_send_commit(c);
 }
 
+/* The conn's mark counts what is still on its way, its user tells that
+ * on_close() came: the last of them gives the conn back. */
+static void let_go(struct conn *c)
+{
+    conn_set_mark(c, conn_mark(c) - 1);
+    if (conn_user(c) != NULL && conn_mark(c) == 0)
+        conn_released(c);
+}
+
 static void echo_later(struct later *l)
 {
     (void)conn_send(l->conn, buf_slice(&l->body));
     conn_done(l->conn);
-    conn_set_mark(l->conn, conn_mark(l->conn) - 1);
-    if (!conn_is_open(l->conn) && conn_mark(l->conn) == 0)
-        conn_released(l->conn);
+    let_go(l->conn);
 }
 
 /* A call of bench/: its parameters come back. */
@@ -166,9 +173,7 @@ static void open_later(struct later *l)
 {
     (void)conn_send(l->conn, slice_str("hello"));
     conn_opened(l->conn);
-    conn_set_mark(l->conn, conn_mark(l->conn) - 1);
-    if (!conn_is_open(l->conn) && conn_mark(l->conn) == 0)
-        conn_released(l->conn);
+    let_go(l->conn);
 }
 
 static void on_open(void *arg, struct conn *c)
@@ -188,6 +193,7 @@ static void on_close(void *arg, struct conn *c, const char *reason)
     if (!quiet)
         printf("close %s\n", reason);
     fflush(stdout);
+    conn_set_user(c, net);
     if (conn_mark(c) == 0)
         conn_released(c);
 }
@@ -529,7 +535,7 @@ int main(int argc, char **argv)
     }
     sd_assert(net_adopt(net, 0, &fd) == 0);
     sd_assert(pollfd_open(&input, loop, STDIN_FILENO, on_input, NULL) == 0);
-    printf("listening %s\n", address);
+    printf("listening %s pid %d\n", address, (int)getpid());
     fflush(stdout);
     loop_run(loop);
     loop_hook_del(&end);

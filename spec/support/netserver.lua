@@ -44,10 +44,12 @@ function netserver.start(options)
         .. " > %s 2> %s.err; echo rc $? >> %s"):format(
         table.concat(words, " "), self.out, self.out, self.out), "w")
     local first = netserver.until_(function()
-        return read_lines(self.out)[1]
+        local line = read_lines(self.out)[1]
+        return line and line:find("pid %d+$") and line
     end)
-    self.port = tonumber(first:match("^listening .*:(%d+)$"))
-    assert(self.port, first)
+    local port, pid = first:match("^listening .*:(%d+) pid (%d+)$")
+    assert(port, first)
+    self.port, self.pid = tonumber(port), tonumber(pid)
     return self
 end
 
