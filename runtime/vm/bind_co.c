@@ -163,6 +163,12 @@ static int l_set_deadline(lua_State *L)
     return 0;
 }
 
+/* core.raise(text): at the line of the script that called the framework */
+static int l_raise(lua_State *L)
+{
+    return co_raise(L, "%s", luaL_checkstring(L, 1));
+}
+
 static const luaL_Reg functions[] = {
     {"current", l_current},
     {"root", l_root},
@@ -176,6 +182,7 @@ static const luaL_Reg functions[] = {
     {"take", l_take},
     {"time_left", l_time_left},
     {"set_deadline", l_set_deadline},
+    {"raise", l_raise},
     {NULL, NULL},
 };
 
