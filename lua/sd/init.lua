@@ -8,6 +8,7 @@ local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
 local model = require("sd.model")
+local redis = require("sd.redis")
 local task = require("sd.task")
 
 ---@class sd
@@ -23,6 +24,7 @@ local sd = {
     check = check,
     fail = fault.fail,
     model = model,
+    redis = redis,
     task = task.proxy,
     log = log,
     config = core.config,

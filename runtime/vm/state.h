@@ -12,6 +12,7 @@
 
 struct conn;
 struct http_request;
+struct redis;
 
 #define VM_MAGIC 0x766d3031u
 
@@ -89,6 +90,9 @@ struct vm {
     struct conn *sending; /* between begin and commit of a send */
     struct buf scratch;
 
+    struct redis **redis; /* clients, as conf lists the servers */
+    unsigned nredis;
+
     struct vm_request *requests;
     uint32_t nrequests, free_request;
 
@@ -137,5 +141,9 @@ void bind_data(lua_State *L);
 void bind_form(lua_State *L);
 void bind_sys(lua_State *L);
 void bind_task(lua_State *L);
+void bind_redis(lua_State *L);
+
+/* Close the clients of bind_redis(); their calls in flight are forgotten. */
+void redis_unbind(struct vm *vm);
 
 #endif

@@ -164,6 +164,7 @@ static int boot(lua_State *L)
     bind_form(L);
     bind_http(L);
     bind_task(L);
+    bind_redis(L);
     open_package(L, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");
@@ -391,6 +392,7 @@ void vm_close(struct vm **vp)
     *vp = NULL;
     end_requests(vm);
     schedule_close(&vm->schedule);
+    redis_unbind(vm);
     loop_hook_del(&vm->hook);
     if (vm->L != NULL)
         lua_close(vm->L);
