@@ -204,8 +204,8 @@ static bool is_numeric(struct dial *d, const char *host, unsigned port)
     return d->n > 0;
 }
 
-void dial_open(struct dial **out, struct loop *l, const char *path,
-               const char *host, unsigned port, dial_fn *fn, void *arg)
+void dial_open(struct dial **out, struct loop *l, struct dial_to to,
+               dial_fn *fn, void *arg)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     struct dial *d = mem_zalloc(sizeof(*d));
@@ -217,12 +217,12 @@ void dial_open(struct dial **out, struct loop *l, const char *path,
     d->arg = arg;
     d->fd = -1;
     d->job.fn = on_job;
-    if (path[0] != '\0') {
-        sd_assert(strlen(path) < sizeof(un.sun_path));
-        memcpy(un.sun_path, path, strlen(path));
+    if (to.path[0] != '\0') {
+        sd_assert(strlen(to.path) < sizeof(un.sun_path));
+        memcpy(un.sun_path, to.path, strlen(to.path));
         add(d, &un, sizeof(un));
-    } else if (!is_numeric(d, host, port)) {
-        look_up(d, host, port);
+    } else if (!is_numeric(d, to.host, to.port)) {
+        look_up(d, to.host, to.port);
         return;
     }
     attempt(d);

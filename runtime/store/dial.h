@@ -14,10 +14,15 @@ struct dial;
  * then, but is still to be closed. */
 typedef void dial_fn(void *arg, int fd);
 
-/* To the Unix socket `path` or, when that is empty, to host and port.  Copies
- * its texts; keeps arg. */
-void dial_open(struct dial **out, struct loop *l, const char *path,
-               const char *host, unsigned port, dial_fn *fn, void *arg);
+struct dial_to {
+    const char *path; /* of a Unix socket; empty: host and port */
+    const char *host;
+    unsigned port;
+};
+
+/* Copies the texts of `to`; keeps arg. */
+void dial_open(struct dial **out, struct loop *l, struct dial_to to,
+               dial_fn *fn, void *arg);
 
 /* Idempotent; fn is not called any more. */
 void dial_close(struct dial **dp);

@@ -482,7 +482,8 @@ void redis_conn_open(struct redis_conn **out, struct loop *l,
     c->hook.rank = LOOP_FLUSH;
     c->timer.fn = on_timer;
     timer_start(l, &c->timer, REDIS_CONNECT_MS);
-    dial_open(&c->dial, l, url->path, url->host, url->port, on_dialed, c);
+    dial_open(&c->dial, l, (struct dial_to){url->path, url->host, url->port},
+              on_dialed, c);
     *out = c;
 }
 

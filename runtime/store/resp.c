@@ -35,6 +35,7 @@ void resp_put_arg(struct buf *out, const void *p, size_t len)
     memcpy(room, text + at, n);
     if (len > 0)
         memcpy(room + n, p, len);
-    memcpy(room + n + len, "\r\n", 2);
+    room[n + len] = '\r';
+    room[n + len + 1] = '\n';
     buf_commit(out, n + len + 2);
 }

@@ -272,7 +272,8 @@ static void do_call(char **words, unsigned n)
 
 static void do_line(char *line)
 {
-    char *words[WORDS_MAX], *save = NULL, *word;
+    char *words[WORDS_MAX] = {NULL}, *save = NULL, *word;
+    static char none[] = "";
     unsigned n = 0;
 
     for (word = strtok_r(line, " ", &save); word != NULL && n < WORDS_MAX;
@@ -280,6 +281,8 @@ static void do_line(char *line)
         words[n++] = word;
     if (n == 0)
         return;
+    while (n < 3)
+        words[n++] = none;
     if (strcmp(words[0], "call") == 0) {
         do_call(words + 1, n - 1);
     } else if (strcmp(words[0], "many") == 0) {
