@@ -121,6 +121,7 @@ local function fail(self, route, call, ok, err, code)
     end
     local number, message = fault.describe(err, code)
     if core.http_done(self[1]) then
+        core.http_abort(self[1])
         return
     end
     local packet

@@ -75,6 +75,10 @@ int http_stream_write(struct http_request *r, struct slice data);
 bool http_stream_is_slow(const struct http_request *r);
 void http_stream_end(struct http_request *r);
 
+/* The body will never be whole: the conn closes without its end, so that the
+ * client can tell.  Ends. */
+void http_stream_abort(struct http_request *r);
+
 /* The file `path` below folder `root` (relative, no way out of it), with
  * type, ETag, Last-Modified and 304.  0: answered, ends.  SD_EOFFLINE: no such
  * file; SD_EINVALID: no path to serve; then the request goes on.  `type` may

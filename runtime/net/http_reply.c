@@ -269,3 +269,11 @@ void http_stream_end(struct http_request *r)
         http_response_chunk_end(conn_out(r->conn));
     http_end(r);
 }
+
+void http_stream_abort(struct http_request *r)
+{
+    sd_check(r, REQUEST_MAGIC);
+    sd_assert(r->state == REQUEST_STREAM);
+    r->keep_alive = false;
+    http_end(r);
+}

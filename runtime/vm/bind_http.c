@@ -177,13 +177,13 @@ static int l_file_roots(lua_State *L)
         lua_pushstring(L, root);
         lua_rawseti(L, -2, 1);
     }
-    lua_pushliteral(L, "run/upload");
+    lua_pushliteral(L, "run");
     lua_rawseti(L, -2, root != NULL ? 2 : 1);
     return 1;
 }
 
 /* core.http_write(request, status, type, lines, chunk) -> true, or nil, word;
- * "slow": taken, but wait before the next */
+ * while http_is_slow() wait before the next */
 static int l_write(lua_State *L)
 {
     struct vm_request *q = request(L);
@@ -200,13 +200,25 @@ static int l_write(lua_State *L)
         q->streaming = true;
     }
     rc = http_stream_write(q->r, opt_slice(L, 5));
-    if (rc < 0) {
+    if (rc < 0 && rc != SD_ESLOW) {
         lua_pushnil(L);
         lua_pushstring(L, err_word(rc));
         return 2;
     }
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* core.http_abort(request): what streams will never be whole */
+static int l_abort(lua_State *L)
+{
+    struct vm_request *q = request(L);
+
+    if (q != NULL && q->streaming) {
+        http_stream_abort(q->r);
+        vm_request_ended(vm_of(L), q);
+    }
+    return 0;
 }
 
 /* core.http_is_slow(request) */
@@ -255,21 +267,14 @@ static int l_line(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"http_call", l_call},
-    {"http_head", l_head},
-    {"http_body", l_body},
-    {"http_is_gone", l_is_gone},
-    {"http_respond", l_respond},
-    {"http_value", l_value},
-    {"http_static", l_static},
-    {"http_file", l_file},
-    {"file_roots", l_file_roots},
-    {"http_write", l_write},
-    {"http_is_slow", l_is_slow},
-    {"http_done", l_done},
-    {"http_upgrade", l_upgrade},
-    {"http_line", l_line},
-    {NULL, NULL},
+    {"http_call", l_call},        {"http_head", l_head},
+    {"http_body", l_body},        {"http_is_gone", l_is_gone},
+    {"http_respond", l_respond},  {"http_value", l_value},
+    {"http_static", l_static},    {"http_file", l_file},
+    {"file_roots", l_file_roots}, {"http_write", l_write},
+    {"http_abort", l_abort},      {"http_is_slow", l_is_slow},
+    {"http_done", l_done},        {"http_upgrade", l_upgrade},
+    {"http_line", l_line},        {NULL, NULL},
 };
 
 void bind_http(lua_State *L)

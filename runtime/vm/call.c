@@ -273,8 +273,10 @@ static void request_ended(struct co *co, int status)
     log_if_failed(co, status);
     if (q == NULL)
         return;
-    if (q->streaming)
+    if (q->streaming && status == 0)
         http_stream_end(q->r);
+    else if (q->streaming)
+        http_stream_abort(q->r);
     else
         http_fail(q->r, 500, slice_str("internal error"));
     vm_request_ended(vm, q);
