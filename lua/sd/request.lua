@@ -2,6 +2,7 @@
 
 local core = require("sd.core")
 local fault = require("sd.fault")
+local go = require("sd.go")
 
 ---@class sd.request
 local request = {}
@@ -173,12 +174,12 @@ end
 ---@param url string
 ---@param code? integer 302 if not given
 function Response:redirect(url, code)
-    self:status(code or 302)
     self:header("Location", url)
+    self:status(code or 302)
     return send(self, nil, "")
 end
 
---- A file below `public` or run/upload/.
+--- A file below `public` or `run/`.
 ---@param path string
 ---@param opts? {name?: string, type?: string}
 ---@return true? ok
@@ -215,7 +216,7 @@ end
 ---@async
 ---@param chunk string
 ---@return true? ok
----@return string? err "gone"
+---@return string? err "gone", "timeout"
 function Response:write(chunk)
     local kind = self.kind or "text/plain; charset=utf-8"
     local ok, err = core.http_write(
@@ -226,8 +227,10 @@ function Response:write(chunk)
         tostring(chunk)
     )
     while ok and core.http_is_slow(self.number) do
-        core.sleep(10)
-        if core.http_is_gone(self.number) then
+        local rested, why = go.sleep(0.01)
+        if not rested then
+            return nil, why
+        elseif core.http_is_gone(self.number) then
             return nil, "gone"
         end
     end
