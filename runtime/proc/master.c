@@ -318,7 +318,8 @@ static void on_line(void *arg, const char *line, struct buf *reply)
         status_json(&status, reply);
     } else if (strcmp(line, "stop") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
-        stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
+        if (m->state != MASTER_STOPPING)
+            stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
     } else if (strcmp(line, "stop-now") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         stop(m, 0, EXIT_SUCCESS);

@@ -36,7 +36,7 @@ static void on_leash(struct process *p, const struct leash_msg *m)
         timer_start(p->loop, &task->look, 1);
         break;
     default:
-        sd_assert(!"a message the master never sends to a task");
+        sd_panic(__FILE__, __LINE__, __func__, "no message for a task");
     }
 }
 

@@ -113,7 +113,7 @@ static void on_leash(struct process *p, const struct leash_msg *m)
         drain(w, m->number);
         break;
     default:
-        sd_assert(!"a message the master never sends to a worker");
+        sd_panic(__FILE__, __LINE__, __func__, "no message for a worker");
     }
 }
 

@@ -245,6 +245,32 @@ return { hang = function() while true do end end }]],
             assert_nothing_left(s)
         end)
 
+        it("stops at once at the second signal, not at a second stop", function()
+            s = server.start({
+                ["config/server.lua"] = "return { workers = 1, tasks = 0 }",
+                ["scripts/controllers/probe.lua"] = [[
+local sd = require("sd")
+return { nap = function() sd.sleep(4.5) return 1 end }]],
+            })
+            local tcp = s:connect("game")
+            tcp:send('{"controller_name":"probe","method_name":"nap"}\r\n')
+            until_(function()
+                return s:process("worker").conns == 1
+            end)
+            s:kill("TERM")
+            until_(function()
+                return s:process("worker").state == "draining"
+            end)
+            server.shell(s:command("stop") .. " > /dev/null 2>&1 &")
+            assert.equal("draining", s:process("worker").state)
+            assert.is_nil(s:exit_status())
+            s:kill("TERM")
+            until_(function()
+                return s:exit_status()
+            end)
+            assert.is_nil((tcp:receive("*l")))
+        end)
+
         it("says 3 when nothing runs", function()
             s = server.new()
             for _, verb in ipairs({ "stop", "status", "status --json" }) do
