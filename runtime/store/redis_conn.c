@@ -29,8 +29,8 @@
 #include "loop/pollfd.h"
 #include "loop/timer.h"
 #include "store/dial.h"
+#include "store/redis_greeting.h"
 #include "store/redis_reader.h"
-#include "store/resp.h"
 
 #define CONN_MAGIC 0x4ed15c01u
 #define CALL_MAGIC 0x4ed15ca1u
@@ -47,20 +47,6 @@ enum conn_state {
     CONN_GREETING,
     CONN_OPEN,
     CONN_CLOSED
-};
-
-/* The greeting's commands in their order. */
-enum greeting {
-    GREET_AUTH,
-    GREET_SELECT,
-    GREET_PING,
-    GREET_COUNT
-};
-
-static const char *const greeting_names[GREET_COUNT] = {
-    [GREET_AUTH] = "AUTH",
-    [GREET_SELECT] = "SELECT",
-    [GREET_PING] = "PING",
 };
 
 struct call {
@@ -87,7 +73,7 @@ struct redis_conn {
     bool single;
     bool blocked;     /* the socket takes no more for now */
     unsigned entered; /* callbacks of ours on the C stack */
-    enum greeting greeting;
+    struct redis_greeting greeting;
     struct dial *dial;
     int fd;
     struct pollfd_watch *watch;
@@ -246,70 +232,27 @@ static bool on_turn(struct loop_hook *hook)
 
 /* --- greeting ------------------------------------------------------------ */
 
-static void next_greeting(struct redis_conn *c)
-{
-    const struct redis_url *u = c->url;
-
-    c->greeting++;
-    if (c->greeting == GREET_SELECT && u->db == 0)
-        c->greeting++;
-}
-
 static void greet(struct redis_conn *c)
 {
-    const struct redis_url *u = c->url;
     struct buf out = {0};
-    char db[12];
     ssize_t n;
 
-    if (u->password[0] != '\0') {
-        resp_put_head(&out, u->user[0] != '\0' ? 3 : 2);
-        resp_put_arg(&out, "AUTH", 4);
-        if (u->user[0] != '\0')
-            resp_put_arg(&out, u->user, strlen(u->user));
-        resp_put_arg(&out, u->password, strlen(u->password));
-    } else {
-        next_greeting(c);
-    }
-    if (u->db > 0) {
-        snprintf(db, sizeof(db), "%u", u->db);
-        resp_put_head(&out, 2);
-        resp_put_arg(&out, "SELECT", 6);
-        resp_put_arg(&out, db, strlen(db));
-    }
-    resp_put_head(&out, 1);
-    resp_put_arg(&out, "PING", 4);
+    redis_greeting_begin(&c->greeting, c->url, &out);
     n = send(c->fd, buf_slice(&out).p, out.len, MSG_NOSIGNAL);
     if (n < 0 || (size_t)n != out.len)
         break_off(c, SD_ECLOSED, "the greeting could not be sent");
     buf_fini(&out);
 }
 
-/* May a server that answers PING so be used?  An error that is not about the
- * server as a whole (no right to PING, a full disk) does not keep reads from
- * working. */
-static bool is_usable(enum greeting greeting, const redisReply *reply)
-{
-    if (reply->type != REDIS_REPLY_ERROR)
-        return true;
-    return greeting == GREET_PING && strncmp(reply->str, "NOAUTH", 6) != 0 &&
-           strncmp(reply->str, "LOADING", 7) != 0;
-}
-
 static void on_greeting(struct redis_conn *c, redisReply *reply)
 {
     char why[WHY_MAX];
+    int rc = redis_greeting_take(&c->greeting, reply, why, sizeof(why));
 
-    if (!is_usable(c->greeting, reply)) {
-        snprintf(why, sizeof(why), "%s refused: %s",
-                 greeting_names[c->greeting], reply->str);
-        freeReplyObject(reply);
-        break_off(c, SD_ECLOSED, why);
-        return;
-    }
     freeReplyObject(reply);
-    next_greeting(c);
-    if (c->greeting < GREET_COUNT)
+    if (rc < 0)
+        break_off(c, SD_ECLOSED, why);
+    if (rc <= 0)
         return;
     c->state = CONN_OPEN;
     timer_stop(c->loop, &c->timer);
