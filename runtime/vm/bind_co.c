@@ -14,6 +14,18 @@ static double number_of(uint32_t high, uint32_t index)
     return (double)((uint64_t)high << INDEX_BITS | index);
 }
 
+/* core.running() -> identity of the coroutine of ours that runs, also from
+ * inside a script's own coroutine; nil: none */
+static int l_running(lua_State *L)
+{
+    struct co *co = vm_of(L)->cos.current;
+
+    if (co == NULL)
+        return 0;
+    lua_pushnumber(L, (double)co_id(co));
+    return 1;
+}
+
 /* core.current() -> identity of the running coroutine, nil: none of ours */
 static int l_current(lua_State *L)
 {
@@ -28,8 +40,11 @@ static int l_current(lua_State *L)
 /* core.root() -> identity of the call that runs; 0: none */
 static int l_root(lua_State *L)
 {
-    struct co *co = vm_of(L)->cos.current;
+    struct vm *vm = vm_of(L);
+    struct co *co = vm->cos.current;
 
+    if (co != NULL && co_by_id(vm, co->root) == NULL)
+        co->root = co_id(co); /* a child that outlives its call */
     lua_pushnumber(L, co != NULL ? (double)co->root : 0);
     return 1;
 }
@@ -54,8 +69,12 @@ static int l_spawn(lua_State *L)
 
     luaL_checktype(L, 2, LUA_TFUNCTION);
     co = co_take(vm, CO_WORK, detached ? 0 : parent->deadline);
-    if (co == NULL || !lua_checkstack(co->L, n + 1))
+    if (co == NULL)
         return luaL_error(L, "not enough memory");
+    if (!lua_checkstack(co->L, n + 1)) {
+        co_give_back(co);
+        return luaL_error(L, "not enough memory");
+    }
     if (!detached) {
         co->root = parent->root;
         co->conn = parent->conn;
@@ -66,15 +85,14 @@ static int l_spawn(lua_State *L)
     return 1;
 }
 
-/* core.ticket() -> ticket of the next wait of the running coroutine; 0 where
- * waiting will raise */
+/* core.ticket() -> ticket of the next wait of the running coroutine; raises
+ * what that wait would raise, so that no ticket is left behind */
 static int l_ticket(lua_State *L)
 {
-    struct co *co = co_current(L);
-    struct ticket t = {0, 0};
+    struct ticket t;
 
-    if (co != NULL)
-        t = co_next_ticket(co);
+    co_may_park(L);
+    t = co_next_ticket(co_current(L));
     lua_pushnumber(L, number_of(t.wait, t.index));
     return 1;
 }
@@ -151,18 +169,6 @@ static int l_time_left(lua_State *L)
     return 1;
 }
 
-/* core.set_deadline(ms): of the running coroutine, from now; 0: none */
-static int l_set_deadline(lua_State *L)
-{
-    struct vm *vm = vm_of(L);
-    struct co *co = vm->cos.current;
-    double ms = luaL_checknumber(L, 1);
-
-    if (co != NULL)
-        co->deadline = ms > 0 ? loop_now(vm->env.loop) + (uint64_t)ms : 0;
-    return 0;
-}
-
 /* core.raise(text): at the line of the script that called the framework */
 static int l_raise(lua_State *L)
 {
@@ -170,20 +176,11 @@ static int l_raise(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"current", l_current},
-    {"root", l_root},
-    {"track", l_track},
-    {"spawn", l_spawn},
-    {"ticket", l_ticket},
-    {"wait", l_wait},
-    {"sleep", l_sleep},
-    {"wake", l_wake},
-    {"cancel", l_cancel},
-    {"take", l_take},
-    {"time_left", l_time_left},
-    {"set_deadline", l_set_deadline},
-    {"raise", l_raise},
-    {NULL, NULL},
+    {"current", l_current}, {"running", l_running}, {"root", l_root},
+    {"track", l_track},     {"spawn", l_spawn},     {"ticket", l_ticket},
+    {"wait", l_wait},       {"sleep", l_sleep},     {"wake", l_wake},
+    {"cancel", l_cancel},   {"take", l_take},       {"time_left", l_time_left},
+    {"raise", l_raise},     {NULL, NULL},
 };
 
 void bind_co(lua_State *L)

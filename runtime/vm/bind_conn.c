@@ -30,17 +30,18 @@ static uint64_t full_id(const struct vm *vm, uint64_t handle)
            (uint64_t)(vm->env.epoch & 0xffff) << HANDLE_BITS | handle;
 }
 
-/* The conn that the running coroutine serves stays readable after it has
- * closed, until on_close has ended. */
-static struct conn *conn_of_call(const struct vm *vm, uint64_t handle)
+/* The conn that a running call serves stays readable after it has closed,
+ * until on_close has ended, for the call's children too: the root holds it. */
+static struct conn *conn_of_call(struct vm *vm, uint64_t handle)
 {
     const struct co *co = vm->cos.current;
-    struct conn *c = co != NULL && co->conn == handle ? co->arg : NULL;
 
-    return c;
+    if (co != NULL && co->arg == NULL)
+        co = co_by_id(vm, co->root);
+    return co != NULL && co->conn == handle ? co->arg : NULL;
 }
 
-static struct conn *conn_of(const struct vm *vm, uint64_t handle)
+static struct conn *conn_of(struct vm *vm, uint64_t handle)
 {
     struct conn *c = conn_of_call(vm, handle);
 
@@ -318,7 +319,7 @@ static int l_is_open(lua_State *L)
     return 1;
 }
 
-/* core.send_all(value): to every conn of this worker; returns how many */
+/* core.conns() -> handles of all conns of this worker */
 static int l_conns(lua_State *L)
 {
     struct vm *vm = vm_of(L);

@@ -99,7 +99,7 @@ static int l_params(lua_State *L)
     if (q == NULL)
         return bad(L, "the request has already been answered");
     http_header(&type, q->r, "content-type");
-    if (mime_is(type, "application/json")) {
+    if (mime_is(type, "application/json") && http_body(q->r).len > 0) {
         if (lua_json_decode(L, http_body(q->r), &why) < 0)
             return bad(L, why);
         return 1;

@@ -52,9 +52,7 @@ static struct co *enter_conn(struct vm *vm, int ref, struct conn *c,
 static void log_if_failed(struct co *co, int status)
 {
     if (status != 0)
-        log_error("%s", lua_type(co->L, -1) == LUA_TSTRING
-                            ? lua_tostring(co->L, -1)
-                            : "(error object is no string)");
+        log_error("%s", co_error_text(co->L));
 }
 
 /* A call of the conn has ended: was it the last one a close waits for? */
@@ -140,6 +138,7 @@ static bool on_answer(void *arg, struct conn *c, struct slice packet)
     if (co == NULL)
         return false;
     co->on_end = answer_ended;
+    co->may_not_wait = true;
     vm->packet = packet;
     vm->packet_conn = c;
     vm->was_answer = false;
@@ -296,10 +295,8 @@ static void enter_request(struct vm *vm, enum vm_entry entry, struct conn *c,
     i = add_request(vm, r);
     co->number = (double)((uint64_t)vm->requests[i].serial << REQUEST_BITS | i);
     co->on_end = request_ended;
-    if (entry == ENTRY_HANDSHAKE) {
-        co->conn = (uint64_t)vm_handle(c);
-        co->arg = c;
-    }
+    if (entry == ENTRY_HANDSHAKE)
+        co->conn = (uint64_t)vm_handle(c); /* found while it is open */
     lua_pushnumber(co->L, co->number);
     lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
     lua_pushnumber(co->L, vm_handle(c));
@@ -308,6 +305,12 @@ static void enter_request(struct vm *vm, enum vm_entry entry, struct conn *c,
 
 static void on_handshake(void *arg, struct conn *c, struct http_request *r)
 {
+    struct vm *vm = arg;
+
+    if (!vm->has_handshake_hook) {
+        conn_ws_accept(r, slice_make("", 0));
+        return;
+    }
     enter_request(arg, ENTRY_HANDSHAKE, c, r);
 }
 
@@ -341,9 +344,7 @@ static int64_t on_length(void *arg, unsigned port, struct slice head)
     vm->packet = head;
     vm->length = -1;
     if (lua_cpcall(vm->L, length_call, NULL) != 0) {
-        log_error("pack length: %s", lua_type(vm->L, -1) == LUA_TSTRING
-                                         ? lua_tostring(vm->L, -1)
-                                         : "(error object is no string)");
+        log_error("pack length: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
     return vm->length;

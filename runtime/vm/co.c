@@ -43,9 +43,11 @@ static void on_timer(struct timer *timer);
 static struct co *co_new(struct vm *vm)
 {
     struct cos *cos = &vm->cos;
-    struct co *co = mem_zalloc(sizeof(*co));
+    struct co *co;
 
-    sd_assert(cos->n < CO_MAX);
+    if (cos->n == CO_MAX)
+        return NULL;
+    co = mem_zalloc(sizeof(*co));
     if (cos->n == cos->cap) {
         cos->cap = cos->cap > 0 ? cos->cap * 2 : 64;
         cos->at = mem_realloc(cos->at, cos->cap * sizeof(struct co *));
@@ -57,6 +59,36 @@ static struct co *co_new(struct vm *vm)
     list_init(&co->link);
     co->timer.fn = on_timer;
     cos->at[cos->n++] = co;
+    return co;
+}
+
+/* Into the stack of idle ones, where those with a thread lie on top. */
+static void rest(struct co *co)
+{
+    struct cos *cos = &co->vm->cos;
+    uint32_t cold = cos->nidle - cos->nwarm;
+
+    co->state = CO_IDLE;
+    if (co->L != NULL) {
+        cos->idle[cos->nidle] = co;
+        cos->nwarm++;
+    } else {
+        cos->idle[cos->nidle] = cos->idle[cold];
+        cos->idle[cold] = co;
+    }
+    cos->nidle++;
+}
+
+static struct co *unrest(struct vm *vm)
+{
+    struct cos *cos = &vm->cos;
+    struct co *co;
+
+    if (cos->nidle == 0)
+        return co_new(vm);
+    co = cos->idle[--cos->nidle];
+    if (cos->nwarm > 0)
+        cos->nwarm--;
     return co;
 }
 
@@ -100,18 +132,21 @@ void cos_fini(struct vm *vm)
 struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline)
 {
     struct cos *cos = &vm->cos;
-    struct co *co = cos->nidle > 0 ? cos->idle[--cos->nidle] : co_new(vm);
+    struct co *co = unrest(vm);
 
+    if (co == NULL)
+        return NULL;
     if (co->L == NULL && lua_cpcall(vm->L, make_thread, co) != 0) {
         lua_pop(vm->L, 1);
         co->L = NULL;
-        cos->idle[cos->nidle++] = co;
+        rest(co);
         return NULL;
     }
     co->life++;
+    co->wait++; /* tickets of an earlier life are dead */
     co->state = CO_READY;
     co->kind = (uint8_t)kind;
-    co->cancelled = co->tracked = false;
+    co->cancelled = co->tracked = co->may_not_wait = false;
     co->deadline = deadline;
     co->root = co_id(co);
     co->on_end = NULL;
@@ -122,11 +157,19 @@ struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline)
     return co;
 }
 
-/* What an error object says, as text for the log; "?" when it is no string. */
-static const char *error_text(lua_State *L)
+void co_give_back(struct co *co)
 {
-    return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
-                                          : "(error object is no string)";
+    if (co->kind == CO_CALL)
+        co->vm->cos.calls--;
+    lua_settop(co->L, 0);
+    rest(co);
+}
+
+const char *co_error_text(lua_State *L)
+{
+    if (lua_gettop(L) > 0 && lua_type(L, -1) == LUA_TSTRING)
+        return lua_tostring(L, -1);
+    return "(error object is no string)";
 }
 
 static void co_finish(struct co *co, int status)
@@ -137,17 +180,16 @@ static void co_finish(struct co *co, int status)
     if (co->on_end != NULL)
         co->on_end(co, status);
     else if (status != 0)
-        log_error("%s", error_text(co->L));
+        log_error("%s", co_error_text(co->L));
     if (co->tracked)
         vm_tell_end(vm, co_id(co));
     if (co->kind == CO_CALL)
         cos->calls--;
-    co->state = CO_IDLE;
-    if (status != 0 || cos->nidle >= CO_IDLE_MAX)
+    if (status != 0 || cos->nwarm >= CO_IDLE_MAX)
         co_drop_thread(co);
     else
         lua_settop(co->L, 0);
-    cos->idle[cos->nidle++] = co;
+    rest(co);
 }
 
 void co_start(struct co *co, int nargs)
@@ -164,6 +206,7 @@ void co_start(struct co *co, int nargs)
     co->state = CO_RUNNING;
     rc = lua_resume(co->L, nargs);
     cos->current = NULL;
+    vm_unsend(co->vm);
     if (rc != LUA_YIELD) {
         co_finish(co, rc);
     } else if (co->state != CO_WAITING) {
@@ -252,7 +295,9 @@ static const char *why_not(lua_State *L)
     if (vm->cos.current->L != L)
         return "in a coroutine not made by sd";
     if (!lua_isyieldable(L))
-        return "inside a C callback (gsub, sort, a metamethod ...)";
+        return "inside a C callback (gsub, sort ...)";
+    if (vm->cos.current->may_not_wait)
+        return "in a route or pack";
     return NULL;
 }
 
@@ -275,18 +320,24 @@ static void arm(struct co *co, uint64_t timeout)
         timer_start(loop, &co->timer, ms);
 }
 
-struct ticket co_park(lua_State *L, uint64_t timeout)
+void co_may_park(lua_State *L)
 {
     const char *reason = why_not(L);
-    struct co *co;
 
     if (reason != NULL)
         co_raise(L, "cannot wait %s", reason);
-    co = vm_of(L)->cos.current;
-    if (co->cancelled) {
+    if (vm_of(L)->cos.current->cancelled) {
         lua_pushliteral(L, "cancelled");
         lua_error(L);
     }
+}
+
+struct ticket co_park(lua_State *L, uint64_t timeout)
+{
+    struct co *co;
+
+    co_may_park(L);
+    co = vm_of(L)->cos.current;
     co->wait++;
     co->state = CO_WAITING;
     arm(co, timeout);

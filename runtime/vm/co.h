@@ -52,6 +52,7 @@ struct co {
     uint8_t state;     /* enum co_state, co.c */
     uint8_t kind;      /* enum co_kind */
     bool cancelled;    /* every wait raises from now on */
+    bool may_not_wait; /* a route's functions run in it */
     bool tracked;      /* Lua wants to know when it ends */
     bool own_timeout;  /* the running wait is cut by its own argument */
     uint64_t deadline; /* ms; 0: none */
@@ -76,8 +77,9 @@ struct cos {
     struct co **at;
     uint32_t n, cap;
     struct co **idle; /* stack of coroutines not in use */
-    uint32_t nidle;
-    uint32_t calls; /* in use with CO_CALL */
+    uint32_t nidle;   /* coroutines not in use: first those without a thread */
+    uint32_t nwarm;   /* those of them with one */
+    uint32_t calls;   /* in use with CO_CALL */
     struct list ready;
     struct co *current;
 };
@@ -112,6 +114,15 @@ struct co *co_current(lua_State *L);
 
 /* Ticket the next co_park() of this coroutine will have. */
 struct ticket co_next_ticket(const struct co *co);
+
+/* Undo of co_take() for a coroutine that was not started. */
+void co_give_back(struct co *co);
+
+/* Raise what co_park() would raise here. */
+void co_may_park(lua_State *L);
+
+/* What an error on top of L says, for the log. */
+const char *co_error_text(lua_State *L);
 
 /* Suspend what runs on L, for at most `timeout` ms (0: only its deadline).
  * Raises where waiting is not allowed, saying why at the script's line. */

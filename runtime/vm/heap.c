@@ -38,6 +38,7 @@ struct large {
 struct heap {
     unsigned magic;
     size_t used, limit;
+    bool starved;
     struct block *classes[CLASSES];
     char *bump, *end; /* rest of the newest chunk */
     struct chunk *chunks;
@@ -189,7 +190,17 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
     }
     if (q != NULL || size == 0)
         h->used = h->used - old + size;
+    else
+        h->starved = true;
     return q;
+}
+
+bool heap_was_starved(struct heap *h)
+{
+    bool starved = h->starved;
+
+    h->starved = false;
+    return starved;
 }
 
 size_t heap_used(const struct heap *h)

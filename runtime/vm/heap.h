@@ -4,6 +4,7 @@
 #ifndef SD_VM_HEAP_H
 #define SD_VM_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct heap;
@@ -17,6 +18,10 @@ void heap_free(struct heap **hp);
 /* A lua_Alloc in all but its first argument: new block (p NULL), another size
  * (contents kept), or none (size 0).  NULL: over the limit, or size 0. */
 void *heap_resize(struct heap *h, void *p, size_t old, size_t size);
+
+/* Has a request been refused since the last call?  Then it is time to collect
+ * garbage, which Lua does not do by itself when it is out of memory. */
+bool heap_was_starved(struct heap *h);
 
 /* Bytes in use by Lua. */
 size_t heap_used(const struct heap *h);

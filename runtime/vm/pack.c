@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/assert.h"
 #include "base/err.h"
 #include "net/conn.h"
 #include "vm/lua_json.h"
@@ -26,7 +27,7 @@ static int script_decode(lua_State *L, const struct vm_pack *p, struct slice s,
     lua_call(L, 1, 2);
     if (lua_isnil(L, -2)) {
         *why = lua_isstring(L, -1) ? lua_tostring(L, -1) : "unreadable packet";
-        lua_pop(L, 2);
+        lua_remove(L, -2); /* the text stays on the stack, and so alive */
         return SD_EINVALID;
     }
     lua_pop(L, 1);
@@ -65,22 +66,6 @@ static int append_string(lua_State *L, int idx, struct buf *out,
     return 0;
 }
 
-static int script_encode(lua_State *L, const struct vm_pack *p, int idx,
-                         struct buf *out, const char **why)
-{
-    int rc;
-
-    lua_pushvalue(L, idx);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->encode);
-    lua_insert(L, -2);
-    lua_call(L, 1, 1);
-    rc = append_string(L, -1, out, why);
-    if (rc < 0)
-        *why = "the pack's encode() gave no string";
-    lua_pop(L, 1);
-    return rc;
-}
-
 int pack_encode(lua_State *L, const struct vm_pack *p, int idx, struct buf *out,
                 const char **why)
 {
@@ -91,8 +76,9 @@ int pack_encode(lua_State *L, const struct vm_pack *p, int idx, struct buf *out,
         return lua_msgpack_encode(L, idx, out, why);
     case PACK_RAW:
         return append_string(L, idx, out, why);
-    case PACK_SCRIPT:
+    case PACK_SCRIPT: /* gives a Lua string: send_script() */
         break;
     }
-    return script_encode(L, p, idx, out, why);
+    sd_assert(!"encoded by a script");
+    return SD_EINVALID;
 }

@@ -61,23 +61,25 @@ static bool in_window(const struct conf_timer *t, int64_t wall_ms)
     return minute >= t->from || minute < t->to;
 }
 
-/* The first tick at or after `due` that is inside the window. */
+/* The first tick at or after `due` that is inside the window.  A minute is
+ * the window's grain, so shorter periods are jumped over a minute's worth at
+ * a time, then back tick by tick from the minute that fits. */
 static uint64_t into_window(const struct conf_timer *t, uint64_t due,
                             uint64_t now)
 {
-    uint64_t step = t->every > 0 ? t->every : 60000;
+    uint64_t every = t->every > 0 ? t->every : 60000;
+    uint64_t step = every < 60000 ? every * (60000 / every) : every;
+    uint64_t first = due;
+    int64_t wall = clock_wall_ms() - (int64_t)now;
     unsigned i;
 
-    /* A minute is the window's grain: jump whole ticks of at least that. */
-    if (step < 60000)
-        step *= (60000 + step - 1) / step;
     for (i = 0; i < 2 * DAY_MINUTE; i++) {
-        int64_t ahead = (int64_t)due - (int64_t)now;
-
-        if (in_window(t, clock_wall_ms() + ahead))
-            return due;
+        if (in_window(t, wall + (int64_t)due))
+            break;
         due += step;
     }
+    while (due - first >= every && in_window(t, wall + (int64_t)(due - every)))
+        due -= every;
     return due;
 }
 
@@ -95,9 +97,7 @@ static void run_ended(struct co *co, int status)
     struct shtimer_asker who = asker(vm);
 
     if (status != 0)
-        log_error("timer: %s", lua_type(co->L, -1) == LUA_TSTRING
-                                   ? lua_tostring(co->L, -1)
-                                   : "(error object is no string)");
+        log_error("timer: %s", co_error_text(co->L));
     shtimer_done(vm->env.timers, (unsigned)co->number, &who);
 }
 
@@ -134,6 +134,9 @@ static uint64_t run_due(struct vm *vm, uint64_t now)
         if (due != SHTIMER_NEVER && due <= now) {
             runs = shtimer_runs(vm->env.timers, i, vm->env.generation);
             next = next_due(t, due, runs, now);
+            if (next == SHTIMER_NEVER && t->every > 0 && !t->overlap &&
+                shtimer_is_running(vm->env.timers, i, &who))
+                next = into_window(t, shtimer_next(due, t->every, now), now);
             if (shtimer_claim(vm->env.timers, i, &who, due, next, t->overlap) ==
                 SHTIMER_RUN)
                 run(vm, i, due, runs);

@@ -74,6 +74,7 @@ struct vm {
     const char *stack_low; /* callbacks from C raise below this */
     struct loop_hook hook;
     int entry[ENTRY_COUNT];
+    int collect; /* a function that collects garbage */
     unsigned nports;
     struct vm_port *ports;
     bool has_open_hook, has_close_hook, has_handshake_hook;

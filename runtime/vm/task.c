@@ -20,8 +20,6 @@
 #include "vm/state.h"
 #include "vm/task_state.h"
 
-#define TASK_BODY_MAX (8u << 20)
-
 /* One call that has not been answered. */
 struct call {
     struct list link;
@@ -109,8 +107,8 @@ static int send_call(struct tasks *t, const struct wire_head *h,
     wire_encode(head, h);
     rc =
         mesh_send(vm->env.mesh, (unsigned)slot, MSG_TASK_CALL, MESH_CALL, v, 2);
-    if (rc < 0)
-        return rc;
+    if (rc < 0) /* gone: filled anew, which the mesh has not seen yet */
+        return rc == SD_EGONE ? SD_EUNAVAILABLE : rc;
     call = mem_zalloc(sizeof(*call));
     call->counter = h->counter;
     call->slot = (unsigned)slot;

@@ -21,8 +21,6 @@
 #include "vm/task.h"
 #include "vm/task_state.h"
 
-#define TASK_BODY_MAX (8u << 20)
-
 static void on_alarm(int signum)
 {
     static const char line[] =
@@ -79,9 +77,7 @@ static void run_ended(struct co *co, int status)
     struct tasks *t = vm->tasks;
 
     if (status != 0)
-        log_error("task: %s", lua_type(co->L, -1) == LUA_TSTRING
-                                  ? lua_tostring(co->L, -1)
-                                  : "(error object is no string)");
+        log_error("task: %s", co_error_text(co->L));
     if (!t->replied)
         reply(t, WIRE_ERROR, slice_str("crashed"));
     set_alarm(0);

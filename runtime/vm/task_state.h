@@ -10,6 +10,9 @@
 #include "base/list.h"
 #include "codec/wire.h"
 
+/* Arguments or results of one call, as msgpack. */
+#define TASK_BODY_MAX (8u << 20)
+
 struct tasks {
     struct vm *vm;
     struct list calls; /* ours, unanswered */
@@ -21,7 +24,6 @@ struct tasks {
     unsigned from;
     struct wire_head head;
     struct buf body;
-    uint64_t begun; /* ms */
 };
 
 void task_run_fini(struct tasks *t);

@@ -27,7 +27,8 @@
 #include "vm/state.h"
 #include "vm/task.h"
 
-#define STACK_GUARD (1u << 20)
+#define STACK_GUARD  (1u << 20)
+#define SCRATCH_KEEP ((size_t)256 * 1024)
 
 static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
@@ -65,31 +66,35 @@ static int traceback(lua_State *L)
     return 1;
 }
 
-/* package.searchers: preload, framework, bundle, then what the system has
- * (C modules such as cjson); never the working directory. */
+/* package.loaders: preload, framework, bundle, then what the system has (C
+ * modules such as cjson); never the working directory. */
 static void open_package(lua_State *L, int core)
 {
+    static const char *const own[] = {"search_sd", "search"};
+    int package, loaders, i;
+
     lua_getglobal(L, "package");
-    lua_getfield(L, -1, "loaders");
-    lua_getfield(L, core, "search");
-    lua_rawseti(L, -2, 5);
-    lua_rawgeti(L, -1, 4);
-    lua_rawseti(L, -2, 6);
-    lua_rawgeti(L, -1, 3);
-    lua_rawseti(L, -2, 4 + 3);
-    lua_rawgeti(L, -1, 2);
-    lua_rawseti(L, -2, 4);
-    lua_getfield(L, core, "search_sd");
-    lua_rawseti(L, -2, 2);
-    lua_getfield(L, core, "search");
-    lua_rawseti(L, -2, 3);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, 5);
-    lua_pop(L, 1);
-    lua_getfield(L, -1, "path");
-    luaL_gsub(L, lua_tostring(L, -1), "./?.lua;", "");
-    lua_setfield(L, -3, "path");
-    lua_pop(L, 2);
+    package = lua_gettop(L);
+    lua_getfield(L, package, "loaders");
+    loaders = lua_gettop(L);
+    for (i = 4; i >= 2; i--) { /* the three of Lua move behind ours */
+        lua_rawgeti(L, loaders, i);
+        lua_rawseti(L, loaders, i + 2);
+    }
+    for (i = 0; i < 2; i++) {
+        lua_getfield(L, core, own[i]);
+        lua_rawseti(L, loaders, i + 2);
+    }
+    for (i = 0; i < 2; i++) {
+        static const char *const names[] = {"path", "cpath"};
+        static const char *const here[] = {"./?.lua;", "./?.so;"};
+
+        lua_getfield(L, package, names[i]);
+        luaL_gsub(L, lua_tostring(L, -1), here[i], "");
+        lua_setfield(L, package, names[i]);
+        lua_pop(L, 1);
+    }
+    lua_settop(L, package - 1);
 }
 
 static void set_pack(lua_State *L, struct vm_pack *p, const char *codec)
@@ -127,6 +132,16 @@ static int ref_field(lua_State *L, const char *name)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+static bool flag_field(lua_State *L, const char *name)
+{
+    bool on;
+
+    lua_getfield(L, -1, name);
+    on = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 1);
+    return on;
+}
+
 /* boot's table is on top: ports = { {packet=, message=}, ... }. */
 static void keep_ports(lua_State *L, struct vm *vm)
 {
@@ -146,6 +161,12 @@ static void keep_ports(lua_State *L, struct vm *vm)
         vm->ports[i].serve[1] = ref_field(L, "message");
         lua_pop(L, 2);
     }
+}
+
+static int collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
 }
 
 /* pcall'ed: everything that may raise while a vm is made. */
@@ -175,21 +196,36 @@ static int boot(lua_State *L)
     lua_call(L, 1, 1);
     for (i = 0; i < ENTRY_COUNT; i++)
         vm->entry[i] = ref_field(L, entry_names[i]);
-    lua_getfield(L, -1, "has_open_hook");
-    vm->has_open_hook = lua_toboolean(L, -1) != 0;
-    lua_getfield(L, -2, "has_close_hook");
-    vm->has_close_hook = lua_toboolean(L, -1) != 0;
-    lua_getfield(L, -3, "has_bye");
-    vm->has_bye = lua_toboolean(L, -1) != 0;
-    lua_pop(L, 3);
+    vm->has_open_hook = flag_field(L, "has_open_hook");
+    vm->has_close_hook = flag_field(L, "has_close_hook");
+    vm->has_handshake_hook = flag_field(L, "has_handshake_hook");
+    vm->has_bye = flag_field(L, "has_bye");
     keep_ports(L, vm);
+    lua_pushcfunction(L, collect);
+    vm->collect = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
+}
+
+/* Called with nothing that allocates: the function was kept at boot. */
+static void collect_garbage(struct vm *vm)
+{
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->collect);
+    if (lua_pcall(vm->L, 0, 0, 0) != 0) {
+        log_error("garbage collection: %s", co_error_text(vm->L));
+        lua_pop(vm->L, 1);
+    }
+    log_warn("out of memory: %zu bytes left in use after a collection",
+             heap_used(vm->heap));
 }
 
 static bool on_turn(struct loop_hook *hook)
 {
     struct vm *vm = list_entry(hook, struct vm, hook);
 
+    if (heap_was_starved(vm->heap))
+        collect_garbage(vm);
+    if (vm->scratch.cap > SCRATCH_KEEP)
+        buf_fini(&vm->scratch);
     return co_flush(vm) > 0;
 }
 
@@ -237,10 +273,7 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
     lua_pushcfunction(vm->L, traceback);
     lua_pushcfunction(vm->L, boot);
     if (lua_pcall(vm->L, 0, 0, 1) != 0) {
-        snprintf(why, why_size, "%s",
-                 lua_type(vm->L, -1) == LUA_TSTRING
-                     ? lua_tostring(vm->L, -1)
-                     : "(error object is no string)");
+        snprintf(why, why_size, "%s", co_error_text(vm->L));
         vm_close(&vm);
         return SD_EFAILED;
     }
@@ -252,14 +285,12 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
 static void start_ended(struct co *co, int status)
 {
     struct vm *vm = co->vm;
-    const char *text = NULL;
+    bool failed = status != 0 || lua_type(co->L, 1) == LUA_TSTRING;
 
-    if (status != 0 || lua_type(co->L, -1) == LUA_TSTRING)
-        text = lua_type(co->L, -1) == LUA_TSTRING ? lua_tostring(co->L, -1)
-                                                  : "on_start failed";
-    if (text == NULL)
+    if (!failed)
         vm->schedule = schedule_open(vm);
-    vm->on_started(vm->started_arg, text == NULL ? 0 : SD_EFAILED, text);
+    vm->on_started(vm->started_arg, failed ? SD_EFAILED : 0,
+                   failed ? co_error_text(co->L) : NULL);
 }
 
 void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg)
@@ -283,9 +314,7 @@ static void stop_ended(struct co *co, int status)
     struct vm *vm = co->vm;
 
     if (status != 0)
-        log_error("on_stop: %s", lua_type(co->L, -1) == LUA_TSTRING
-                                     ? lua_tostring(co->L, -1)
-                                     : "(error object is no string)");
+        log_error("on_stop: %s", co_error_text(co->L));
     vm->on_stopped(vm->stopped_arg);
 }
 
@@ -312,9 +341,7 @@ void vm_tell_end(struct vm *vm, uint64_t id)
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry[ENTRY_ENDED]);
     lua_pushnumber(vm->L, (double)id);
     if (lua_pcall(vm->L, 1, 0, 0) != 0) {
-        log_error("end of a call: %s", lua_type(vm->L, -1) == LUA_TSTRING
-                                           ? lua_tostring(vm->L, -1)
-                                           : "(error object is no string)");
+        log_error("end of a call: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
 }
@@ -382,12 +409,16 @@ static void end_requests(struct vm *vm)
         q->r = NULL;
     }
     mem_free(vm->requests);
+    vm->requests = NULL;
+    vm->nrequests = 0;
 }
 
 void vm_close(struct vm **vp)
 {
     struct vm *vm = *vp;
 
+    if (vm == NULL)
+        return;
     sd_check(vm, VM_MAGIC);
     *vp = NULL;
     end_requests(vm);
