@@ -70,12 +70,12 @@ function ask.ask(handle, data, opts)
     if not entry then
         return nil, id
     end
+    local box = { ticket = core.ticket() }
     local packet = route.ask(id, data)
     local ok, err = core.send(handle, packet)
     if not ok then
         return nil, err
     end
-    local box = { ticket = core.ticket() }
     entry.waiting[id] = box
     entry.count = entry.count + 1
     core.asks(handle, 1)

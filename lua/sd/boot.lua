@@ -97,7 +97,8 @@ local function add_port(i, config)
         end
     else
         local route
-        entry.packet, answers[i * 2], route = packets(config, config.codec, config.route)
+        entry.packet, answers[i * 2], route =
+            packets(config, config.codec, config.route)
         ask.set_route(i * 2, route)
     end
     ports[i] = entry
@@ -126,6 +127,7 @@ local boot = {
     packs = app.packs,
     has_open_hook = hooks.on_connect ~= nil,
     has_close_hook = hooks.on_close ~= nil,
+    has_handshake_hook = hooks.on_handshake ~= nil,
     has_bye = has_bye(),
 }
 

@@ -27,7 +27,9 @@ local states = {}
 function calls.state()
     local id = root()
     local state = states[id]
-    if not state then
+    if id == 0 then
+        core.raise("this needs a running call: not at file scope")
+    elseif not state then
         state = {}
         states[id] = state
         calls.live = calls.live + 1
@@ -45,6 +47,15 @@ end
 --- The call's deadline has ended a wait: its answer will be 504.
 function calls.expire()
     calls.state().expired = true
+end
+
+--- The running call's request id, if something has asked for its context.
+---@return string?
+function calls.request_id()
+    if calls.live > 0 then
+        local state = states[root()]
+        return state and state.context and state.context.request_id
+    end
 end
 
 --- The running call's context, made when first asked for.

@@ -1,5 +1,6 @@
 --- Shapes: what came from outside, checked before it is used.
 
+local core = require("sd.core")
 local fault = require("sd.fault")
 
 ---@alias sd.Shape string|table
@@ -48,13 +49,26 @@ function make.string(low, high)
     end
 end
 
+local EXACT = 2 ^ 53
+
 --- A number, or its digits as text (forms send only text).
 local function to_number(value)
-    if type(value) == "string" and value:find("^%-?%d") then
-        value = tonumber(value, 10) or tonumber(value)
+    if type(value) == "string" and value:find("^%-?%d[%d.eE+-]*$") then
+        value = tonumber(value)
     end
-    if type(value) == "number" and value == value then
+    if type(value) == "number" and math.abs(value) < math.huge then
         return value
+    end
+end
+
+--- The same without fraction, and small enough to be exact.
+local function to_integer(value)
+    if type(value) == "string" and not value:find("^%-?%d+$") then
+        return nil
+    end
+    local n = to_number(value)
+    if n and n % 1 == 0 and math.abs(n) <= EXACT then
+        return n
     end
 end
 
@@ -72,8 +86,8 @@ end
 
 function make.integer(low, high)
     return function(value, name)
-        local n = to_number(value)
-        if not n or n % 1 ~= 0 then
+        local n = to_integer(value)
+        if not n then
             bad(name, "an integer expected")
         elseif n < low or n > high then
             bad(name, "an integer " .. span(low, high) .. " expected")
@@ -133,7 +147,7 @@ local function check_list(value, shape, name, depth)
     if type(value) ~= "table" or (next(value) ~= nil and value[1] == nil) then
         bad(name, "a list expected")
     end
-    local out = {}
+    local out = core.array()
     for i = 1, #value do
         out[i] = check(value[i], shape[1], name .. "[" .. i .. "]", depth)
     end

@@ -184,6 +184,12 @@ function conn.meta(class, port, methods, fields)
             local get = fields[key]
             return get and get(self)
         end,
+        __newindex = function(self, key, value)
+            if fields[key] then
+                fault.misuse("self." .. tostring(key) .. " cannot be replaced")
+            end
+            rawset(self, key, value)
+        end,
     }
 end
 

@@ -69,9 +69,33 @@ function fault.catch(err)
     return setmetatable({ message = err, stack = stack }, Raised)
 end
 
+--- What xpcall gave behind false: running out of memory does not pass through
+--- `catch`, so it comes as a plain text.
+function fault.of_xpcall(err)
+    if type(err) == "string" and err ~= "cancelled" then
+        return setmetatable({ message = err, stack = "" }, Raised)
+    end
+    return err
+end
+
 --- Is this what `catch` made of a Lua error?
 function fault.is_raised(err)
     return getmetatable(err) == Raised
+end
+
+--- What a client may read of an error of ours.
+local function shown(message)
+    return core.dev and message or "internal error"
+end
+
+--- The same for the text of a failure: "word", "word: detail", or the
+--- application's own.
+local function describe_text(text, code)
+    local word, detail = text:match("^([%l_]+): ?(.*)$")
+    if word == "failed" and type(code) == "number" then
+        return code, code == 500 and shown(detail) or detail
+    end
+    return status[word or text] or 400, text
 end
 
 --- Code and message for a client.
@@ -84,15 +108,9 @@ function fault.describe(err, code)
     if kind == Fail then
         return err.code, err.message
     elseif kind == Raised then
-        return 500, core.dev and err.message or "internal error"
+        return 500, shown(err.message)
     end
-    local text = tostring(err)
-    local word, detail = text:match("^([%l_]+): ?(.*)$")
-    word = word or text
-    if word == "failed" and detail and type(code) == "number" then
-        return code, detail
-    end
-    return status[word] or 400, text
+    return describe_text(tostring(err), code)
 end
 
 --- `nil, err, code` for the script that waits for a call elsewhere.

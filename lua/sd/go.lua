@@ -22,7 +22,7 @@ local go = {}
 ---@class sd.Handle
 ---@field private id integer
 ---@field private results? table packed
----@field private waiters integer[]
+---@field private waiters table<integer, true> tickets
 ---@field private on_done? fun(handle: sd.Handle)
 local Handle = {}
 Handle.__index = Handle
@@ -56,14 +56,14 @@ local function finish(handle, ok, ...)
     if ok then
         results = pack(...)
     else
-        local err = ...
+        local err = fault.of_xpcall((...))
         if fault.is_raised(err) then
             log.raised(err)
         end
         results = pack(fault.result(err))
     end
     handle.results = results
-    for _, ticket in ipairs(handle.waiters) do
+    for ticket in pairs(handle.waiters) do
         core.wake(ticket)
     end
     handle.waiters = nil
@@ -88,7 +88,7 @@ local function spawn(detached, fn, ...)
 end
 
 local function adopt(handle)
-    local parent = core.current()
+    local parent = core.running()
     core.track(parent)
     core.track(handle.id)
     children[parent] = children[parent] or {}
@@ -103,9 +103,11 @@ end
 function Handle:wait(seconds)
     local ms = wait.ms(seconds, "seconds")
     if not self.results then
-        table.insert(self.waiters, core.ticket())
+        local ticket = core.ticket()
+        self.waiters[ticket] = true
         local _, err = settle(core.wait(ms))
         if not self.results then
+            self.waiters[ticket] = nil
             return nil, err
         end
     end
@@ -123,7 +125,7 @@ end
 ---@param fn function
 ---@return sd.Handle
 function go.go(fn, ...)
-    if not core.current() then
+    if not core.running() then
         return spawn(true, fn, ...)
     end
     local handle = spawn(false, fn, ...)
@@ -144,7 +146,10 @@ local function race(fns, judge)
     end
     local left, settled, ticket = 0, false, nil
     local handles = {}
-    for _ in pairs(fns) do
+    for _, fn in pairs(fns) do
+        if type(fn) ~= "function" then
+            fault.misuse("a table of functions expected")
+        end
         left = left + 1
     end
     if left == 0 then
@@ -260,32 +265,52 @@ function go.sleep(seconds)
 end
 
 ---@class sd.Timer
----@field private id integer
 ---@field private off boolean
+---@field private ticket? integer while it rests
 local Timer = {}
 Timer.__index = Timer
 
 --- Never run again; a run under way goes on.
 function Timer:cancel()
     self.off = true
-    if self.resting then
-        core.cancel(self.id)
+    if self.ticket then
+        core.wake(self.ticket)
     end
 end
 
-local function rest(timer, ms)
-    timer.resting = true
-    settle(core.sleep(ms))
-    timer.resting = false
+--- Rest until `due`, or until the timer is cancelled.
+local function rest(timer, due)
+    local ms = due - core.mono()
+    if not timer.off then
+        timer.ticket = core.ticket()
+        settle(core.wait(math.max(ms, 1)))
+        timer.ticket = nil
+    end
 end
 
 local function run(fn)
     local ok, err = xpcall(fn, fault.catch)
-    if not ok and fault.is_raised(err) then
+    err = not ok and fault.of_xpcall(err)
+    if fault.is_raised(err) then
         log.raised(err)
     elseif not ok and err ~= "cancelled" then
         log.error("timer: " .. tostring(err))
     end
+end
+
+--- One run in a coroutine of its own: it is a call with its own context. The
+--- next one is planned when it has ended, so that runs never overlap.
+local function plan(timer, due, ms, fn, again)
+    core.spawn(true, function()
+        rest(timer, due)
+        if timer.off then
+            return
+        end
+        run(fn)
+        if again and not timer.off then
+            plan(timer, math.max(due + ms, core.mono()), ms, fn, again)
+        end
+    end)
 end
 
 local function start_timer(seconds, fn, again)
@@ -297,16 +322,7 @@ local function start_timer(seconds, fn, again)
     end
     ms = again and math.max(ms, 1) or ms
     local timer = setmetatable({ off = false }, Timer)
-    timer.id = core.spawn(true, function()
-        local due = core.mono()
-        repeat
-            due = math.max(due + ms, core.mono())
-            rest(timer, due - core.mono())
-            if not timer.off then
-                run(fn)
-            end
-        until timer.off or not again
-    end)
+    plan(timer, core.mono() + ms, ms, fn, again)
     return timer
 end
 

@@ -9,12 +9,20 @@
 ---@field max_id integer
 local normal = { max_id = 65535 }
 
+--- An answer has an id and no more than result and error besides; a null
+--- result is absent. What names a method or params is a call gone wrong.
+local function is_answer(packet)
+    return packet.id ~= nil
+        and packet.method_name == nil
+        and packet.params == nil
+end
+
 function normal.request(_, packet)
     if type(packet) ~= "table" then
         return nil, "a packet is a map"
     end
     local id = packet.id
-    if packet.controller_name == nil and id ~= nil then
+    if packet.controller_name == nil and is_answer(packet) then
         return { answer = id, result = packet.result, error = packet.error }
     end
     return {

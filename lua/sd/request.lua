@@ -131,13 +131,23 @@ function Response:header(name, value)
     return self
 end
 
+local same_sites = { lax = true, strict = true, none = true }
+
 --- Set a cookie.
 ---@param name string
 ---@param value string|number
 ---@param opts? {http_only?: boolean, secure?: boolean, max_age?: integer,
----  same_site?: string, path?: string, domain?: string}
+---  same_site?: string, path?: string, domain?: string} http_only and
+---  same_site = "lax" unless said otherwise
 function Response:cookie(name, value, opts)
-    local text = core.cookie(tostring(name), tostring(value), opts or {})
+    local all = { http_only = true, same_site = "lax" }
+    for key, own in pairs(opts or {}) do
+        all[key] = own
+    end
+    if not same_sites[all.same_site] then
+        fault.misuse("bad same_site (lax, strict or none expected)")
+    end
+    local text = core.cookie(tostring(name), tostring(value), all)
     if not text then
         fault.misuse("bad cookie '" .. tostring(name) .. "'")
     end
@@ -197,19 +207,17 @@ function Response:file(path, opts)
             'attachment; filename="' .. name .. '"'
         )
     end
-    local lines = table.concat(self.lines)
-    for _, root in ipairs(core.file_roots(self.number)) do
-        local relative = path
-        if path:sub(1, #root + 1) == root .. "/" then
-            relative = path:sub(#root + 2)
-        end
-        local ok, err =
-            core.http_file(self.number, root, relative, kind, lines)
-        if ok or err == nil then
-            return ok
-        end
+    local root, relative = core.public(self.number), path
+    if path:find("^run/") then
+        root, relative = "run", path:sub(5)
+    elseif root and path:sub(1, #root + 1) == root .. "/" then
+        relative = path:sub(#root + 2)
     end
-    return nil, "offline: no such file"
+    if not root then
+        return nil, "offline: no such file"
+    end
+    local lines = table.concat(self.lines)
+    return core.http_file(self.number, root, relative, kind, lines)
 end
 
 --- Send a piece of the body now; the rest follows.

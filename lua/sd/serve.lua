@@ -66,10 +66,22 @@ function serve.settle()
     local state = calls.peek()
     if not state then
         return true
-    elseif state.expired then
+    end
+    local ok, err = session.store(state)
+    if state.expired then
         return nil, "timeout"
     end
-    return session.store(state)
+    return ok, err
+end
+
+--- The same for a call that has failed anyway: its own error stays.
+function serve.settle_failed()
+    if calls.live > 0 then
+        local ok, err = xpcall(serve.settle, catch)
+        if not ok then
+            serve.report(nil, err)
+        end
+    end
 end
 
 --- Log a Lua error and let the application know.
@@ -79,9 +91,7 @@ function serve.report(self, err)
     if not fault.is_raised(err) then
         return
     end
-    local state = calls.peek()
-    local context = state and state.context
-    core.log(3, err.message .. err.stack, nil, context and context.request_id)
+    log.raised(err)
     local hook = app.hooks.on_error
     if hook and self then
         local ok, again = xpcall(hook, catch, self, err.message .. err.stack)
@@ -103,8 +113,10 @@ end
 --- The outcome of a call that did not reply by itself.
 local function failed(handle, self, route, call, ok, err, code)
     if not ok then
+        err = fault.of_xpcall(err)
         serve.report(self, err)
     end
+    serve.settle_failed()
     local fine, again = xpcall(refuse, catch, handle, route, call, err, code)
     if not fine then
         serve.report(nil, again)
@@ -113,8 +125,7 @@ end
 
 --- A packet that names nothing we serve.
 local function unknown(handle, route, call)
-    local name = tostring(call.controller) .. "/" .. tostring(call.method)
-    core.log(0, "no method " .. name)
+    core.log_missing(call.controller, call.method)
     local packet = route.fail(call, 404, "no such method")
     if packet ~= nil then
         core.send(handle, packet)
@@ -148,14 +159,14 @@ local function invoke(self, fn, params, id)
     end
 end
 
+--- What a route understood: an answer to an ask, and no call?
+local function is_answer(call)
+    return call.answer ~= nil and call.controller == nil
+end
+
 --- An answer to an ask; one that nobody waits for is dropped.
-local function take_answer(handle, call, route)
-    local result, err = call.result, call.error
-    if not ask.answer(handle, call.answer, result, err) then
-        if result == nil and err == nil then
-            unknown(handle, route, { id = call.answer })
-        end
-    end
+local function take_answer(handle, call)
+    ask.answer(handle, call.answer, call.result, call.error)
 end
 
 --- The packet at hand where a pack of the application decodes it: what it
@@ -193,7 +204,7 @@ function serve.direct(open, route, take)
         if not method then
             local call = route.request(nil, packet)
             if call.answer ~= nil then
-                return take_answer(handle, call, route)
+                return take_answer(handle, call)
             end
             return unknown(handle, route, call)
         end
@@ -223,8 +234,7 @@ chain = function(list, i, self, call, open)
     local class = open[call.controller]
     local method = class and class[call.method]
     if not method then
-        local name = tostring(call.controller) .. "/" .. tostring(call.method)
-        core.log(0, "no method " .. name)
+        core.log_missing(call.controller, call.method)
         fault.fail(404, "no such method")
     end
     setmetatable(self, method.mt)
@@ -240,8 +250,8 @@ local function run_routed(self, packet, port)
     local call, err = route.request(self, packet)
     if call == nil then
         return err ~= nil and "invalid: " .. tostring(err) or nil
-    elseif call.answer ~= nil then
-        return take_answer(self[1], call, route)
+    elseif is_answer(call) then
+        return take_answer(self[1], call)
     end
     self[2] = call
     local result, why, code = chain(port.middlewares, 1, self, call, port.open)
@@ -293,7 +303,7 @@ function serve.answers(route, mt, take)
         end
         local self = setmetatable({ handle }, mt)
         local ok, call = xpcall(route.request, catch, self, packet)
-        if not ok or type(call) ~= "table" or call.answer == nil then
+        if not ok or type(call) ~= "table" or not is_answer(call) then
             return false
         end
         return ask.answer(handle, call.answer, call.result, call.error)

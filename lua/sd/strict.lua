@@ -62,22 +62,26 @@ rawset(coroutine, "wrap", function(fn)
     end
 end)
 
---- Only the main chunk of a file may make globals: a library that does is
---- tolerated, a forgotten `local` inside a function is found.
-local function in_main_chunk()
+--- Libraries may make and probe globals while they load; the application's
+--- own files may not, so a forgotten `local` or a misspelt name is found.
+local function is_library_loading()
     local info = debug.getinfo(3, "S")
-    return info and (info.what == "main" or info.what == "C")
+    return info
+        and (info.what == "main" or info.what == "C")
+        and info.source:sub(1, 9) ~= "@scripts/"
 end
 
 setmetatable(_G, {
     __newindex = function(t, name, value)
-        if not in_main_chunk() then
+        if not is_library_loading() then
             fault.misuse("assignment to undefined global '" .. name .. "'")
         end
         rawset(t, name, value)
     end,
     __index = function(_, name)
-        fault.misuse("undefined global '" .. tostring(name) .. "'")
+        if not is_library_loading() then
+            fault.misuse("undefined global '" .. tostring(name) .. "'")
+        end
     end,
     __metatable = false,
 })

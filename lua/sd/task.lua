@@ -4,6 +4,7 @@ local app = require("sd.app")
 local calls = require("sd.calls")
 local core = require("sd.core")
 local fault = require("sd.fault")
+local go = require("sd.go")
 local log = require("sd.log")
 local model = require("sd.model")
 local wait = require("sd.wait")
@@ -38,16 +39,20 @@ local function unlist(list)
     return unpack(list, 1, n)
 end
 
---- Context as it travels: what the call has, if it has any.
-local function context_now()
-    local context = calls.context()
-    return context
+--- Methods of a task that may be called, by the task's name.
+local open = {}
+
+local function methods_of(name)
+    if not open[name] and app.tasks[name] then
+        open[name] = app.methods(app.tasks[name])
+    end
+    return open[name] or {}
 end
 
 --- Run a method in this process.
 local function run(name, method, args)
     local module = app.tasks[name]
-    local fn = module and app.methods(module)[method]
+    local fn = methods_of(name)[method]
     if not fn then
         return nil, "failed: no task '" .. name .. "/" .. method .. "'", 404
     end
@@ -63,6 +68,7 @@ local function run(name, method, args)
     setmetatable(self, { __index = module })
     local ok, result, err, code = xpcall(fn, fault.catch, self, unlist(args))
     if not ok then
+        result = fault.of_xpcall(result)
         if fault.is_raised(result) then
             log.raised(result)
         end
@@ -81,6 +87,7 @@ function task.serve()
         core.task_reply(list_of(3, result, err, code))
     end, fault.catch)
     if not ok then
+        why = fault.of_xpcall(why)
         log.raised(why)
         core.task_reply(list_of(3, nil, "failed: " .. why.message, 500))
     end
@@ -100,24 +107,40 @@ local function life(opts)
 end
 
 --- A task inside a task runs here: there is one process per call anyway.
-local function call_inside(name, method, args)
+local function call_inside(name, opts, method, args)
     local copy = core.msgpack_decode(core.msgpack_encode(args))
+    if opts.wait == false then
+        go.after(0, function()
+            run(name, method, copy)
+        end)
+        return true
+    end
     return run(name, method, copy)
+end
+
+--- Wait for an answer; a caller that gives up tells the task.
+local function await(message, ms, waits)
+    local ok, result, err, code =
+        pcall(settle, core.task_call(message, ms, waits))
+    if not ok then
+        core.task_cancel()
+        error(result, 0)
+    elseif err == "timeout" then
+        core.task_cancel()
+    end
+    return result, err, code
 end
 
 local function send(name, opts, method, args)
     if core.role == "task" then
-        return call_inside(name, method, args)
+        return call_inside(name, opts, method, args)
     end
-    local message = core.array({ name, method, context_now(), args })
+    local message = core.array({ name, method, calls.context(), args })
     local waits = opts.wait ~= false
     local ms = life(opts)
     local give_up = core.mono() + math.min(ms, REPLACE_MS)
     while true do
-        local result, err, code = settle(core.task_call(message, ms, waits))
-        if err == "timeout" then
-            core.task_cancel()
-        end
+        local result, err, code = await(message, ms, waits)
         local again = err == "unavailable" and core.tasks > 0
         if not (again and waits and core.mono() < give_up) then
             if again and not waits then
@@ -143,7 +166,7 @@ function task.proxy(name, opts)
     opts = opts or {}
     return setmetatable({}, {
         __index = function(_, method)
-            if not app.methods(app.tasks[name])[method] then
+            if not methods_of(name)[method] then
                 fault.misuse("no task '" .. name .. "/" .. method .. "'")
             end
             return function(_, ...)

@@ -12,7 +12,7 @@ local timers = {}
 
 local function call(config, args, info)
     if config.task then
-        local proxy = task.proxy(config.task, { timeout = core.task_timeout })
+        local proxy = task.proxy(config.task)
         return proxy[config.method](proxy, args, info)
     end
     local object = model(config.model)

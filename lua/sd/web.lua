@@ -1,7 +1,6 @@
 --- HTTP calls: from a path to a controller's method and back.
 
 local calls = require("sd.calls")
-local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
 local model = require("sd.model")
@@ -37,7 +36,8 @@ end
 
 --- Close the connection below once the answer has left.
 function methods.close(self)
-    return core.close(self.handle, "closed")
+    rawset(self, "closing", true)
+    return true
 end
 
 local fields = {}
@@ -53,6 +53,7 @@ function fields.request(self)
 end
 
 function fields.response(self)
+    local _ = self.request -- readable also after the answer has left
     local made = request.response(self[1])
     rawset(self, "response", made)
     return made
@@ -115,31 +116,37 @@ local function status_of(code)
     return code >= 400 and code <= 599 and code or 400
 end
 
-local function fail(self, route, call, ok, err, code)
-    if not ok then
-        serve.report(self, err)
-    end
-    local number, message = fault.describe(err, code)
-    if core.http_done(self[1]) then
-        core.http_abort(self[1])
+--- Answer with the failure of a call.
+local function fail(self, number, route, call, err, code)
+    serve.report(self, err)
+    local shown, message = fault.describe(err, code)
+    if core.http_done(number) then
+        core.http_abort(number)
         return
     end
     local packet
     if route ~= normal then
-        packet = route.fail(call, number, message)
+        packet = route.fail(call, shown, message)
     end
-    packet = packet or { error = { code = number, message = message } }
+    packet = packet or { error = { code = shown, message = message } }
     local _, lines = settings(self)
+    local status = status_of(shown)
     if type(packet) == "string" then
-        core.http_respond(
-            self[1],
-            status_of(number),
-            "text/plain; charset=utf-8",
-            lines,
-            packet
-        )
+        local kind = "text/plain; charset=utf-8"
+        core.http_respond(number, status, kind, lines, packet)
     else
-        core.http_value(self[1], status_of(number), lines, packet)
+        core.http_value(number, status, lines, packet)
+    end
+end
+
+--- The outcome of xpcall: what failed is answered, what shall close closes.
+local function finish(self, route, ok, err, code)
+    if not ok or err ~= nil then
+        err = ok and err or fault.of_xpcall(err)
+        fail(self, self[1], route, self[2] or nil, err, code)
+    end
+    if rawget(self, "closing") then
+        core.close(self.handle, "closed")
     end
 end
 
@@ -192,7 +199,7 @@ local function run_plain(self, entry, verb, port)
 end
 
 local function not_found(number, path)
-    core.log(0, "nothing at " .. path)
+    core.log_missing(nil, path)
     core.http_value(number, 404, nil, {
         error = { code = 404, message = "not found" },
     })
@@ -237,11 +244,11 @@ function web.plain(port)
         end
         local self =
             setmetatable({ number, false, handle = handle }, entry.mt)
-        local ok, err, code =
+        finish(
+            self,
+            normal,
             xpcall(run_plain, catch, self, entry, verb, port)
-        if not ok or err ~= nil then
-            fail(self, normal, self[2] or nil, ok, err, code)
-        end
+        )
     end
 end
 
@@ -279,47 +286,48 @@ function web.routed(port)
     return function(number, _, handle)
         local verb, path = core.http_call(number)
         local self = setmetatable({ number, false, handle = handle }, port.mt)
-        local ok, err, code =
+        finish(
+            self,
+            port.route,
             xpcall(run_routed, catch, self, verb, path, port)
-        if not ok or err ~= nil then
-            fail(self, port.route, self[2] or nil, ok, err, code)
-        end
+        )
     end
 end
 
---- A WebSocket's handshake: the hook decides, then the conn opens.
+--- Run on_handshake. Returns nothing, or what refused.
+local function ask_hook(self, hook)
+    local result, err, code = hook(self)
+    if result == nil and err ~= nil then
+        return err, code
+    end
+    local ok, why = serve.settle()
+    return not ok and why or nil
+end
+
+--- A WebSocket's handshake: the hook decides, then the conn opens. What was
+--- kept for a conn that does not open is forgotten: below lies a plain
+--- connection, which may be a proxy's, shared by many users.
 ---@param mt table
----@param hook? function
+---@param hook function
 function web.handshake(mt, hook)
     return function(number, _, handle)
         local self = setmetatable({ handle }, mt)
         rawset(self, "request", request.new(number))
         rawset(self, "response", request.response(number))
-        local ok, result, err, code = true, nil, nil, nil
-        if hook then
-            ok, result, err, code = xpcall(function()
-                local given, why, extra = hook(self)
-                if given == nil and why ~= nil then
-                    return given, why, extra
-                end
-                return serve.settle()
-            end, catch, self)
+        local ok, err, code = xpcall(ask_hook, catch, self, hook)
+        err = ok and err or not ok and fault.of_xpcall(err) or nil
+        local opened = false
+        if err == nil and not core.http_done(number) then
+            local _, lines = settings(self)
+            opened = core.http_upgrade(number, lines)
+        elseif err ~= nil then
+            fail(self, number, normal, nil, err, code)
         end
-        if core.http_done(number) then
-            return
-        elseif not ok or (result == nil and err ~= nil) then
+        if not opened then
             core.unbind_uid(handle)
-            if not ok then
-                err = result
-            end
-            self[1] = number
-            return fail(self, normal, nil, ok, err, code)
+            core.set_session(handle, nil)
         end
-        local _, lines = settings(self)
-        core.http_upgrade(number, lines)
     end
 end
-
-conn.web = web
 
 return web

@@ -253,6 +253,10 @@ static int l_set_session(lua_State *L)
     if (c == NULL)
         return fail(L, SD_EGONE);
     buf_consume(&vm->scratch, vm->scratch.len);
+    if (lua_isnil(L, 2)) { /* forget it */
+        conn_set_session(c, slice_make("", 0));
+        return answer(L, 0);
+    }
     if (lua_msgpack_encode(L, 2, &vm->scratch, &why) < 0)
         return co_raise(L, "session: %s", why);
     if (vm->scratch.len > vm->env.conf->server.session_max)

@@ -164,21 +164,14 @@ static int l_file(lua_State *L)
     return 1;
 }
 
-/* core.file_roots(request) -> folders that files may be served from */
-static int l_file_roots(lua_State *L)
+/* core.public(request) -> folder of the port's static files, nil: none */
+static int l_public(lua_State *L)
 {
     struct vm_request *q = request(L);
-    const char *root = NULL;
 
-    if (q != NULL)
-        root = conn_conf(http_conn(q->r))->public_dir;
-    lua_createtable(L, 2, 0);
-    if (root != NULL) {
-        lua_pushstring(L, root);
-        lua_rawseti(L, -2, 1);
-    }
-    lua_pushliteral(L, "run");
-    lua_rawseti(L, -2, root != NULL ? 2 : 1);
+    if (q == NULL || conn_conf(http_conn(q->r))->public_dir == NULL)
+        return 0;
+    lua_pushstring(L, conn_conf(http_conn(q->r))->public_dir);
     return 1;
 }
 
@@ -267,14 +260,14 @@ static int l_line(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"http_call", l_call},        {"http_head", l_head},
-    {"http_body", l_body},        {"http_is_gone", l_is_gone},
-    {"http_respond", l_respond},  {"http_value", l_value},
-    {"http_static", l_static},    {"http_file", l_file},
-    {"file_roots", l_file_roots}, {"http_write", l_write},
-    {"http_abort", l_abort},      {"http_is_slow", l_is_slow},
-    {"http_done", l_done},        {"http_upgrade", l_upgrade},
-    {"http_line", l_line},        {NULL, NULL},
+    {"http_call", l_call},       {"http_head", l_head},
+    {"http_body", l_body},       {"http_is_gone", l_is_gone},
+    {"http_respond", l_respond}, {"http_value", l_value},
+    {"http_static", l_static},   {"http_file", l_file},
+    {"public", l_public},        {"http_write", l_write},
+    {"http_abort", l_abort},     {"http_is_slow", l_is_slow},
+    {"http_done", l_done},       {"http_upgrade", l_upgrade},
+    {"http_line", l_line},       {NULL, NULL},
 };
 
 void bind_http(lua_State *L)

@@ -74,6 +74,18 @@ static int l_log(lua_State *L)
     return 0;
 }
 
+/* core.log_missing(controller, method): somebody asked for what is not there;
+ * either may be anything a client sent */
+static int l_log_missing(lua_State *L)
+{
+    const char *controller = lua_isstring(L, 1) ? lua_tostring(L, 1) : "?";
+    const char *method = lua_isstring(L, 2) ? lua_tostring(L, 2) : "?";
+
+    if (log_enabled(LOG_DEBUG))
+        log_debug("no method %s/%s", controller, method);
+    return 0;
+}
+
 /* core.scripts() -> list of "controllers/chat", sorted as bundled */
 static int l_scripts(lua_State *L)
 {
@@ -185,6 +197,7 @@ static const luaL_Reg functions[] = {
     {"request_id", l_request_id},
     {"deadline", l_deadline},
     {"log", l_log},
+    {"log_missing", l_log_missing},
     {"scripts", l_scripts},
     {"load_config", l_load_config},
     {"search", l_search},
