@@ -183,15 +183,8 @@ static int l_check_stack(lua_State *L)
     return 0;
 }
 
-/* core.raise(text): an error at the line of the script that called us. */
-static int l_raise(lua_State *L)
-{
-    return co_raise(L, "%s", luaL_checkstring(L, 1));
-}
-
 static const luaL_Reg functions[] = {
     {"check_stack", l_check_stack},
-    {"raise", l_raise},
     {"now", l_now},
     {"mono", l_mono},
     {"request_id", l_request_id},

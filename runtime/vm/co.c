@@ -301,7 +301,8 @@ static const char *why_not(lua_State *L)
     return NULL;
 }
 
-/* When this wait ends: its own timeout or the call's deadline, the sooner. */
+/* When this wait ends: its own timeout or the call's deadline, the sooner.
+ * A timeout made from what the call has left is the call's deadline. */
 static void arm(struct co *co, uint64_t timeout)
 {
     struct loop *loop = co->vm->env.loop;
@@ -311,7 +312,7 @@ static void arm(struct co *co, uint64_t timeout)
     if (co->deadline != 0) {
         uint64_t left = co->deadline > now ? co->deadline - now : 0;
 
-        if (timeout == 0 || left < timeout) {
+        if (timeout == 0 || left <= timeout) {
             co->own_timeout = false;
             ms = left;
         }

@@ -124,7 +124,7 @@ static int l_task_call(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct tasks *t = vm->tasks;
-    double ms = luaL_checknumber(L, 2);
+    double given = luaL_checknumber(L, 2), ms = given < 1 ? 1 : given;
     bool wait = lua_toboolean(L, 3) != 0;
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++t->counter,
