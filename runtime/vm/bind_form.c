@@ -93,14 +93,16 @@ static int bad(lua_State *L, const char *why)
 static int l_params(lua_State *L)
 {
     struct vm_request *q = vm_request(vm_of(L), luaL_checknumber(L, 1));
-    struct slice type = {"", 0}, query;
+    struct slice type = {"", 0}, query, body;
     const char *why;
 
     if (q == NULL)
         return bad(L, "the request has already been answered");
     http_header(&type, q->r, "content-type");
-    if (mime_is(type, "application/json") && http_body(q->r).len > 0) {
-        if (lua_json_decode(L, http_body(q->r), &why) < 0)
+    body = http_body(q->r);
+    if (mime_is(type, "application/json") &&
+        (body.len > 0 || !slice_is(http_method(q->r), "GET"))) {
+        if (lua_json_decode(L, body, &why) < 0)
             return bad(L, why);
         return 1;
     }
@@ -110,7 +112,7 @@ static int l_params(lua_State *L)
     if (query.len > 0 && !read_pairs(L, query, 2, 0))
         return bad(L, "unreadable query");
     if (mime_is(type, "application/x-www-form-urlencoded") &&
-        !read_pairs(L, http_body(q->r), 2, 0))
+        !read_pairs(L, body, 2, 0))
         return bad(L, "unreadable form");
     lua_settop(L, 2);
     return 1;
