@@ -73,6 +73,7 @@ end
 --- `catch`, so it comes as a plain text.
 function fault.of_xpcall(err)
     if type(err) == "string" and err ~= "cancelled" then
+        core.collect() -- or there is no room for the table that follows
         return setmetatable({ message = err, stack = "" }, Raised)
     end
     return err

@@ -86,6 +86,13 @@ static int l_log_missing(lua_State *L)
     return 0;
 }
 
+/* core.collect(): collect all garbage now */
+static int l_collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
 /* core.scripts() -> list of "controllers/chat", sorted as bundled */
 static int l_scripts(lua_State *L)
 {
@@ -189,6 +196,7 @@ static const luaL_Reg functions[] = {
     {"mono", l_mono},
     {"request_id", l_request_id},
     {"deadline", l_deadline},
+    {"collect", l_collect},
     {"log", l_log},
     {"log_missing", l_log_missing},
     {"scripts", l_scripts},
