@@ -54,13 +54,35 @@ static int l_deadline(lua_State *L)
     return 1;
 }
 
+/* The text at `idx`; a NUL would end the line, so it is shown instead. */
+static const char *without_nul(lua_State *L, int idx)
+{
+    size_t i, len;
+    const char *p = luaL_checklstring(L, idx, &len);
+    luaL_Buffer b;
+
+    if (memchr(p, '\0', len) == NULL)
+        return p;
+    luaL_buffinit(L, &b);
+    for (i = 0; i < len; i++) {
+        if (p[i] == '\0')
+            luaL_addstring(&b, "\\x00");
+        else
+            luaL_addchar(&b, p[i]);
+    }
+    luaL_pushresult(&b);
+    return lua_tostring(L, -1);
+}
+
 /* core.log(level, text, fields, request_id) */
 static int l_log(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     int level = (int)luaL_checkinteger(L, 1);
-    const char *text = luaL_checkstring(L, 2), *why, *fields = NULL;
+    const char *text, *why, *fields = NULL;
 
+    lua_settop(L, 4);
+    text = without_nul(L, 2);
     if (level < LOG_DEBUG || level > LOG_ERROR || !log_enabled(level))
         return 0;
     buf_consume(&vm->scratch, vm->scratch.len);
