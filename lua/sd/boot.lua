@@ -129,6 +129,8 @@ local boot = {
     has_close_hook = hooks.on_close ~= nil,
     has_handshake_hook = hooks.on_handshake ~= nil,
     has_bye = has_bye(),
+    has_handshake_hook = hooks.on_handshake ~= nil,
+    has_uid_closed_hook = hooks.on_uid_closed ~= nil,
 }
 
 --- on_start; a text when it failed.
@@ -204,6 +206,15 @@ end
 
 function boot.request(number, port, handle)
     return ports[port].request(number, port, handle)
+end
+
+--- A binding has ended: C says which.
+function boot.uid_closed()
+    local uid, last, reason = core.ended_uid()
+    local ok, err = xpcall(hooks.on_uid_closed, catch, uid, last, reason)
+    if not ok and fault.is_raised(err) then
+        log.raised(err)
+    end
 end
 
 boot.task = task.serve

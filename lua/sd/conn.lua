@@ -47,6 +47,13 @@ function conn.close(handle, reason, code)
     return core.close(handle, reason, code)
 end
 
+--- Close the conns that have just lost their uid.
+function conn.close_kicked(reason)
+    for handle in core.next_kicked do
+        conn.close(handle, reason)
+    end
+end
+
 --- Methods every self has.
 local base = {}
 
@@ -87,7 +94,10 @@ end
 ---@return true? ok
 ---@return string? err "refused"
 function base:bind_uid(uid, opts)
-    return core.bind_uid(self[1], conn.uid_text(uid), opts and opts.policy)
+    local policy = opts and opts.policy
+    local ok, err = core.bind_uid(self[1], conn.uid_text(uid), policy)
+    conn.close_kicked("replaced")
+    return ok, err
 end
 
 --- Forget who this conn is.
@@ -157,7 +167,8 @@ function conn.uid_text(uid)
     if type(uid) == "number" and uid % 1 == 0 and math.abs(uid) <= 2 ^ 53 then
         uid = ("%.0f"):format(uid)
     end
-    if type(uid) ~= "string" or #uid < 1 or #uid > 128 then
+    local is_text = type(uid) == "string" and not uid:find("%z")
+    if not is_text or #uid < 1 or #uid > 128 then
         fault.misuse("bad uid (text of 1 to 128 bytes expected)")
     end
     return uid

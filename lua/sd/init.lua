@@ -1,5 +1,6 @@
 --- The one module that scripts require.
 
+local bytes = require("sd.bytes")
 local channel = require("sd.channel")
 local check = require("sd.check")
 local conn = require("sd.conn")
@@ -8,6 +9,7 @@ local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
 local model = require("sd.model")
+local people = require("sd.people")
 local redis = require("sd.redis")
 local task = require("sd.task")
 
@@ -26,6 +28,19 @@ local sd = {
     model = model,
     redis = redis,
     task = task.proxy,
+    publish = people.publish,
+    send_to_uid = people.send_to_uid,
+    send_to_uids = people.send_to_uids,
+    send_to_all = people.send_to_all,
+    kick_uid = people.kick_uid,
+    uid_is_online = people.uid_is_online,
+    count_online = people.count_online,
+    online_uids = people.online_uids,
+    subscribe_uid = people.subscribe_uid,
+    unsubscribe_uid = people.unsubscribe_uid,
+    topic_count = people.topic_count,
+    bytes = bytes.bytes,
+    crypto = bytes.crypto,
     log = log,
     config = core.config,
     node = core.node,
@@ -39,7 +54,7 @@ local sd = {
     msgpack = { encode = core.msgpack_encode, decode = core.msgpack_decode },
 }
 
---- The handle of a conn of this process; nil and why when it has ended.
+--- The handle of a conn of this process; nil for those of others.
 local function handle_of(conn_id)
     if type(conn_id) ~= "string" then
         fault.misuse("bad conn id (a string expected)")
@@ -51,11 +66,11 @@ end
 ---@param conn_id string
 ---@param data any
 ---@return true? ok
----@return string? err "gone", "slow"
+---@return string? err "gone", "slow", "busy"
 function sd.send_to_conn(conn_id, data)
     local handle = handle_of(conn_id)
     if not handle then
-        return nil, "gone"
+        return core.send_far(conn_id, data)
     end
     return core.send(handle, data)
 end
@@ -64,11 +79,13 @@ end
 ---@param conn_id string
 ---@param reason? string
 ---@return true? ok
----@return string? err "gone"
+---@return string? err "gone", "busy"
 function sd.close_conn(conn_id, reason)
     local handle = handle_of(conn_id)
-    if not handle then
-        return nil, "gone"
+    if reason ~= nil and type(reason) ~= "string" then
+        fault.misuse("bad argument #2 to 'close_conn' (a string expected)")
+    elseif not handle then
+        return core.close_far(conn_id, reason)
     end
     return conn.close(handle, reason)
 end

@@ -59,13 +59,13 @@ static void on_started(struct process *p)
     process_ready(p);
 }
 
-static void close_late(struct net *net)
+static void close_late(struct net *net, struct vm *vm)
 {
     uint32_t cursor = 0;
     struct conn *c;
 
     while ((c = net_next(net, &cursor)) != NULL)
-        conn_close(c, reason_word(REASON_STOP), 0);
+        vm_close_conn(vm, c, reason_word(REASON_STOP));
 }
 
 static void on_look(struct timer *t)
@@ -75,7 +75,7 @@ static void on_look(struct timer *t)
 
     if (w->state == WORKER_DRAINING && clock_ms() >= w->close_at) {
         w->state = WORKER_LATE;
-        close_late(p->net);
+        close_late(p->net, p->vm);
     }
     if (vm_calls(p->vm) == 0 && net_conns(p->net) == 0) {
         w->state = WORKER_ENDING;

@@ -160,7 +160,7 @@ static int l_close(lua_State *L)
     if (c == NULL || !conn_is_open(c))
         return fail(L, SD_EGONE);
     vm_unsend(vm_of(L));
-    conn_close(c, reason, (int)luaL_optinteger(L, 3, 0));
+    vm_shut(vm_of(L), c, reason, (int)luaL_optinteger(L, 3, 0));
     return answer(L, 0);
 }
 
@@ -177,23 +177,30 @@ static int l_conn_id(lua_State *L)
     return 1;
 }
 
+bool vm_conn_id(struct vm_conn_id *out, lua_State *L, int idx)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, idx, &len);
+    char half[17] = "";
+
+    if (len != 32 || strspn(text, "0123456789abcdef") != 32)
+        return false;
+    memcpy(half, text, 16);
+    out->boot = strtoull(half, NULL, 16);
+    out->id = strtoull(text + 16, NULL, 16);
+    return true;
+}
+
 /* core.handle(conn_id) -> handle; nil: not a conn of this process */
 static int l_handle(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    uint64_t boot, id;
-    char half[17] = "";
+    struct vm_conn_id id;
 
-    if (len != 32 || strspn(text, "0123456789abcdef") != 32)
+    if (!vm_conn_id(&id, L, 1) || id.boot != vm->env.boot ||
+        id.id != full_id(vm, id.id & HANDLE_MASK))
         return 0;
-    memcpy(half, text, 16);
-    boot = strtoull(half, NULL, 16);
-    id = strtoull(text + 16, NULL, 16);
-    if (boot != vm->env.boot || id != full_id(vm, id & HANDLE_MASK))
-        return 0;
-    lua_pushnumber(L, (double)(id & HANDLE_MASK));
+    lua_pushnumber(L, (double)(id.id & HANDLE_MASK));
     return 1;
 }
 
@@ -281,8 +288,8 @@ static int l_close_reason(lua_State *L)
     struct conn *c = vm_conn(L, 1);
     const char *reason = vm_of(L)->bye_reason;
 
-    if (c != NULL && conn_user(c) != NULL)
-        reason = conn_user(c);
+    if (c != NULL && vm_close_reason(c) != NULL)
+        reason = vm_close_reason(c);
     if (c == NULL || reason == NULL)
         return 0;
     lua_pushstring(L, reason);

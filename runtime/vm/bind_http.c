@@ -241,6 +241,8 @@ static int l_upgrade(lua_State *L)
     if (q == NULL)
         return 0;
     rc = conn_ws_accept(q->r, opt_slice(L, 2));
+    if (rc == 0)
+        vm_request_opened(vm_of(L), q);
     vm_request_ended(vm_of(L), q);
     lua_pushboolean(L, rc == 0);
     return 1;

@@ -13,6 +13,7 @@
 #include "net/conn.h"
 #include "net/http.h"
 #include "net/net.h"
+#include "vm/people.h"
 #include "vm/state.h"
 
 #define MARK_CLOSED (1u << 31) /* on_close() came while calls were running */
@@ -49,7 +50,7 @@ static struct co *enter_conn(struct vm *vm, int ref, struct conn *c,
     return co;
 }
 
-static void log_if_failed(struct co *co, int status)
+void vm_log_end(struct co *co, int status)
 {
     if (status != 0)
         log_error("%s", co_error_text(co->L));
@@ -69,7 +70,7 @@ static void open_ended(struct co *co, int status)
 {
     struct conn *c = co->arg;
 
-    log_if_failed(co, status);
+    vm_log_end(co, status);
     if (status != 0)
         conn_close(c, "error", 0);
     conn_opened(c);
@@ -98,7 +99,7 @@ static void packet_ended(struct co *co, int status)
 {
     struct conn *c = co->arg;
 
-    log_if_failed(co, status);
+    vm_log_end(co, status);
     conn_done(c);
     leave_conn(co->vm, c);
 }
@@ -125,7 +126,7 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
  * co_start() returns. */
 static void answer_ended(struct co *co, int status)
 {
-    log_if_failed(co, status);
+    vm_log_end(co, status);
     co->vm->was_answer = status == 0 && lua_toboolean(co->L, -1);
     leave_conn(co->vm, co->arg);
 }
@@ -147,6 +148,7 @@ static bool on_answer(void *arg, struct conn *c, struct slice packet)
     return vm->was_answer;
 }
 
+/* Not while Lua runs. */
 static void on_bye(void *arg, struct conn *c, const char *reason)
 {
     struct vm *vm = arg;
@@ -163,18 +165,41 @@ static void on_bye(void *arg, struct conn *c, const char *reason)
     vm->bye_reason = NULL;
 }
 
-/* The reason waits with the conn until on_close has run. */
-static void release(struct conn *c)
+void vm_shut(struct vm *vm, struct conn *c, const char *reason, int code)
 {
-    mem_free(conn_user(c));
-    conn_set_user(c, NULL);
+    struct member *m = people_find(c);
+
+    if (m != NULL) {
+        m->is_leaving = true;
+        people_leave(vm->people, m, reason);
+    }
+    conn_close(c, reason, code);
+}
+
+void vm_close_conn(struct vm *vm, struct conn *c, const char *reason)
+{
+    if (conn_protocol(c) != CONN_HTTP)
+        on_bye(vm, c, reason);
+    vm_shut(vm, c, reason, 0);
+}
+
+const char *vm_close_reason(const struct conn *c)
+{
+    const struct member *m = people_find(c);
+
+    return m != NULL ? m->reason : NULL;
+}
+
+static void release(struct vm *vm, struct conn *c)
+{
+    people_remove(vm->people, people_find(c), c);
     conn_released(c);
 }
 
 static void close_ended(struct co *co, int status)
 {
-    log_if_failed(co, status);
-    release(co->arg);
+    vm_log_end(co, status);
+    release(co->vm, co->arg);
 }
 
 static void start_close(struct vm *vm, struct conn *c)
@@ -185,7 +210,7 @@ static void start_close(struct vm *vm, struct conn *c)
         co = enter_conn(vm, vm->entry[ENTRY_CLOSE], c,
                         vm->env.conf->server.call_timeout);
     if (co == NULL) {
-        release(c);
+        release(vm, c);
         return;
     }
     co->on_end = close_ended;
@@ -207,9 +232,11 @@ static void end_asks(struct vm *vm, struct conn *c)
 static void on_close(void *arg, struct conn *c, const char *reason)
 {
     struct vm *vm = arg;
+    struct member *m = people_add(vm->people, c);
 
     vm_unsend(vm);
-    conn_set_user(c, mem_dup(reason, strlen(reason)));
+    people_leave(vm->people, m, reason);
+    m->reason = mem_dup(reason, strlen(reason));
     if ((conn_mark(c) & MARK_CALLS) == 0) {
         start_close(vm, c);
         return;
@@ -252,10 +279,34 @@ struct vm_request *vm_request(struct vm *vm, double number)
     return q;
 }
 
+void vm_request_opened(struct vm *vm, struct vm_request *q)
+{
+    struct member *m = q->member;
+
+    q->member = NULL;
+    if (m != NULL && !uids_is_bound(&m->binding) && m->topics.count == 0)
+        people_remove(vm->people, m, m->conn);
+}
+
+/* A handshake was refused, or its client has gone: what was bound goes. */
+static void undo_handshake(struct vm *vm, struct vm_request *q)
+{
+    struct conn *c = net_find(vm->env.net, q->member->id);
+
+    people_remove(vm->people, q->member, c);
+    q->member = NULL;
+    if (c == NULL)
+        return;
+    conn_set_uid(c, slice_make(NULL, 0));
+    conn_set_session(c, slice_make(NULL, 0));
+}
+
 void vm_request_ended(struct vm *vm, struct vm_request *q)
 {
     uint32_t i = (uint32_t)(q - vm->requests);
 
+    if (q->member != NULL)
+        undo_handshake(vm, q);
     q->r = NULL;
     q->serial++;
     q->streaming = false;
@@ -269,7 +320,7 @@ static void request_ended(struct co *co, int status)
     struct vm *vm = co->vm;
     struct vm_request *q = vm_request(vm, co->number);
 
-    log_if_failed(co, status);
+    vm_log_end(co, status);
     if (q == NULL)
         return;
     if (q->streaming && status == 0)
@@ -295,8 +346,11 @@ static void enter_request(struct vm *vm, enum vm_entry entry, struct conn *c,
     i = add_request(vm, r);
     co->number = (double)((uint64_t)vm->requests[i].serial << REQUEST_BITS | i);
     co->on_end = request_ended;
-    if (entry == ENTRY_HANDSHAKE)
+    if (entry == ENTRY_HANDSHAKE) {
         co->conn = (uint64_t)vm_handle(c); /* found while it is open */
+        if (vm->has_handshake_hook)
+            vm->requests[i].member = people_add(vm->people, c);
+    }
     lua_pushnumber(co->L, co->number);
     lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
     lua_pushnumber(co->L, vm_handle(c));

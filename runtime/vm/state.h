@@ -13,23 +13,28 @@
 struct conn;
 struct http_request;
 struct redis;
+struct deliveries;
+struct member;
+struct mesh_msg;
+struct people;
 
 #define VM_MAGIC 0x766d3031u
 
 /* Functions of the framework that C calls (lua/sd/boot.lua returns them). */
 enum vm_entry {
-    ENTRY_START,     /* run on_start */
-    ENTRY_STOP,      /* run on_stop */
-    ENTRY_OPEN,      /* (handle, port): on_connect */
-    ENTRY_GONE,      /* (handle, port): end the asks of a closed conn */
-    ENTRY_BYE,       /* (handle, port): the last packet before we close */
-    ENTRY_CLOSE,     /* (handle, port): the same, and on_close */
-    ENTRY_ANSWER,    /* (handle, port): maybe an answer to an ask */
-    ENTRY_HANDSHAKE, /* (handle, request, port) */
-    ENTRY_REQUEST,   /* (request, port) */
-    ENTRY_ENDED,     /* (id): a tracked coroutine has ended */
-    ENTRY_TASK,      /* (): the task call at hand */
-    ENTRY_TIMER,     /* (i): the i-th configured timer is due */
+    ENTRY_START,      /* run on_start */
+    ENTRY_STOP,       /* run on_stop */
+    ENTRY_OPEN,       /* (handle, port): on_connect */
+    ENTRY_GONE,       /* (handle, port): end the asks of a closed conn */
+    ENTRY_BYE,        /* (handle, port): the last packet before we close */
+    ENTRY_CLOSE,      /* (handle, port): the same, and on_close */
+    ENTRY_ANSWER,     /* (handle, port): maybe an answer to an ask */
+    ENTRY_HANDSHAKE,  /* (handle, request, port) */
+    ENTRY_REQUEST,    /* (request, port) */
+    ENTRY_ENDED,      /* (id): a tracked coroutine has ended */
+    ENTRY_TASK,       /* (): the task call at hand */
+    ENTRY_TIMER,      /* (i): the i-th configured timer is due */
+    ENTRY_UID_CLOSED, /* (): the binding at hand has ended */
     ENTRY_COUNT
 };
 
@@ -43,6 +48,7 @@ enum pack_kind {
 
 struct vm_pack {
     enum pack_kind kind;
+    unsigned id;                /* small; equal for ports with the same codec */
     int decode, encode, length; /* of a script: references */
 };
 
@@ -57,6 +63,7 @@ struct vm_request {
     struct http_request *r; /* NULL: free */
     uint32_t serial;
     bool streaming;
+    struct member *member; /* of the conn that a handshake opens */
 };
 
 #define REQUEST_BITS 20
@@ -77,7 +84,7 @@ struct vm {
     int collect; /* a function that collects garbage */
     unsigned nports;
     struct vm_port *ports;
-    bool has_open_hook, has_close_hook, has_handshake_hook;
+    bool has_open_hook, has_close_hook, has_handshake_hook, has_end_hook;
     bool has_bye;           /* a route has words for it */
     const char *bye_reason; /* during ENTRY_BYE */
 
@@ -99,6 +106,8 @@ struct vm {
 
     struct tasks *tasks;       /* vm/task.c */
     struct schedule *schedule; /* vm/schedule.c, once started */
+    struct people *people;
+    struct deliveries *deliveries;
     vm_started_fn *on_started;
     void *started_arg;
     vm_stopped_fn *on_stopped;
@@ -116,6 +125,9 @@ void vm_tell_end(struct vm *vm, uint64_t id);
 struct co *vm_enter(struct vm *vm, int ref, enum co_kind kind,
                     uint64_t timeout);
 
+/* Log the error of a coroutine that ended with one. */
+void vm_log_end(struct co *co, int status);
+
 /* Handles: what scripts know conns by inside this process. */
 double vm_handle(const struct conn *c);
 struct conn *vm_conn(lua_State *L, int idx); /* NULL: gone */
@@ -123,6 +135,24 @@ struct conn *vm_conn(lua_State *L, int idx); /* NULL: gone */
 /* A request by its number, NULL when it has ended; and its end. */
 struct vm_request *vm_request(struct vm *vm, double number);
 void vm_request_ended(struct vm *vm, struct vm_request *q);
+
+/* The handshake has opened its WebSocket; vm_request_ended() comes next. */
+void vm_request_opened(struct vm *vm, struct vm_request *q);
+
+/* Unbind and unsubscribe a conn, then close it. */
+void vm_shut(struct vm *vm, struct conn *c, const char *reason, int code);
+
+/* The reason kept for on_close; NULL: not closed. */
+const char *vm_close_reason(const struct conn *c);
+
+/* Messages for conns, from other processes. */
+void people_on_msg(struct vm *vm, const struct mesh_msg *m);
+
+/* A conn id as scripts know it. */
+struct vm_conn_id {
+    uint64_t boot, id;
+};
+bool vm_conn_id(struct vm_conn_id *out, lua_State *L, int idx);
 
 /* Undo a send that an error (out of memory) has left half done. */
 void vm_unsend(struct vm *vm);
@@ -146,5 +176,10 @@ void bind_redis(lua_State *L);
 
 /* Close the clients of bind_redis(); their calls in flight are forgotten. */
 void redis_unbind(struct vm *vm);
+void bind_people(lua_State *L);
+void bind_far(lua_State *L);
+void bind_crypto(lua_State *L);
+void bind_bytes(lua_State *L);
+void bind_struct(lua_State *L);
 
 #endif

@@ -22,7 +22,9 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "net/http.h"
+#include "vm/deliver.h"
 #include "vm/heap.h"
+#include "vm/people.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
@@ -31,12 +33,19 @@
 #define SCRATCH_KEEP ((size_t)256 * 1024)
 
 static const char *const entry_names[ENTRY_COUNT] = {
-    [ENTRY_START] = "start",     [ENTRY_STOP] = "stop",
-    [ENTRY_OPEN] = "open",       [ENTRY_CLOSE] = "close",
-    [ENTRY_GONE] = "gone",       [ENTRY_BYE] = "bye",
-    [ENTRY_ANSWER] = "answer",   [ENTRY_HANDSHAKE] = "handshake",
-    [ENTRY_REQUEST] = "request", [ENTRY_ENDED] = "ended",
-    [ENTRY_TASK] = "task",       [ENTRY_TIMER] = "timer",
+    [ENTRY_START] = "start",
+    [ENTRY_STOP] = "stop",
+    [ENTRY_OPEN] = "open",
+    [ENTRY_CLOSE] = "close",
+    [ENTRY_GONE] = "gone",
+    [ENTRY_BYE] = "bye",
+    [ENTRY_ANSWER] = "answer",
+    [ENTRY_HANDSHAKE] = "handshake",
+    [ENTRY_REQUEST] = "request",
+    [ENTRY_ENDED] = "ended",
+    [ENTRY_TASK] = "task",
+    [ENTRY_TIMER] = "timer",
+    [ENTRY_UID_CLOSED] = "uid_closed",
 };
 
 struct vm *vm_of(lua_State *L)
@@ -142,6 +151,28 @@ static bool flag_field(lua_State *L, const char *name)
     return on;
 }
 
+static const char *codec_of(const struct conf *conf, unsigned i)
+{
+    const struct conf_port *port = &conf->ports[i / 2];
+
+    return i % 2 == 0 ? port->codec : port->websocket.codec;
+}
+
+/* Packs of scripts have the number of the first place that uses them. */
+static void number_pack(const struct vm *vm, struct vm_pack *p, unsigned at)
+{
+    const char *codec = codec_of(vm->env.conf, at), *other;
+    unsigned i = 0;
+
+    p->id = p->kind;
+    if (p->kind != PACK_SCRIPT)
+        return;
+    while ((other = codec_of(vm->env.conf, i)) == NULL ||
+           strcmp(other, codec) != 0)
+        i++;
+    p->id = PACK_SCRIPT + i;
+}
+
 /* boot's table is on top: ports = { {packet=, message=}, ... }. */
 static void keep_ports(lua_State *L, struct vm *vm)
 {
@@ -160,6 +191,8 @@ static void keep_ports(lua_State *L, struct vm *vm)
         vm->ports[i].serve[0] = ref_field(L, "packet");
         vm->ports[i].serve[1] = ref_field(L, "message");
         lua_pop(L, 2);
+        number_pack(vm, &vm->ports[i].pack[0], i * 2);
+        number_pack(vm, &vm->ports[i].pack[1], i * 2 + 1);
     }
 }
 
@@ -186,6 +219,9 @@ static int boot(lua_State *L)
     bind_http(L);
     bind_task(L);
     bind_redis(L);
+    bind_people(L);
+    bind_crypto(L);
+    bind_bytes(L);
     open_package(L, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");
@@ -200,6 +236,7 @@ static int boot(lua_State *L)
     vm->has_close_hook = flag_field(L, "has_close_hook");
     vm->has_handshake_hook = flag_field(L, "has_handshake_hook");
     vm->has_bye = flag_field(L, "has_bye");
+    vm->has_end_hook = flag_field(L, "has_uid_closed_hook");
     keep_ports(L, vm);
     lua_pushcfunction(L, collect);
     vm->collect = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -243,6 +280,22 @@ static const char *stack_low(void)
     return (const char *)low + STACK_GUARD;
 }
 
+/* A binding has ended: tell on_uid_closed at the end of the turn. */
+static bool on_binding_end(void *arg)
+{
+    struct vm *vm = arg;
+    struct co *co = NULL;
+
+    if (vm->has_end_hook)
+        co = vm_enter(vm, vm->entry[ENTRY_UID_CLOSED], CO_CALL,
+                      vm->env.conf->server.call_timeout);
+    if (co == NULL)
+        return false;
+    co->on_end = vm_log_end;
+    co_ready(co, 0);
+    return true;
+}
+
 static void vm_init(struct vm *vm, const struct vm_env *env)
 {
     size_t limit = env->conf->server.vm_memory;
@@ -256,6 +309,10 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     vm->hook.rank = LOOP_WORK;
     loop_hook_add(env->loop, &vm->hook);
     vm->tasks = tasks_new(vm);
+    vm->people = people_new();
+    vm->people->on_end = on_binding_end;
+    vm->people->arg = vm;
+    vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * env->conf->nports);
 }
 
 int vm_open(struct vm **out, const struct vm_env *env, char *why,
@@ -357,6 +414,10 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_TASK_REPLY:
         tasks_on_reply(vm, m);
         break;
+    case MSG_SEND:
+    case MSG_CLOSE_CONN:
+        people_on_msg(vm, m);
+        break;
     case MSG_TASK_CANCEL: /* of a call that has ended meanwhile */
         break;
     default:
@@ -430,6 +491,8 @@ void vm_close(struct vm **vp)
     heap_free(&vm->heap);
     cos_fini(vm);
     tasks_free(&vm->tasks);
+    people_free(&vm->people);
+    deliveries_free(&vm->deliveries);
     buf_fini(&vm->scratch);
     mem_free(vm->ports);
     vm->magic = 0;

@@ -18,6 +18,7 @@
 struct loop;
 struct mesh;
 struct net;
+struct conn;
 struct conn_ops;
 struct vm;
 
@@ -72,6 +73,9 @@ uint64_t vm_memory(const struct vm *vm);
 /* Free everything.  Handles still open on the loop are closed first; their
  * close callbacks may run later without touching the vm. */
 void vm_close(struct vm **vp);
+
+/* Close a conn with its route's last packet; not while Lua runs. */
+void vm_close_conn(struct vm *vm, struct conn *c, const char *reason);
 
 /* What the net layer calls for the life of a conn; arg is the vm. */
 extern const struct conn_ops vm_conn_ops;

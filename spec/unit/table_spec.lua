@@ -25,6 +25,20 @@ local function with_hash(t, hash)
     return found
 end
 
+--- Does the table hold exactly what the model does?
+local function compare(t, hash_of, seed)
+    local by_hash, n = {}, 0
+    for number, hash in pairs(hash_of) do
+        by_hash[hash] = by_hash[hash] or {}
+        by_hash[hash][number] = 1
+        n = n + 1
+    end
+    assert.equal(n, t.count, seed)
+    for hash, want in pairs(by_hash) do
+        assert.same(want, with_hash(t, hash), seed)
+    end
+end
+
 describe("base/table", function()
     it("agrees with a Lua table while it grows and shrinks", function()
         local seed = seeded()
@@ -43,16 +57,7 @@ describe("base/table", function()
                 lib.table_add(t, nodes + i, hash_of[i])
             end
             if step % 500 == 0 then
-                local by_hash, n = {}, 0
-                for number, hash in pairs(hash_of) do
-                    by_hash[hash] = by_hash[hash] or {}
-                    by_hash[hash][number] = 1
-                    n = n + 1
-                end
-                assert.equal(n, t.count, seed)
-                for hash, want in pairs(by_hash) do
-                    assert.same(want, with_hash(t, hash), seed)
-                end
+                compare(t, hash_of, seed)
             end
         end
         assert.is_true(t.buckets <= math.max(8, t.count * 4 + 4))

@@ -54,6 +54,16 @@ local function bind(u, all, i, uid, policy)
     return list
 end
 
+--- Does every uid have the bindings the model gives it?
+local function compare(u, all, order, message)
+    local count = 0
+    for uid, list in pairs(order) do
+        count = count + (#list > 0 and 1 or 0)
+        assert.same(list, bound(u, all, uid), message)
+    end
+    assert.equal(count, lib.uids_count(u[0]), message)
+end
+
 local KICK, REFUSE, ALLOW = lib.UIDS_KICK, lib.UIDS_REFUSE, lib.UIDS_ALLOW
 
 describe("net/uids", function()
@@ -128,12 +138,7 @@ describe("net/uids", function()
                 end
             end
             if step % 50 == 0 then
-                local count = 0
-                for uid, list in pairs(order) do
-                    count = count + (#list > 0 and 1 or 0)
-                    assert.same(list, bound(u, all, uid), message)
-                end
-                assert.equal(count, lib.uids_count(u[0]), message)
+                compare(u, all, order, message)
             end
         end
     end)

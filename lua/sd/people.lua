@@ -1,0 +1,188 @@
+--- Sends to people and to topics, and who is online.
+---
+--- Everything here reaches the conns of this worker; the calls are those of
+--- the whole cluster, so scripts need not change when there is more to reach.
+
+local app = require("sd.app")
+local conn = require("sd.conn")
+local core = require("sd.core")
+local fault = require("sd.fault")
+local go = require("sd.go")
+
+local uid_text = conn.uid_text
+
+---@class sd.people
+local people = {}
+
+---@alias sd.Uid string|integer
+
+---@class sd.SendOpts
+---@field except? sd.Uid|sd.Uid[] who is left out
+---@field conflate? string
+---@field volatile? boolean not for conns that read too slowly
+
+--- One uid or a list of them, as a list of texts.
+---@return string[]
+local function uid_list(uids)
+    if type(uids) ~= "table" then
+        return { uid_text(uids) }
+    end
+    local list = {}
+    for i, uid in ipairs(uids) do
+        list[i] = uid_text(uid)
+    end
+    return list
+end
+
+--- What C wants to know of the options.
+---@param opts? sd.SendOpts
+---@return string[]? except
+---@return boolean? volatile
+local function options(opts)
+    if opts == nil then
+        return nil, nil
+    elseif type(opts) ~= "table" then
+        fault.misuse("bad options (a table expected)")
+    end
+    local except = opts.except
+    return except ~= nil and uid_list(except) or nil, opts.volatile
+end
+
+--- Tell the application what did not arrive.
+local function report(uids, data, results)
+    local hook = app.hooks.on_undeliverable
+    if not hook then
+        return
+    end
+    for i, uid in ipairs(uids) do
+        local reason = results[i]
+        if reason ~= true then
+            go.after(0, function()
+                hook(uid, data, reason)
+            end)
+        end
+    end
+end
+
+--- Send to whoever listens to a topic.
+---@param topic string
+---@param data any plain data
+---@param opts? sd.SendOpts
+---@return true? ok
+---@return string? err "busy"
+function people.publish(topic, data, opts)
+    if type(topic) ~= "string" then
+        fault.misuse("bad topic name (a string expected)")
+    end
+    core.publish(topic, data, options(opts))
+    return true
+end
+
+--- Send to all conns of a uid. What does not arrive goes to the hook
+--- `on_undeliverable`.
+---@param uid sd.Uid
+---@param data any plain data
+---@param opts? sd.SendOpts
+---@return true? ok
+---@return string? err "busy"
+function people.send_to_uid(uid, data, opts)
+    local list = { uid_text(uid) }
+    report(list, data, core.send_uids(list, data, options(opts)))
+    return true
+end
+
+--- The same for many uids; each receives it once.
+---@param uids sd.Uid[]
+---@param data any plain data
+---@param opts? sd.SendOpts
+---@return true? ok
+---@return string? err "busy"
+function people.send_to_uids(uids, data, opts)
+    if type(uids) ~= "table" then
+        fault.misuse("bad uids (a list expected)")
+    end
+    local list, seen = {}, {}
+    for _, uid in ipairs(uid_list(uids)) do
+        if not seen[uid] then
+            seen[uid] = true
+            list[#list + 1] = uid
+        end
+    end
+    report(list, data, core.send_uids(list, data, options(opts)))
+    return true
+end
+
+--- Send to every conn, bound or not.
+---@param data any plain data
+---@param opts? sd.SendOpts
+---@return true? ok
+---@return string? err "busy"
+function people.send_to_all(data, opts)
+    core.send_all(data, options(opts))
+    return true
+end
+
+--- Close all conns of a uid.
+---@param uid sd.Uid
+---@param reason? string default "kicked"
+---@return true? ok
+---@return string? err "offline"
+function people.kick_uid(uid, reason)
+    if reason ~= nil and type(reason) ~= "string" then
+        fault.misuse("bad argument #2 to 'kick_uid' (a string expected)")
+    end
+    reason = reason or "kicked"
+    local ok, err = core.kick(uid_text(uid), reason)
+    conn.close_kicked(reason)
+    return ok, err
+end
+
+--- Has the uid a conn?
+---@param uid sd.Uid
+---@return boolean
+function people.uid_is_online(uid)
+    return core.is_online(uid_text(uid))
+end
+
+--- How many uids have a conn.
+---@return integer
+function people.count_online()
+    return core.count_online()
+end
+
+--- Some of the uids that have a conn; call again with `next` for more.
+---@param cursor? integer
+---@return string[] uids
+---@return integer? next nil: these were the last
+function people.online_uids(cursor)
+    if cursor ~= nil and type(cursor) ~= "number" then
+        fault.misuse("bad cursor (what online_uids gave expected)")
+    end
+    return core.online_uids(core.array(), cursor)
+end
+
+--- Subscribe the conns the uid has now.
+---@param uid sd.Uid
+---@param filter string
+---@return true? ok
+---@return string? err "offline", "too_large"
+function people.subscribe_uid(uid, filter)
+    return core.subscribe_uid(uid_text(uid), filter)
+end
+
+---@param uid sd.Uid
+---@param filter string
+---@return true? ok
+---@return string? err "offline"
+function people.unsubscribe_uid(uid, filter)
+    return core.unsubscribe_uid(uid_text(uid), filter)
+end
+
+--- Conns that are subscribed to exactly this filter.
+---@param filter string
+---@return integer
+function people.topic_count(filter)
+    return core.topic_count(filter)
+end
+
+return people

@@ -1,0 +1,437 @@
+/* bind_people.c - uids, topics and sends to many, for lua/sd/people.lua.
+ *
+ * Everything here concerns the conns of this worker.  Between deliver_begin()
+ * and deliver_end() nothing raises; values are encoded before. */
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/err.h"
+#include "net/conn.h"
+#include "net/net.h"
+#include "vm/deliver.h"
+#include "vm/lua_msgpack.h"
+#include "vm/people.h"
+#include "vm/state.h"
+
+enum {
+    PAGE = 1000 /* uids of one online_uids() */
+};
+
+static int fail(lua_State *L, int err)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, err_word(err));
+    return 2;
+}
+
+static int done(lua_State *L)
+{
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static struct slice check_slice(lua_State *L, int idx)
+{
+    struct slice s;
+
+    s.p = luaL_checklstring(L, idx, &s.len);
+    return s;
+}
+
+/* The member of an open conn; NULL: gone.  A conn that speaks HTTP has one
+ * during its handshake only. */
+static struct member *member_at(lua_State *L, int idx)
+{
+    struct vm *vm = vm_of(L);
+    struct conn *c = vm_conn(L, idx);
+    struct member *m;
+
+    if (c == NULL || !conn_is_open(c))
+        return NULL;
+    m = people_find(c);
+    if (m == NULL && conn_protocol(c) != CONN_HTTP)
+        m = people_add(vm->people, c);
+    return m != NULL && !m->is_leaving ? m : NULL;
+}
+
+static struct member *member_of(struct uids_binding *b)
+{
+    return list_entry(b, struct member, binding);
+}
+
+/* --- who a conn is ---------------------------------------------------------- */
+
+static enum uids_policy policy_of(lua_State *L, int idx, const struct conn *c)
+{
+    static const char *const names[] = {"kick", "refuse", "allow", NULL};
+    const char *name = lua_tostring(L, idx);
+    int i;
+
+    if (lua_isnoneornil(L, idx))
+        return (enum uids_policy)conn_conf(c)->uid_policy;
+    for (i = 0; names[i] != NULL; i++) {
+        if (name != NULL && strcmp(name, names[i]) == 0)
+            return (enum uids_policy)i;
+    }
+    return (enum uids_policy)co_raise(L, "bad policy (kick, refuse or allow)");
+}
+
+/* core.bind_uid(handle, uid, policy) -> true, or nil, word; then close who is
+ * kicked */
+static int l_bind_uid(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct slice uid = check_slice(L, 2);
+    struct member *m = member_at(L, 1);
+    int rc;
+
+    if (m == NULL)
+        return fail(L, SD_EGONE);
+    rc = people_bind(vm->people, m, uid, policy_of(L, 3, m->conn));
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* core.unbind_uid(handle) */
+static int l_unbind_uid(lua_State *L)
+{
+    struct member *m = member_at(L, 1);
+
+    if (m != NULL)
+        people_unbind(vm_of(L)->people, m);
+    return 0;
+}
+
+/* core.kick(uid, reason) -> true, or nil, word; then close who is kicked */
+static int l_kick(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+    struct slice uid = check_slice(L, 1);
+
+    if (people_kick(p, uid, luaL_checkstring(L, 2)) == 0)
+        return fail(L, SD_EOFFLINE);
+    return done(L);
+}
+
+/* core.next_kicked() -> handle, or nil when all were given */
+static int l_next_kicked(lua_State *L)
+{
+    struct member *m = people_next_kicked(vm_of(L)->people);
+
+    if (m == NULL)
+        return 0;
+    lua_pushnumber(L, vm_handle(m->conn));
+    return 1;
+}
+
+/* core.is_online(uid) */
+static int l_is_online(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+
+    lua_pushboolean(L, uids_first(p->uids, check_slice(L, 1)) != NULL);
+    return 1;
+}
+
+/* core.count_online() -> uids with a conn */
+static int l_count_online(lua_State *L)
+{
+    lua_pushnumber(L, uids_count(vm_of(L)->people->uids));
+    return 1;
+}
+
+struct page {
+    lua_State *L;
+    int n;
+};
+
+static void add_to_page(void *arg, struct slice uid)
+{
+    struct page *page = arg;
+
+    lua_pushlstring(page->L, uid.p, uid.len);
+    lua_rawseti(page->L, -2, ++page->n);
+}
+
+/* core.online_uids(list, cursor) -> list, next; nil: that was all */
+static int l_online_uids(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+    double from = luaL_optnumber(L, 2, 0);
+    uint64_t cursor = from > 0 && from < 4294967296.0 ? (uint64_t)from : 0;
+    struct page page = {L, 0};
+
+    lua_settop(L, 1);
+    do {
+        uids_scan(p->uids, &cursor, add_to_page, &page);
+    } while (cursor != 0 && page.n < PAGE);
+    if (cursor == 0)
+        return 1;
+    lua_pushnumber(L, (double)cursor);
+    return 2;
+}
+
+/* core.ended_uid() -> uid, last, reason of the oldest binding that ended */
+static int l_ended_uid(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+    struct people_end *end;
+
+    if (list_empty(&p->ends))
+        return 0;
+    end = list_entry(p->ends.next, struct people_end, link);
+    lua_pushlstring(L, end->uid.p, end->uid.len);
+    lua_pushboolean(L, end->last);
+    lua_pushlstring(L, end->reason.p, end->reason.len);
+    people_drop_end(people_take_end(p));
+    return 3;
+}
+
+/* --- what it listens to ------------------------------------------------------ */
+
+static struct slice check_filter(lua_State *L, int idx)
+{
+    struct slice filter = {NULL, 0};
+
+    if (lua_type(L, idx) == LUA_TSTRING)
+        filter.p = lua_tolstring(L, idx, &filter.len);
+    if (filter.p == NULL || !topics_is_filter(filter))
+        co_raise(L, "bad topic filter");
+    return filter;
+}
+
+static int subscribe(struct vm *vm, struct member *m, struct slice filter)
+{
+    struct topics *t = vm->people->topics;
+    unsigned max = conn_conf(m->conn)->max_subscriptions;
+
+    if (max > 0 && m->topics.count >= max && !topics_has(t, &m->topics, filter))
+        return SD_ETOOLARGE;
+    topics_subscribe(t, &m->topics, filter);
+    return 0;
+}
+
+/* core.subscribe(handle, filter) -> true, or nil, word */
+static int l_subscribe(lua_State *L)
+{
+    struct slice filter = check_filter(L, 2);
+    struct member *m = member_at(L, 1);
+    int rc = m != NULL ? subscribe(vm_of(L), m, filter) : SD_EGONE;
+
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* core.unsubscribe(handle, filter) */
+static int l_unsubscribe(lua_State *L)
+{
+    struct slice filter = check_filter(L, 2);
+    struct member *m = member_at(L, 1);
+
+    if (m != NULL)
+        topics_unsubscribe(vm_of(L)->people->topics, &m->topics, filter);
+    return 0;
+}
+
+/* core.subscribe_uid(uid, filter) -> true, or nil, word */
+static int l_subscribe_uid(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct slice filter = check_filter(L, 2);
+    struct uids_binding *b = uids_first(vm->people->uids, check_slice(L, 1));
+    int rc = b != NULL ? 0 : SD_EOFFLINE, one;
+
+    for (; b != NULL; b = uids_next(b)) {
+        one = subscribe(vm, member_of(b), filter);
+        rc = one < 0 ? one : rc;
+    }
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* core.unsubscribe_uid(uid, filter) -> true, or nil, word */
+static int l_unsubscribe_uid(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+    struct slice filter = check_filter(L, 2);
+    struct uids_binding *b = uids_first(p->uids, check_slice(L, 1));
+
+    if (b == NULL)
+        return fail(L, SD_EOFFLINE);
+    for (; b != NULL; b = uids_next(b))
+        topics_unsubscribe(p->topics, &member_of(b)->topics, filter);
+    return done(L);
+}
+
+/* core.topic_count(filter) -> conns with exactly this filter */
+static int l_topic_count(lua_State *L)
+{
+    struct topics *t = vm_of(L)->people->topics;
+
+    lua_pushnumber(L, topics_count(t, check_filter(L, 1)));
+    return 1;
+}
+
+/* --- sends to many ------------------------------------------------------------ */
+
+/* Mark the conns of the uids in the list at `idx`, or of nobody. */
+static void pass_over(lua_State *L, int idx)
+{
+    struct people *p = vm_of(L)->people;
+    struct uids_binding *b;
+    struct slice uid;
+    int i, n = lua_istable(L, idx) ? (int)lua_objlen(L, idx) : 0;
+
+    p->fanouts++;
+    for (i = 1; i <= n; i++) {
+        lua_rawgeti(L, idx, i);
+        uid.p = luaL_checklstring(L, -1, &uid.len);
+        for (b = uids_first(p->uids, uid); b != NULL; b = uids_next(b))
+            member_of(b)->passed_over = p->fanouts;
+        lua_pop(L, 1);
+    }
+}
+
+/* The value and, behind it, what to leave out and whether it is volatile. */
+static void begin(lua_State *L, struct deliver *d, int idx)
+{
+    struct vm *vm = vm_of(L);
+    struct buf *value = deliver_value(vm);
+    const char *why;
+
+    if (value == NULL)
+        co_raise(L, "encode() of a pack may not send");
+    pass_over(L, idx + 1);
+    if (lua_msgpack_encode(L, idx, value, &why) < 0)
+        co_raise(L, "cannot send: %s", why);
+    deliver_begin(d, vm, L, buf_slice(value));
+    d->is_volatile = lua_toboolean(L, idx + 2) != 0;
+}
+
+/* SD_EOFFLINE for who is passed over. */
+static int send_to(struct deliver *d, const struct member *m)
+{
+    struct people *p = d->vm->people;
+
+    if (m->passed_over == p->fanouts)
+        return SD_EOFFLINE;
+    return deliver_to(d, m->conn);
+}
+
+static void on_visit(void *arg, struct topics_holder *h)
+{
+    (void)send_to(arg, list_entry(h, struct member, topics));
+}
+
+/* core.publish(topic, value, except, volatile) -> conns it was queued for */
+static int l_publish(lua_State *L)
+{
+    struct slice topic = check_slice(L, 1);
+    struct deliver d;
+
+    if (!topics_is_name(topic))
+        return co_raise(L, "bad topic name");
+    begin(L, &d, 2);
+    topics_visit(d.vm->people->topics, topic, on_visit, &d);
+    deliver_end(&d);
+    lua_pushnumber(L, d.sent);
+    return 1;
+}
+
+/* core.send_all(value, except, volatile) -> conns it was queued for */
+static int l_send_all(lua_State *L)
+{
+    struct deliver d;
+    struct conn *c;
+    uint32_t cursor = 0;
+
+    begin(L, &d, 1);
+    while (d.vm->env.net != NULL &&
+           (c = net_next(d.vm->env.net, &cursor)) != NULL) {
+        struct member *m = people_find(c);
+
+        if (m == NULL)
+            (void)deliver_to(&d, c);
+        else
+            (void)send_to(&d, m);
+    }
+    deliver_end(&d);
+    lua_pushnumber(L, d.sent);
+    return 1;
+}
+
+/* 0 when at least one conn of the uid took it or was passed over. */
+static int send_to_uid(struct deliver *d, struct slice uid)
+{
+    struct uids_binding *b = uids_first(d->vm->people->uids, uid);
+    int rc = SD_EOFFLINE, one;
+
+    for (; b != NULL; b = uids_next(b)) {
+        const struct member *m = member_of(b);
+
+        one = m->passed_over == d->vm->people->fanouts ? 0 : send_to(d, m);
+        rc = rc == 0 ? 0 : one;
+    }
+    return rc;
+}
+
+/* core.send_uids(uids, value, except, volatile) -> list of true or a word */
+static int l_send_uids(lua_State *L)
+{
+    struct deliver d;
+    int i, n, results;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 4);
+    n = (int)lua_objlen(L, 1);
+    lua_createtable(L, n, 0); /* so that filling it cannot raise */
+    results = lua_gettop(L);
+    begin(L, &d, 2);
+    for (i = 1; i <= n; i++) {
+        struct slice uid = {"", 0};
+
+        lua_rawgeti(L, 1, i);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            uid.p = lua_tolstring(L, -1, &uid.len);
+        lua_pushinteger(L, send_to_uid(&d, uid));
+        lua_rawseti(L, results, i);
+        lua_pop(L, 1);
+    }
+    deliver_end(&d);
+    for (i = 1; i <= n; i++) {
+        int rc;
+
+        lua_rawgeti(L, results, i);
+        rc = (int)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        if (rc == 0)
+            lua_pushboolean(L, 1);
+        else
+            lua_pushstring(L, err_word(rc));
+        lua_rawseti(L, results, i);
+    }
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"bind_uid", l_bind_uid},
+    {"unbind_uid", l_unbind_uid},
+    {"kick", l_kick},
+    {"next_kicked", l_next_kicked},
+    {"is_online", l_is_online},
+    {"count_online", l_count_online},
+    {"online_uids", l_online_uids},
+    {"ended_uid", l_ended_uid},
+    {"subscribe", l_subscribe},
+    {"unsubscribe", l_unsubscribe},
+    {"subscribe_uid", l_subscribe_uid},
+    {"unsubscribe_uid", l_unsubscribe_uid},
+    {"topic_count", l_topic_count},
+    {"publish", l_publish},
+    {"send_all", l_send_all},
+    {"send_uids", l_send_uids},
+    {NULL, NULL},
+};
+
+void bind_people(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+    bind_far(L);
+}

@@ -1,0 +1,210 @@
+/* deliver.c - see deliver.h.
+ *
+ * Packs built in need no Lua: msgpack goes out as it is, JSON is transcoded,
+ * raw takes the string's bytes.  A script's encode() runs protected; one that
+ * fails makes the push undeliverable for its conns, and only for them. */
+#include "vm/deliver.h"
+
+#include <lauxlib.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/msgpack.h"
+#include "codec/transcode.h"
+#include "net/conn.h"
+#include "vm/lua_msgpack.h"
+#include "vm/people.h"
+#include "vm/state.h"
+
+/* The value of the running fan-out, for one pack. */
+struct encoded {
+    uint64_t serial; /* of the fan-out it was made for */
+    int rc;
+    struct buf bytes;
+};
+
+struct deliveries {
+    bool is_busy;
+    uint64_t serial;
+    struct buf value; /* when it is of this vm */
+    unsigned n;
+    struct encoded pack[];
+};
+
+enum {
+    KEEP_BYTES = 65536 /* larger buffers are given back after a fan-out */
+};
+
+struct deliveries *deliveries_new(unsigned npacks)
+{
+    struct deliveries *ds =
+        mem_zalloc(sizeof(*ds) + npacks * sizeof(struct encoded));
+
+    ds->n = npacks;
+    return ds;
+}
+
+void deliveries_free(struct deliveries **dp)
+{
+    struct deliveries *ds = *dp;
+    unsigned i;
+
+    for (i = 0; ds != NULL && i < ds->n; i++)
+        buf_fini(&ds->pack[i].bytes);
+    if (ds != NULL)
+        buf_fini(&ds->value);
+    mem_free(ds);
+    *dp = NULL;
+}
+
+struct buf *deliver_value(struct vm *vm)
+{
+    struct deliveries *ds = vm->deliveries;
+
+    if (ds->is_busy)
+        return NULL;
+    buf_truncate(&ds->value, 0);
+    return &ds->value;
+}
+
+void deliver_begin(struct deliver *d, struct vm *vm, lua_State *L,
+                   struct slice value)
+{
+    sd_assert(!vm->deliveries->is_busy);
+    vm->deliveries->is_busy = true;
+    vm->deliveries->serial++;
+    *d = (struct deliver){.vm = vm, .L = L, .value = value};
+}
+
+void deliver_end(struct deliver *d)
+{
+    struct deliveries *ds = d->vm->deliveries;
+    unsigned i;
+
+    ds->is_busy = false;
+    if (ds->value.cap > KEEP_BYTES)
+        buf_fini(&ds->value);
+    for (i = 0; i < ds->n; i++) {
+        if (ds->pack[i].bytes.cap > KEEP_BYTES)
+            buf_fini(&ds->pack[i].bytes);
+    }
+}
+
+static int encode_raw(struct buf *out, struct slice value)
+{
+    struct msgpack m;
+    int token;
+
+    msgpack_init(&m, value);
+    token = msgpack_next(&m);
+    if (token != MSGPACK_STR && token != MSGPACK_BIN)
+        return SD_EINVALID;
+    buf_append(out, m.text.p, m.text.len);
+    return 0;
+}
+
+struct script_encode {
+    const struct vm_pack *pack;
+    struct slice value;
+    struct buf *out;
+    const char *why;
+};
+
+/* pcall'ed */
+static int script_encode(lua_State *L)
+{
+    struct script_encode *s = lua_touserdata(L, 1);
+
+    struct slice bytes;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->pack->encode);
+    if (lua_msgpack_decode(L, s->value, &s->why) < 0)
+        return 0;
+    lua_call(L, 1, 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return luaL_error(L, "gave no string");
+    bytes.p = lua_tolstring(L, -1, &bytes.len);
+    buf_append(s->out, bytes.p, bytes.len);
+    s->why = NULL;
+    return 0;
+}
+
+static int encode_script(lua_State *L, const struct vm_pack *pack,
+                         struct buf *out, struct slice value)
+{
+    struct script_encode s = {pack, value, out, ""};
+
+    if (lua_cpcall(L, script_encode, &s) != 0) {
+        log_error("encode of a pack: %s", co_error_text(L));
+        lua_pop(L, 1);
+        return SD_EINVALID;
+    }
+    return s.why == NULL ? 0 : SD_EINVALID;
+}
+
+static int encode(struct deliver *d, const struct vm_pack *pack,
+                  struct buf *out)
+{
+    switch (pack->kind) {
+    case PACK_JSON:
+        return transcode_json(out, d->value, NULL);
+    case PACK_MSGPACK:
+        buf_append(out, d->value.p, d->value.len);
+        return 0;
+    case PACK_RAW:
+        return encode_raw(out, d->value);
+    case PACK_SCRIPT:
+        break;
+    }
+    return encode_script(d->L, pack, out, d->value);
+}
+
+/* The bytes for a pack, made when they are first asked for. */
+static struct encoded *encoded_for(struct deliver *d,
+                                   const struct vm_pack *pack)
+{
+    struct deliveries *ds = d->vm->deliveries;
+    struct encoded *e = &ds->pack[pack->id];
+
+    sd_assert(pack->id < ds->n);
+    if (e->serial != ds->serial) {
+        buf_truncate(&e->bytes, 0);
+        e->rc = encode(d, pack, &e->bytes);
+        e->serial = ds->serial;
+    }
+    return e;
+}
+
+static int send(struct deliver *d, struct conn *c)
+{
+    struct encoded *e;
+
+    if (!conn_is_open(c))
+        return SD_EGONE;
+    if (conn_protocol(c) == CONN_HTTP)
+        return SD_EOFFLINE;
+    if (d->is_volatile && conn_queued(c) > conn_conf(c)->slow_low)
+        return SD_ESLOW;
+    e = encoded_for(d, vm_pack_of(d->vm, c));
+    return e->rc < 0 ? e->rc : conn_send(c, buf_slice(&e->bytes));
+}
+
+int deliver_to(struct deliver *d, struct conn *c)
+{
+    struct people_counters *count = &d->vm->people->counters;
+    int rc = send(d, c);
+
+    if (rc == 0) {
+        count->delivered++;
+        d->sent++;
+    } else if (rc == SD_EGONE || rc == SD_EOFFLINE) {
+        count->gone++;
+    } else if (rc == SD_ESLOW) {
+        count->slow++;
+    } else {
+        count->invalid++;
+    }
+    return rc;
+}

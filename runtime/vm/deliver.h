@@ -1,0 +1,45 @@
+/* deliver.h - one value to many conns: encoded once per pack, in C.
+ *
+ * The value comes as msgpack, from here or from another process, and becomes
+ * bytes when the first conn of a pack needs them. */
+#ifndef SD_VM_DELIVER_H
+#define SD_VM_DELIVER_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct conn;
+struct vm;
+
+/* One fan-out, from deliver_begin() to its last conn.  Only one at a time. */
+struct deliver {
+    struct vm *vm;
+    lua_State *L;       /* where packs of scripts run */
+    struct slice value; /* msgpack, borrowed */
+    bool is_volatile;   /* not for conns that read too slowly */
+    uint32_t sent;
+};
+
+struct deliveries; /* what a vm keeps for it */
+
+struct deliveries *deliveries_new(unsigned npacks);
+void deliveries_free(struct deliveries **dp);
+
+/* An empty buffer for a value of our own.  NULL: a fan-out runs already, and
+ * a pack's encode() tries to send. */
+struct buf *deliver_value(struct vm *vm);
+
+void deliver_begin(struct deliver *d, struct vm *vm, lua_State *L,
+                   struct slice value);
+void deliver_end(struct deliver *d);
+
+/* To one conn.  0, or SD_EGONE, SD_ESLOW, SD_EINVALID (its pack or frame
+ * cannot carry the value), SD_EOFFLINE (it speaks no packets yet).  Counted.
+ * Raises nothing. */
+int deliver_to(struct deliver *d, struct conn *c);
+
+#endif

@@ -1,0 +1,150 @@
+/* far.c - sends to conns of other processes, and those that come from them.
+ *
+ * A value travels as msgpack and becomes bytes where its conn lives.  Nobody
+ * waits for an answer here: what cannot be delivered there is counted. */
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "cluster/place.h"
+#include "codec/wire.h"
+#include "ipc/msg.h"
+#include "net/conn.h"
+#include "net/conns.h"
+#include "net/net.h"
+#include "vm/deliver.h"
+#include "vm/lua_msgpack.h"
+#include "vm/people.h"
+#include "vm/state.h"
+#include "vm/task_state.h"
+
+enum {
+    REASON_MAX = 123 /* what a WebSocket's close frame can carry */
+};
+
+static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
+                    struct slice body)
+{
+    struct place to = {id->boot, (uint16_t)conns_epoch(id->id),
+                       (uint8_t)conns_slot(id->id)};
+    struct msg_conn conn = {id->id};
+    struct wire_head h = {.boot = vm->env.boot,
+                          .counter = ++vm->tasks->counter,
+                          .life_ms = UINT32_MAX,
+                          .len = (uint32_t)(sizeof(conn) + body.len),
+                          .type = (uint16_t)type,
+                          .epoch = (uint16_t)vm->env.epoch,
+                          .slot = (uint8_t)vm->env.slot};
+    char head[WIRE_HEAD];
+    struct slice v[3] = {
+        {head, sizeof(head)}, {(const char *)&conn, sizeof(conn)}, body};
+    struct place_letter letter = {type, MESH_PLAIN, v, 3};
+    struct slots *slots;
+
+    if (body.len > WIRE_BODY_MAX - sizeof(conn))
+        return SD_ETOOLARGE;
+    if (vm->env.mesh == NULL)
+        return SD_EGONE;
+    slots = mesh_slots(vm->env.mesh);
+    if (id->boot == vm->env.boot && (to.slot >= slots_count(slots) ||
+                                     slots_role(slots, to.slot) != SLOT_WORKER))
+        return SD_EGONE;
+    wire_encode(head, &h);
+    return place_send(vm->env.mesh, vm->env.boot, &to, &letter);
+}
+
+static int answer(lua_State *L, int rc)
+{
+    if (rc == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, rc == SD_EOFFLINE ? "gone" : err_word(rc));
+    return 2;
+}
+
+/* core.send_far(conn_id, value) -> true, or nil, word */
+static int l_send_far(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct vm_conn_id id;
+    const char *why;
+
+    buf_truncate(&vm->scratch, 0);
+    if (lua_msgpack_encode(L, 2, &vm->scratch, &why) < 0)
+        return co_raise(L, "cannot send: %s", why);
+    if (!vm_conn_id(&id, L, 1))
+        return answer(L, SD_EGONE);
+    return answer(L, send_far(vm, &id, MSG_SEND, buf_slice(&vm->scratch)));
+}
+
+/* core.close_far(conn_id, reason) -> true, or nil, word */
+static int l_close_far(lua_State *L)
+{
+    struct vm_conn_id id;
+    struct slice reason = {"closed", 6};
+
+    if (!lua_isnoneornil(L, 2))
+        reason.p = luaL_checklstring(L, 2, &reason.len);
+    if (reason.len > REASON_MAX)
+        reason.len = REASON_MAX;
+    if (!vm_conn_id(&id, L, 1))
+        return answer(L, SD_EGONE);
+    return answer(L, send_far(vm_of(L), &id, MSG_CLOSE_CONN, reason));
+}
+
+/* --- the receiving side --------------------------------------------------- */
+
+static void take_send(struct vm *vm, struct conn *c, struct slice value)
+{
+    struct deliver d;
+
+    deliver_begin(&d, vm, vm->L, value);
+    (void)deliver_to(&d, c);
+    deliver_end(&d);
+}
+
+static void take_close(struct vm *vm, struct conn *c, struct slice text)
+{
+    char reason[REASON_MAX + 1];
+    size_t len = text.len < REASON_MAX ? text.len : REASON_MAX;
+
+    memcpy(reason, text.p, len);
+    reason[len] = '\0';
+    vm_close_conn(vm, c, reason);
+}
+
+void people_on_msg(struct vm *vm, const struct mesh_msg *m)
+{
+    struct msg_conn to;
+    struct wire_head h;
+    struct slice body;
+    struct conn *c = NULL;
+
+    if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
+        body.len < sizeof(to)) {
+        log_warn("message of type %u from slot %u is unreadable", m->type,
+                 m->from);
+        return;
+    }
+    memcpy(&to, body.p, sizeof(to));
+    body = slice_skip(body, sizeof(to));
+    if (vm->env.net != NULL)
+        c = net_find(vm->env.net, to.conn);
+    if (c == NULL)
+        vm->people->counters.gone++;
+    else if (m->type == MSG_SEND)
+        take_send(vm, c, body);
+    else
+        take_close(vm, c, body);
+}
+
+static const luaL_Reg functions[] = {
+    {"send_far", l_send_far}, {"close_far", l_close_far}, {NULL, NULL}};
+
+void bind_far(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,204 @@
+/* people.c - see people.h.
+ *
+ * The end of a binding is an event for the application.  It is told later, at
+ * the end of the turn, because it may come in the middle of anything: inside
+ * another conn's bind, or while the net layer closes. */
+#include "vm/people.h"
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "net/conn.h"
+
+#define PEOPLE_MAGIC 0x9e0b1e01u
+
+struct people *people_new(void)
+{
+    struct people *p = mem_zalloc(sizeof(*p));
+
+    p->magic = PEOPLE_MAGIC;
+    p->uids = uids_new();
+    p->topics = topics_new();
+    list_init(&p->members);
+    list_init(&p->ends);
+    list_init(&p->kicked);
+    return p;
+}
+
+static void free_member(struct member *m)
+{
+    list_del(&m->binding.link);
+    list_del(&m->link);
+    mem_free(m->reason);
+    mem_free(m);
+}
+
+void people_free(struct people **pp)
+{
+    struct people *p = *pp;
+    struct people_end *end;
+
+    sd_check(p, PEOPLE_MAGIC);
+    while ((end = people_take_end(p)) != NULL)
+        people_drop_end(end);
+    while (!list_empty(&p->members)) {
+        struct member *m = list_entry(p->members.next, struct member, link);
+
+        uids_unbind(p->uids, &m->binding);
+        topics_drop(p->topics, &m->topics);
+        free_member(m);
+    }
+    uids_free(&p->uids);
+    topics_free(&p->topics);
+    p->magic = 0;
+    mem_free(p);
+    *pp = NULL;
+}
+
+struct member *people_find(const struct conn *c)
+{
+    return conn_user(c);
+}
+
+struct member *people_add(struct people *p, struct conn *c)
+{
+    struct member *m = people_find(c);
+
+    if (m != NULL)
+        return m;
+    m = mem_zalloc(sizeof(*m));
+    m->conn = c;
+    m->id = conn_id(c);
+    list_init(&m->binding.link);
+    list_add(&p->members, &m->link);
+    conn_set_user(c, m);
+    return m;
+}
+
+static void add_end(struct people *p, struct slice uid, bool last,
+                    const char *reason)
+{
+    struct slice why = slice_str(reason);
+    struct people_end *end;
+    char *text;
+
+    if (p->on_end == NULL)
+        return;
+    end = mem_alloc(sizeof(*end) + uid.len + why.len);
+    text = (char *)(end + 1);
+    memcpy(text, uid.p, uid.len);
+    memcpy(text + uid.len, why.p, why.len);
+    end->uid = slice_make(text, uid.len);
+    end->reason = slice_make(text + uid.len, why.len);
+    end->last = last;
+    list_add(&p->ends, &end->link);
+    if (!p->on_end(p->arg)) {
+        list_del(&end->link);
+        people_drop_end(end);
+    }
+}
+
+void people_drop_end(struct people_end *end)
+{
+    mem_free(end);
+}
+
+struct people_end *people_take_end(struct people *p)
+{
+    struct people_end *end;
+
+    if (list_empty(&p->ends))
+        return NULL;
+    end = list_entry(p->ends.next, struct people_end, link);
+    list_del(&end->link);
+    return end;
+}
+
+static void end_binding(struct people *p, struct member *m, const char *reason)
+{
+    char name[UIDS_LENGTH];
+    struct slice uid;
+    bool last;
+
+    if (!uids_is_bound(&m->binding))
+        return;
+    uid = uids_name(&m->binding);
+    memcpy(name, uid.p, uid.len);
+    last = uids_unbind(p->uids, &m->binding);
+    add_end(p, slice_make(name, uid.len), last, reason);
+}
+
+/* It has lost its uid and is to be closed. */
+static void put_out(struct people *p, struct member *m)
+{
+    m->is_leaving = true;
+    list_del(&m->binding.link);
+    list_add(&p->kicked, &m->binding.link);
+}
+
+int people_bind(struct people *p, struct member *m, struct slice uid,
+                enum uids_policy policy)
+{
+    struct list kicked, *it, *next;
+
+    sd_check(p, PEOPLE_MAGIC);
+    if (policy == UIDS_REFUSE && uids_is_taken(p->uids, &m->binding, uid))
+        return SD_EREFUSED;
+    if (uids_is_bound(&m->binding) && !slice_eq(uids_name(&m->binding), uid))
+        end_binding(p, m, "unbound");
+    list_init(&kicked);
+    sd_assert(uids_bind(p->uids, &m->binding, uid, policy, &kicked) == 0);
+    conn_set_uid(m->conn, uid);
+    list_each_safe (it, next, &kicked) {
+        put_out(p, list_entry(it, struct member, binding.link));
+        add_end(p, uid, false, "replaced");
+    }
+    return 0;
+}
+
+unsigned people_kick(struct people *p, struct slice uid, const char *reason)
+{
+    struct uids_binding *b;
+    unsigned n = 0;
+
+    while ((b = uids_first(p->uids, uid)) != NULL) {
+        struct member *m = list_entry(b, struct member, binding);
+
+        end_binding(p, m, reason);
+        put_out(p, m);
+        n++;
+    }
+    return n;
+}
+
+struct member *people_next_kicked(struct people *p)
+{
+    struct member *m;
+
+    if (list_empty(&p->kicked))
+        return NULL;
+    m = list_entry(p->kicked.next, struct member, binding.link);
+    list_del(&m->binding.link);
+    return m;
+}
+
+void people_unbind(struct people *p, struct member *m)
+{
+    end_binding(p, m, "unbound");
+    conn_set_uid(m->conn, slice_make(NULL, 0));
+}
+
+void people_leave(struct people *p, struct member *m, const char *reason)
+{
+    sd_check(p, PEOPLE_MAGIC);
+    end_binding(p, m, reason);
+    topics_drop(p->topics, &m->topics);
+}
+
+void people_remove(struct people *p, struct member *m, struct conn *c)
+{
+    people_leave(p, m, "closed");
+    if (c != NULL)
+        conn_set_user(c, NULL);
+    free_member(m);
+}

@@ -1,0 +1,87 @@
+/* people.h - who the conns of this worker are and what they listen to.
+ *
+ * A conn that is bound, subscribed or closing has a member, kept as its
+ * conn_user(); most conns of a port without logins have none.  Knows no Lua. */
+#ifndef SD_VM_PEOPLE_H
+#define SD_VM_PEOPLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/slice.h"
+#include "net/topics.h"
+#include "net/uids.h"
+
+struct conn;
+
+struct member {
+    struct list link; /* of all members */
+    struct conn *conn;
+    uint64_t id;     /* of the conn */
+    bool is_leaving; /* we close it: no more binds */
+    struct uids_binding binding;
+    struct topics_holder topics;
+    uint64_t passed_over; /* the fan-out that leaves it out */
+    char *reason;         /* why the conn has closed; NULL: it has not */
+};
+
+/* A binding that has ended and that nobody was told of yet. */
+struct people_end {
+    struct list link;
+    bool last;           /* no conn of the uid is left */
+    struct slice uid;    /* both behind the struct */
+    struct slice reason; /* of the close, or "replaced", "unbound" */
+};
+
+/* Where sent values went. */
+struct people_counters {
+    uint64_t delivered;
+    uint64_t invalid; /* the conn's pack could not carry it */
+    uint64_t slow, gone;
+};
+
+struct people {
+    unsigned magic;
+    struct uids *uids;
+    struct topics *topics;
+    struct list members;
+    struct list ends;
+    struct list kicked; /* unbound, to be closed; by binding.link */
+    /* One more in `ends`; false: nobody can be told.  NULL: keep none. */
+    bool (*on_end)(void *arg);
+    void *arg;
+    uint64_t fanouts;
+    struct people_counters counters;
+};
+
+struct people *people_new(void);
+void people_free(struct people **pp);
+
+/* The member of a conn, NULL: it has none; the same, made. */
+struct member *people_find(const struct conn *c);
+struct member *people_add(struct people *p, struct conn *c);
+
+/* Bind an open conn, instead of what it was bound to.  0 or SD_EREFUSED.
+ * Who loses the uid is unbound, and `kicked`. */
+int people_bind(struct people *p, struct member *m, struct slice uid,
+                enum uids_policy policy);
+void people_unbind(struct people *p, struct member *m);
+
+/* Unbind all conns of a uid, which are `kicked` then.  How many. */
+unsigned people_kick(struct people *p, struct slice uid, const char *reason);
+
+/* The first of `kicked`, no longer there; NULL: none. */
+struct member *people_next_kicked(struct people *p);
+
+/* The conn has closed: nothing finds it any more.  Idempotent. */
+void people_leave(struct people *p, struct member *m, const char *reason);
+
+/* Leave and forget.  `c` may be NULL when the conn is no more. */
+void people_remove(struct people *p, struct member *m, struct conn *c);
+
+/* The oldest of `ends` is the caller's now; NULL: none. */
+struct people_end *people_take_end(struct people *p);
+void people_drop_end(struct people_end *end);
+
+#endif
