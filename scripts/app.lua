@@ -1,0 +1,41 @@
+--- Hooks: how a conn begins and ends.
+
+local sd = require("sd")
+
+---@class App
+local app = {}
+
+--- Who is in a room is written down by conn. When the node starts, or its one
+--- worker was replaced, no conn of before is left; at a reload all of them are.
+function app.on_start(why)
+    if why ~= "reload" and sd.role == "worker" then
+        local ok, err = sd.model("room"):forget_people()
+        if not ok then
+            sd.log.warn("cannot forget who was here: " .. err)
+        end
+    end
+end
+
+--- A WebSocket opens only for a browser that shows the pass it was given by
+--- login/enter.
+function app.on_handshake(self)
+    local name = sd.model("pass"):name_of(self.request.cookies.chat_pass)
+    if not name then
+        sd.fail(401, "log in first")
+    end
+    local ok, err = self:bind_uid(name)
+    if not ok then
+        return nil, err
+    end
+    return self:subscribe("rooms")
+end
+
+--- Nobody stays in a room without a conn.
+function app.on_close(self)
+    local room = self.session.room
+    if room then
+        sd.model("room"):leave(room, self.conn_id, self.uid)
+    end
+end
+
+return app

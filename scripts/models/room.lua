@@ -1,0 +1,186 @@
+--- Rooms: their people and their last lines, all of it in Redis.
+---
+--- Keys: chat:rooms, rooms by when they were last used; chat:here, every conn
+--- in a room; and per room chat:{room}:people (conn -> name) and
+--- chat:{room}:lines (newest first).
+
+local sd = require("sd")
+
+---@class Room: sd.Model
+local Room = {}
+
+---@class Room.Line
+---@field id string
+---@field name string who said it
+---@field text string
+---@field at number seconds
+
+local function people_key(room)
+    return "chat:{" .. room .. "}:people"
+end
+
+local function lines_key(room)
+    return "chat:{" .. room .. "}:lines"
+end
+
+local function topic(room)
+    return "room/" .. room
+end
+
+--- The topic of a room whose name word.check has let through.
+Room.topic = topic
+
+--- The first error in the replies of a pipeline.
+local function first_error(replies, err)
+    if not replies then
+        return err
+    end
+    for _, reply in ipairs(replies) do
+        if type(reply) == "table" and reply.err then
+            return reply.err
+        end
+    end
+end
+
+--- Distinct names, in order.
+local function names_of(people)
+    local seen, names = {}, sd.array()
+    for _, name in pairs(people) do
+        if not seen[name] then
+            seen[name] = true
+            names[#names + 1] = name
+        end
+    end
+    table.sort(names)
+    return names
+end
+
+--- Let a conn in, tell the others, and show it what is there.
+---@async
+---@param room string
+---@param conn_id string
+---@param name string
+---@return {people: string[], lines: Room.Line[]}?
+---@return string? err
+function Room:enter(room, conn_id, name)
+    local replies, err = sd.redis():pipeline(function(redis)
+        redis:zadd("chat:rooms", sd.now(), room)
+        redis:hset(people_key(room), conn_id, name)
+        redis:hgetall(people_key(room))
+        redis:lrange(lines_key(room), 0, sd.config.chat.shown - 1)
+    end)
+    err = first_error(replies, err)
+    if err then
+        return nil, err
+    end
+    local lines = sd.array()
+    for _, text in ipairs(replies[4]) do
+        table.insert(lines, 1, sd.json.decode(text))
+    end
+    local event = { event = "joined", room = room, name = name }
+    sd.publish(topic(room), event)
+    return { people = names_of(replies[3]), lines = lines }
+end
+
+--- Let a conn out, and tell the others.
+---@async
+---@param room string
+---@param conn_id string
+---@param name string?
+function Room:leave(room, conn_id, name)
+    local people, err = sd.redis():pipeline(function(redis)
+        redis:hdel(people_key(room), conn_id)
+        redis:hvals(people_key(room))
+    end)
+    if first_error(people, err) then
+        return
+    end
+    for _, other in ipairs(people[2]) do
+        if other == name then
+            return -- here by another conn
+        end
+    end
+    sd.publish(topic(room), { event = "left", room = room, name = name })
+end
+
+--- Keep a line and tell everybody in the room.
+---@async
+---@param room string
+---@param name string
+---@param text string
+---@return Room.Line?
+---@return string? err
+function Room:say(room, name, text)
+    local line = {
+        id = sd.bytes.hex(sd.crypto.random(8)),
+        name = name,
+        text = text,
+        at = sd.now(),
+    }
+    local replies, err = sd.redis():pipeline(function(redis)
+        redis:lpush(lines_key(room), sd.json.encode(line))
+        redis:ltrim(lines_key(room), 0, sd.config.chat.history - 1)
+        redis:zadd("chat:rooms", line.at, room)
+    end)
+    err = first_error(replies, err)
+    if err then
+        return nil, err
+    end
+    sd.publish(topic(room), { event = "line", room = room, line = line })
+    return line
+end
+
+--- The rooms used last, and how many conns are in each.
+---@async
+---@return {name: string, people: integer}[]?
+---@return string? err
+function Room:all()
+    local redis = sd.redis()
+    local names, err = redis:zrevrange("chat:rooms", 0, 49)
+    if not names or #names == 0 then
+        return not err and sd.array() or nil, err
+    end
+    local counts
+    counts, err = redis:pipeline(function(pipe)
+        for _, name in ipairs(names) do
+            pipe:hlen(people_key(name))
+        end
+    end)
+    err = first_error(counts, err)
+    if err then
+        return nil, err
+    end
+    local rooms = sd.array()
+    for i, name in ipairs(names) do
+        rooms[i] = { name = name, people = counts[i] }
+    end
+    return rooms
+end
+
+--- From config/timers.lua: tell all who are logged in.
+---@async
+function Room:census()
+    local rooms, err = self:all()
+    if not rooms then
+        return nil, err
+    end
+    return sd.publish("rooms", { event = "rooms", rooms = rooms })
+end
+
+--- Nobody is in any room.
+---@async
+---@return true? ok
+---@return string? err
+function Room:forget_people()
+    local redis = sd.redis()
+    local names, err = redis:zrange("chat:rooms", 0, -1)
+    if not names then
+        return nil, err
+    end
+    for _, name in ipairs(names) do
+        redis:del(people_key(name))
+    end
+    return true
+end
+
+return Room
