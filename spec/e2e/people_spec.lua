@@ -74,7 +74,10 @@ function People:encoded()
     return n
 end
 function People:line(line)
-    if line:sub(1, 4) == "sub " then
+    if line:sub(1, 5) == "bind " then
+        self:bind_uid(line:sub(6))
+        return self.conn_id
+    elseif line:sub(1, 4) == "sub " then
         self:subscribe(line:sub(5))
         return "ok"
     elseif line:sub(1, 6) == "close " then
@@ -307,6 +310,15 @@ describe("people of one worker", function()
         assert.equal("bye bored", raw:receive("*l"))
         assert.equal("closed", (select(2, raw:receive("*l"))))
         raw = client.tcp(ports.raw)
+        raw:send("bind ray\r\n")
+        assert.equal(32, #raw:receive("*l"))
+        local c = client.open(ports.game)
+        result(c, "bind", { uid = "ray" })
+        assert.equal("bye replaced", raw:receive("*l"))
+        assert.equal("closed", (select(2, raw:receive("*l"))))
+        assert.same({ { "ray", false, "replaced" } }, ends(c, 1))
+        c:close()
+        raw = client.tcp(ports.raw)
         raw:send("close trouble\r\n")
         assert.equal("closed", (select(2, raw:receive("*l"))))
     end)
@@ -385,6 +397,21 @@ return Far]]
         assert.equal("task", b.c:receive())
         assert.is_true(sd(a.c, "close_conn", b.id, "enough"))
         assert.is_true(b.c:is_closed())
+        local raws, mine = {}, a.id:sub(17, 18)
+        for i = 1, 200 do
+            raws[i] = client.tcp(ports.raw)
+            raws[i]:send("bind r" .. i .. "\r\n")
+            local id = raws[i]:receive("*l")
+            if id:sub(17, 18) ~= mine then
+                assert.is_true(sd(a.c, "close_conn", id, "far"))
+                assert.equal("bye far", raws[i]:receive("*l"))
+                break
+            end
+            assert.is_true(i < 200)
+        end
+        for _, raw in ipairs(raws) do
+            raw:close()
+        end
         a.c:close()
     end)
 
