@@ -107,6 +107,35 @@ static void run(struct tasks *t)
     co_start(co, 0);
 }
 
+struct search {
+    uint64_t counter;
+    bool found;
+};
+
+static int look(void *arg, const struct mesh_msg *m)
+{
+    struct search *s = arg;
+    struct msg_task_cancel cancel;
+    struct wire_head h;
+    struct slice body;
+
+    if (m->type == MSG_TASK_CANCEL && wire_read(&h, &body, m->body) > 0 &&
+        body.len == sizeof(cancel)) {
+        memcpy(&cancel, body.p, sizeof(cancel));
+        s->found = s->found || cancel.counter == s->counter;
+    }
+    return 0;
+}
+
+/* Has the caller of the call at hand given up? */
+static bool is_cancelled(struct tasks *t)
+{
+    struct search s = {t->head.counter, false};
+
+    mesh_walk(t->vm->env.mesh, t->from, look, &s);
+    return s.found;
+}
+
 enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m)
 {
     struct tasks *t = vm->tasks;
@@ -126,7 +155,14 @@ enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m)
     }
     buf_append(&t->body, body.p, body.len);
     mesh_pop_now(vm->env.mesh);
-    run(t);
+    if (!is_cancelled(t)) {
+        run(t);
+        return MESH_DONE;
+    }
+    /* Nobody waits: in an overload only living calls are worth the time. */
+    reply(t, WIRE_ERROR, slice_str("timeout"));
+    buf_fini(&t->body);
+    t->running = false;
     return MESH_DONE;
 }
 
@@ -168,36 +204,12 @@ static int l_reply(lua_State *L)
     return 1;
 }
 
-struct search {
-    uint64_t counter;
-    bool found;
-};
-
-static int look(void *arg, const struct mesh_msg *m)
-{
-    struct search *s = arg;
-    struct msg_task_cancel cancel;
-    struct wire_head h;
-    struct slice body;
-
-    if (m->type == MSG_TASK_CANCEL && wire_read(&h, &body, m->body) > 0 &&
-        body.len == sizeof(cancel)) {
-        memcpy(&cancel, body.p, sizeof(cancel));
-        s->found = s->found || cancel.counter == s->counter;
-    }
-    return 0;
-}
-
 /* core.task_is_cancelled() -> has the caller given up? */
 static int l_is_cancelled(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
-    struct tasks *t = vm->tasks;
-    struct search s = {t->head.counter, false};
+    struct tasks *t = vm_of(L)->tasks;
 
-    if (t->running)
-        mesh_walk(vm->env.mesh, t->from, look, &s);
-    lua_pushboolean(L, s.found);
+    lua_pushboolean(L, t->running && is_cancelled(t));
     return 1;
 }
 

@@ -160,6 +160,23 @@ function C:fan(p)
     for i = 1, p.n do waits[i]:wait() end
     return { done = done, errs = errs }
 end
+function C:in_vain(p)
+    local naps, errs = {}, {}
+    for i = 1, 6 do -- two for each process
+        naps[i] = sd.go(function()
+            return sd.task("t", { timeout = 2 }):nap(0.1)
+        end)
+    end
+    sd.sleep(0.02)
+    errs[1] = select(2, sd.task("t", { timeout = 0.02 }):touch(p.path))
+    local h = sd.go(function() return sd.task("t"):touch(p.path) end)
+    sd.sleep(0.02)
+    h:cancel()
+    errs[2] = select(2, h:wait())
+    for i = 1, 6 do naps[i]:wait() end
+    sd.task("t"):first(1)
+    return { errs = errs }
+end
 function C:casts(p)
     local taken, errs = 0, {}
     for _ = 1, p.n do
@@ -458,6 +475,15 @@ describe("a task", function()
             for i = 1, 10 do
                 assert.equal(i, call("first", { i }).r)
             end
+        end)
+
+        it("does not run when nobody waits any more", function()
+            all_ready()
+            local path = s.dir .. "/in_vain"
+            local _, r = ask("in_vain", { path = path })
+            assert.same({ "timeout", "cancelled" }, r.errs)
+            all_ready()
+            assert.is_nil(s:read("in_vain"))
         end)
 
         it("learns that the caller has gone", function()
