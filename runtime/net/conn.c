@@ -3,7 +3,9 @@
  * accepted -> open -> closing (what was queued is written) -> lingering (our
  * side is shut, the peer's end awaited, so that a last reply is not lost to a
  * reset) -> closed.  From the first step of closing the id is stale and
- * nothing goes up any more but one on_close(), at the end of the turn.
+ * nothing goes up any more but one on_close(), at the end of the turn.  A
+ * client that ends only its own side (conn_finish()) stays open until all it
+ * has sent was answered.
  *
  * The struct is counted: the uv handle, the upper layer (from on_open() to
  * conn_released()) and a request in hand each hold it. */
@@ -143,7 +145,7 @@ void conn_done(struct conn *c)
     c->inflight--;
     if (!conn_is_alive(c))
         return;
-    if (c->waiting > 0)
+    if (c->waiting > 0 || c->has_eof)
         net_ready(c);
     else if (c->net->is_stopping && c->inflight == 0)
         conn_end(c, c->net->stop_reason, 0);
@@ -233,8 +235,8 @@ void conn_end(struct conn *c, int reason, int code)
     const struct conn_ops *ops = c->net->ops;
 
     sd_check(c, CONN_MAGIC);
-    if (conn_is_alive(c) && c->is_up && reason != REASON_CLIENT &&
-        ops->on_bye != NULL)
+    if (conn_is_alive(c) && c->is_up && !c->owes_open &&
+        reason != REASON_CLIENT && ops->on_bye != NULL)
         ops->on_bye(c->net->arg, c, reason_word(reason));
     if (conn_is_alive(c))
         end_alive(c, reason, code);
@@ -293,6 +295,7 @@ void conn_work(struct conn *c)
     if (c->proto->on_work != NULL)
         c->proto->on_work(c);
     conn_resume(c);
+    conn_finish(c);
 }
 
 /* --- what is known of it ---------------------------------------------------- */
@@ -357,8 +360,9 @@ void conn_asks_add(struct conn *c, int by)
     sd_check(c, CONN_MAGIC);
     sd_assert(by >= 0 || c->asks >= (unsigned)-by);
     c->asks += (unsigned)by;
-    if (by > 0 && c->waiting > 0)
-        net_ready(c); /* it is read on behind a full backlog */
+    /* It is read on behind a full backlog; or no answer can come. */
+    if (by > 0 && (c->waiting > 0 || c->has_eof))
+        net_ready(c);
 }
 
 unsigned conn_asks(const struct conn *c)

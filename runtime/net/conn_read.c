@@ -9,7 +9,12 @@
  * backlog is full, or more is queued to be written than slow_low, working on
  * input stops, and with it reading, until the end of a turn finds room.  While
  * the conn is asked something its packets are read on behind a full backlog,
- * up to QUEUE_BYTES: the answer may be among them. */
+ * up to QUEUE_BYTES: the answer may be among them.
+ *
+ * A peer that has sent its last byte may still read: the conn closes when its
+ * packets are answered.  Whether it is gone altogether no byte tells any more,
+ * so a second's timer asks the socket for a reset meanwhile. */
+#include <poll.h>
 #include <string.h>
 
 #include "net/inner.h"
@@ -146,6 +151,28 @@ void conn_resume(struct conn *c)
     conn_update_reading(c);
 }
 
+void conn_finish(struct conn *c)
+{
+    if (!c->has_eof || !conn_is_alive(c))
+        return;
+    if ((c->in.len == 0 || conn_may_work(c)) && c->proto->is_done(c)) {
+        conn_end(c, REASON_CLIENT, 0);
+    } else if (c->due == 0) {
+        c->due = conn_now(c) + LOOK_MS;
+        conn_arm(c);
+    }
+}
+
+void conn_look(struct conn *c)
+{
+    struct pollfd p = {.events = 0};
+
+    if (uv_fileno((uv_handle_t *)&c->tcp, &p.fd) == 0 && poll(&p, 1, 0) == 1)
+        conn_cut(c, REASON_CLIENT);
+    else
+        c->due = conn_now(c) + LOOK_MS;
+}
+
 void conn_drop_input(struct conn *c)
 {
     if (c->is_working)
@@ -205,7 +232,7 @@ static void on_end(struct conn *c, int err)
     if (!conn_is_alive(c))
         return; /* the rest is still being written */
     if (err == UV_EOF)
-        c->proto->on_eof(c);
+        net_ready(c); /* conn_finish() sees to it */
     else
         conn_cut(c, err == UV_ECONNRESET || err == UV_EPIPE ? REASON_CLIENT
                                                             : REASON_ERROR);

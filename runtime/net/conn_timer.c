@@ -76,7 +76,10 @@ static void on_alive_due(struct conn *c, uint64_t now)
     }
     if (c->due != 0 && c->due <= now) {
         c->due = 0;
-        c->proto->on_due(c);
+        if (c->has_eof)
+            conn_look(c);
+        else
+            c->proto->on_due(c);
     }
     if (!conn_is_alive(c) || idle_due(c) > now)
         return;

@@ -270,11 +270,10 @@ static bool http_is_reading_ahead(const struct conn *c)
     return is_in_hand(c) && c->in.len < READ_SIZE;
 }
 
-static void http_on_eof(struct conn *c)
+/* Half a request will never be whole. */
+static bool http_is_done(const struct conn *c)
 {
-    /* A client may shut its side behind its last request. */
-    if (!is_in_hand(c))
-        conn_end(c, REASON_CLIENT, 0);
+    return !is_in_hand(c);
 }
 
 static void http_on_due(struct conn *c)
@@ -318,7 +317,7 @@ const struct proto proto_http = {
     .on_input = http_on_input,
     .on_work = http_on_work,
     .is_reading_ahead = http_is_reading_ahead,
-    .on_eof = http_on_eof,
+    .is_done = http_is_done,
     .on_due = http_on_due,
     .on_idle = http_on_idle,
 };

@@ -72,7 +72,7 @@ void http_end(struct http_request *r)
     if (conn_is_alive(c)) {
         conn_queue(c);
         c->last_in = conn_now(c);
-        if (!r->keep_alive || c->has_eof)
+        if (!r->keep_alive)
             conn_end(c, REASON_CLIENT, 0);
         else if (!c->is_working)
             net_ready(c);

@@ -35,6 +35,7 @@ enum {
     POOL_BYTES = 32768,    /* ... none larger than that */
     LINGER_MS = 2000,      /* from our last byte to the end */
     CUT_MS = 30000,        /* what a closing conn may take at most */
+    LOOK_MS = 1000,        /* from look to look at a half-closed socket */
 };
 
 enum conn_state {
@@ -59,8 +60,9 @@ struct proto {
     /* May bytes be read although none can be worked on? */
     bool (*is_reading_ahead)(const struct conn *c);
 
-    /* The peer sent its last byte. */
-    void (*on_eof)(struct conn *c);
+    /* The peer has sent its last byte and all input was worked on: is
+     * nothing left to do for it? */
+    bool (*is_done)(const struct conn *c);
 
     /* c->due has come.  Of an open conn only. */
     void (*on_due)(struct conn *c);
@@ -111,6 +113,7 @@ struct conn {
     bool is_half_idle : 1;
     uint8_t reason;
     uint16_t refs;
+    uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
     uv_tcp_t tcp;
     struct net *net;
     struct net_port *port;
@@ -128,7 +131,7 @@ struct conn {
     struct http_request *request; /* in work or in the upper layer's hands */
     uint64_t last_in;             /* when the client last sent a byte */
     uint64_t opened_at;
-    uint64_t due;     /* of proto or of closing; 0: none */
+    uint64_t due;     /* of proto, a look or closing; 0: none */
     uint64_t slow_at; /* when the queue last moved; 0: nothing waits */
     size_t slow_left; /* what it was then */
     uint32_t waiting; /* packets in `queue` */
@@ -221,6 +224,12 @@ void conn_packet(struct conn *c, struct slice packet);
 bool conn_may_work(const struct conn *c);
 void conn_deliver(struct conn *c);
 void conn_resume(struct conn *c);
+
+/* Close a conn whose peer has sent its last byte, when it got its due. */
+void conn_finish(struct conn *c);
+
+/* Is a half-closed peer gone for good?  Then cut, else look again later. */
+void conn_look(struct conn *c);
 void conn_drop_input(struct conn *c);
 void conn_update_reading(struct conn *c);
 

@@ -45,9 +45,10 @@ static size_t stream_on_input(struct conn *c, char *p, size_t len)
     return used;
 }
 
-static void stream_on_eof(struct conn *c)
+/* One that is asked something will not answer any more. */
+static bool stream_is_done(const struct conn *c)
 {
-    conn_end(c, REASON_CLIENT, 0);
+    return (c->waiting == 0 && c->inflight == 0) || c->asks > 0;
 }
 
 static void stream_on_idle(struct conn *c)
@@ -68,7 +69,7 @@ static int stream_seal(struct buf *out, struct conn *c, size_t start)
 const struct proto proto_stream = {
     .name = CONN_TCP,
     .on_input = stream_on_input,
-    .on_eof = stream_on_eof,
+    .is_done = stream_is_done,
     .on_idle = stream_on_idle,
     .begin = stream_begin,
     .seal = stream_seal,

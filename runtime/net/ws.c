@@ -158,7 +158,8 @@ static void on_event(struct conn *c, const struct ws_event *e)
         conn_queue(c);
         break;
     case WS_CLOSE:
-        conn_end(c, REASON_CLIENT, e->code);
+        c->goodbye = (uint16_t)e->code;
+        net_ready(c);
         break;
     default:
         break; /* a fragment, or a pong: that it came is all */
@@ -186,9 +187,17 @@ static size_t ws_on_input(struct conn *c, char *p, size_t len)
     return used;
 }
 
-static void ws_on_eof(struct conn *c)
+/* Unlike a TCP client it expects no reply behind its end; but what it sent
+ * before reaches its handlers. */
+static bool ws_is_done(const struct conn *c)
 {
-    conn_end(c, REASON_CLIENT, 0);
+    return c->waiting == 0 || c->asks > 0;
+}
+
+static void ws_on_work(struct conn *c)
+{
+    if (c->goodbye != 0 && ws_is_done(c))
+        conn_end(c, REASON_CLIENT, c->goodbye);
 }
 
 static void ws_on_half_idle(struct conn *c)
@@ -233,7 +242,8 @@ static void ws_farewell(struct conn *c, int code)
 const struct proto proto_ws = {
     .name = CONN_WS,
     .on_input = ws_on_input,
-    .on_eof = ws_on_eof,
+    .on_work = ws_on_work,
+    .is_done = ws_is_done,
     .on_half_idle = ws_on_half_idle,
     .on_idle = ws_on_idle,
     .begin = ws_send_begin,

@@ -214,6 +214,17 @@ describe("an HTTP port", function()
         assert.equal("", (netserver.read_all(s)))
     end)
 
+    it("answers all requests of a client that has shut its side", function()
+        local s = start()
+        s:send(("GET /async HTTP/1.1\r\nHost: x\r\n\r\n"
+            .. "GET /hi HTTP/1.1\r\nHost: x\r\n\r\n"):rep(20) .. "GET /half")
+        s:shutdown("send")
+        for _ = 1, 40 do
+            assert.equal(200, (read_response(s)))
+        end
+        assert.equal("", (netserver.read_all(s)))
+    end)
+
     it("asks for the body of a client that waits for it", function()
         local s = start({ max_body = 10 })
         s:send("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"

@@ -119,10 +119,83 @@ describe("a TCP port", function()
         server:wait_for("close kicked")
     end)
 
-    it("tells when the client has closed, also by reset", function()
+    it("tells when the client has closed", function()
         local s = start()
         s:send(packet("silent"))
         s:close()
+        server:wait_for("close client")
+    end)
+
+    it("tells when the client has reset, amid a packet's work", function()
+        local s = start({ delay = 300 })
+        s:send(packet("async one") .. packet("print never"))
+        socket.sleep(0.02)
+        s:setoption("linger", { on = true, timeout = 0 })
+        s:close()
+        server:wait_for("late")
+        server:wait_for("close client")
+        assert.is_false(server:said("never"))
+    end)
+
+    for _, backlog in ipairs({ 2, 64 }) do
+        it("answers all that came before the client shut its side, with a "
+            .. "backlog of " .. backlog, function()
+            local s = start({ backlog = backlog })
+            local all = {}
+            for i = 1, 50 do
+                all[i] = packet((i % 3 == 1 and "async " or "") .. i)
+            end
+            s:send(table.concat(all) .. packet("half"):sub(1, 6))
+            s:shutdown("send")
+            for i = 1, 50 do
+                assert.equal(tostring(i), read_packet(s))
+            end
+            assert.equal("", (netserver.read_all(s)))
+            server:wait_for("close client")
+        end)
+    end
+
+    it("writes much to a client that shut its side", function()
+        local s = start({ slow_low = 100000, slow_high = 300000 })
+        local count = 20
+        for _ = 1, count do
+            s:send(packet("big 900000"))
+        end
+        s:shutdown("send")
+        for _ = 1, count do
+            assert.equal(900000, #read_packet(s))
+        end
+        assert.equal("", (netserver.read_all(s)))
+    end)
+
+    it("opens for a client that has shut its side already", function()
+        local s = start({ late_open = 1, delay = 50 })
+        s:send(packet("one"))
+        s:shutdown("send")
+        assert.equal("hello", read_packet(s))
+        assert.equal("one", read_packet(s))
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close client")
+    end)
+
+    it("does not wait for an answer of a client that shut its side", function()
+        local s = start()
+        s:send(packet("async on") .. packet("ask"))
+        s:shutdown("send")
+        assert.equal("on", read_packet(s))
+        assert.equal("ask?", read_packet(s))
+        assert.equal("", (netserver.read_all(s)))
+        server:wait_for("close client")
+    end)
+
+    it("notices that a client which shut its side went for good", function()
+        local s = start({ delay = 2500 })
+        s:send(packet("async one"))
+        s:shutdown("send")
+        socket.sleep(0.05)
+        s:setoption("linger", { on = true, timeout = 0 })
+        s:close()
+        server:wait_for("late")
         server:wait_for("close client")
     end)
 

@@ -149,6 +149,33 @@ describe("a WebSocket", function()
         server:wait_for("close client")
     end)
 
+    it("handles what came before a close, then answers it", function()
+        local s = open()
+        s:send(frame(1, "async one") .. frame(1, "print two")
+            .. frame(1, "print three") .. frame(8, "\3\232"))
+        assert.same({ 1, "one" }, { read_frame(s) })
+        server:wait_for("two")
+        server:wait_for("three")
+        server:wait_for("close client")
+    end)
+
+    it("handles what came before the client went", function()
+        local s = open({ delay = 50 })
+        s:send(frame(1, "async one") .. frame(1, "print two")
+            .. frame(1, "print three"))
+        s:close()
+        server:wait_for("three")
+        server:wait_for("close client")
+    end)
+
+    it("does not wait for a call when the client closes", function()
+        local s = open({ delay = 100 })
+        s:send(frame(1, "async one") .. frame(8, "\3\232"))
+        assert.equal(1000, close_code(s))
+        server:wait_for("close client")
+        server:wait_for("late")
+    end)
+
     local closes = { kicked = 4004, replaced = 4005, idle = 4001,
         stop = 1001, ["my own"] = 4000 }
     for reason, code in pairs(closes) do

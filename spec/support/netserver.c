@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "base/conf.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/http_response.h"
@@ -28,16 +29,13 @@
 #include "net/listener.h"
 #include "net/net.h"
 
-enum {
-    ASYNC_MS = 5
-};
-
 static struct loop *loop;
 static struct net *net;
 static struct conf conf;
 static struct conf_port port;
 static bool late_open; /* on_open() ends later */
 static bool quiet;
+static uint64_t delay = 5; /* ms until what ends later does */
 
 /* --- something that ends later ------------------------------------------------- */
 
@@ -68,7 +66,7 @@ static void later(struct conn *c, struct http_request *r, struct slice body,
     l->request = r;
     l->fn = fn;
     buf_append(&l->body, body.p, body.len);
-    timer_start(loop, &l->timer, ASYNC_MS);
+    timer_start(loop, &l->timer, delay);
 }
 
 /* --- packets --------------------------------------------------------------------- */
@@ -105,7 +103,9 @@ static void let_go(struct conn *c)
 
 static void echo_later(struct later *l)
 {
-    (void)conn_send(l->conn, buf_slice(&l->body));
+    if (conn_send(l->conn, buf_slice(&l->body)) == SD_EGONE)
+        printf("late\n");
+    fflush(stdout);
     conn_done(l->conn);
     let_go(l->conn);
 }
@@ -138,7 +138,10 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     }
     snprintf(word, sizeof(word), "%.*s", (int)(rest.len < 60 ? rest.len : 60),
              rest.p);
-    if (strncmp(word, "close ", 6) == 0) {
+    if (strncmp(word, "print ", 6) == 0) {
+        printf("%s\n", word + 6);
+        fflush(stdout);
+    } else if (strncmp(word, "close ", 6) == 0) {
         (void)conn_send(c, slice_str("bye"));
         conn_close(c, word + 6, 0);
     } else if (strncmp(word, "big ", 4) == 0) {
@@ -406,6 +409,8 @@ static void set_number(const char *key, uint64_t n)
     }
     if (strcmp(key, "late_open") == 0)
         late_open = n != 0;
+    if (strcmp(key, "delay") == 0)
+        delay = n;
     if (strcmp(key, "nofile") == 0) {
         struct rlimit limit = {n, n};
 
