@@ -117,6 +117,9 @@ struct vm {
 
 struct vm *vm_of(lua_State *L);
 
+/* Fill a fresh state; called protected, raises what is wrong. */
+int vm_boot(lua_State *L);
+
 /* Protected call of ENTRY_ENDED. */
 void vm_tell_end(struct vm *vm, uint64_t id);
 
