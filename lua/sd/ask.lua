@@ -64,6 +64,8 @@ function ask.ask(handle, data, opts)
         return nil, "gone"
     elseif not route then
         fault.misuse("a plain HTTP request cannot be asked")
+    elseif data == nil then
+        fault.misuse("bad argument #1 to 'ask' (something to ask expected)")
     end
     local ms = wait.ms(opts and opts.timeout, "timeout") or core.call_timeout
     local entry, id = begin(handle, route)

@@ -1,5 +1,7 @@
 --- The route `normal`, and how a route of the application is completed by it.
 
+local fault = require("sd.fault")
+
 ---@class sd.Route
 ---@field request fun(self: table, packet: any): table?, string?
 ---@field reply fun(call: table, result: any): any
@@ -48,6 +50,9 @@ function normal.fail(call, code, message)
 end
 
 function normal.ask(id, data)
+    if type(data) ~= "table" then
+        fault.misuse("bad argument #1 to 'ask' (a table expected)")
+    end
     local packet = {}
     for key, value in pairs(data) do
         packet[key] = value
