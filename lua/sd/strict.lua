@@ -50,14 +50,14 @@ guard("table", "foreachi", 2)
 local resume, wrap = coroutine.resume, coroutine.wrap
 
 rawset(coroutine, "resume", function(...)
-    check_stack()
+    check_stack(true)
     return resume(...)
 end)
 
 rawset(coroutine, "wrap", function(fn)
     local run = wrap(fn)
     return function(...)
-        check_stack()
+        check_stack(true)
         return run(...)
     end
 end)

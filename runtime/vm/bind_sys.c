@@ -201,14 +201,15 @@ static int l_search_sd(lua_State *L)
     return 1;
 }
 
-/* core.check_stack(): raise when the C stack is nearly used up.  Asked by
- * what calls back from C, before it does (lua/sd/strict.lua). */
+/* core.check_stack(is_coroutine): raise when the C stack is nearly used up.
+ * Asked by what calls back from C, before it does (lua/sd/strict.lua). */
 static int l_check_stack(lua_State *L)
 {
     const char *here = __builtin_frame_address(0);
+    const struct vm *vm = vm_of(L);
 
-    if (here < vm_of(L)->stack_low)
-        return luaL_error(L, "C stack overflow");
+    if (here < (lua_toboolean(L, 1) ? vm->stack_nested : vm->stack_low))
+        return co_raise(L, "C stack overflow");
     return 0;
 }
 

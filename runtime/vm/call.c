@@ -100,6 +100,8 @@ static void packet_ended(struct co *co, int status)
     struct conn *c = co->arg;
 
     vm_log_end(co, status);
+    if (status != 0)
+        conn_close(c, "error", 0); /* nobody could answer (out of memory) */
     conn_done(c);
     leave_conn(co->vm, c);
 }

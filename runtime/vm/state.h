@@ -78,7 +78,8 @@ struct vm {
     struct vm_env env;
     struct cos cos;
     struct heap *heap;
-    const char *stack_low; /* callbacks from C raise below this */
+    const char *stack_low;    /* callbacks from C raise below this */
+    const char *stack_nested; /* and coroutines inside coroutines below this */
     struct loop_hook hook;
     int entry[ENTRY_COUNT];
     int collect; /* a function that collects garbage */

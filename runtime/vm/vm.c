@@ -27,7 +27,12 @@
 #include "vm/state.h"
 #include "vm/task.h"
 
-#define STACK_GUARD  (1u << 20)
+#define STACK_GUARD (1u << 20)
+
+/* For coroutines inside coroutines, some 2000.  Each takes more of the heap
+ * than of the stack, and an error that passes through them grows at each. */
+#define NESTED_MAX ((size_t)256 * 1024)
+
 #define SCRATCH_KEEP ((size_t)256 * 1024)
 
 struct vm *vm_of(lua_State *L)
@@ -117,6 +122,7 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     vm->magic = VM_MAGIC;
     vm->env = *env;
     vm->stack_low = stack_low();
+    vm->stack_nested = (const char *)__builtin_frame_address(0) - NESTED_MAX;
     vm->heap = heap_new(limit > 0 ? limit : SIZE_MAX / 2);
     cos_init(vm);
     vm->hook.fn = on_turn;
