@@ -330,13 +330,32 @@ describe("a controller", function()
             assert.not_equal(me.conn_id, you.conn_id)
         end)
 
+        it("its uid, a text", function()
+            local c = game()
+            assert.same({ ok = true, uid = "7" },
+                c:call("who/bind", { uid = 7 }).result)
+            assert.equal("7", c:call("who/am_i").result.uid)
+            assert.same({ ok = true, uid = "ann" },
+                c:call("who/bind", { uid = "ann" }).result)
+            assert.same({}, c:call("who/unbind").result)
+            assert.is_nil(c:call("who/am_i").result.uid)
+            for _, uid in ipairs({ "", ("x"):rep(129), 1.5, true, {} }) do
+                assert.equal(500,
+                    c:call("who/bind", { uid = uid }).error.code)
+            end
+            assert.is_true(c:call("who/bind", { uid = ("x"):rep(128) })
+                .result.ok)
+        end)
+
         it("its request's context, shared with models", function()
             local c = game()
+            c:call("who/bind", { uid = "ann" })
             local r = c:call("who/its_context", { mine = "m" }).result
             assert.equal("m", r.context.mine)
             assert.equal("m", r.model)
             assert.equal("m", r.again)
             assert.is_true(r.same)
+            assert.equal("ann", r.context.uid)
             assert.is_string(r.context.request_id)
             assert.is_number(r.context.deadline)
             local left = r.context.deadline - r.now
@@ -349,8 +368,11 @@ describe("a controller", function()
         end)
 
         it("a context that tasks get a copy of", function()
-            local r = game():call("who/in_task").result
+            local c = game()
+            c:call("who/bind", { uid = "ann" })
+            local r = c:call("who/in_task").result
             assert.equal("yes", r.task.mine)
+            assert.equal("ann", r.task.uid)
             assert.is_string(r.task.request_id)
             assert.is_nil(r.added)
         end)

@@ -31,8 +31,11 @@ return {
 local sd = require("sd")
 sd.sleep(0)
 return {}]],
-    ["scripts/leaky.lua"] = [[
+    ["lib/leaky.lua"] = [[
 leaked_by_file = 1
+return {}]],
+    ["scripts/sloppy.lua"] = [[
+forgotten_here = 1
 return {}]],
     ["scripts/tasks/t.lua"] = [[
 local T = {}
@@ -89,8 +92,9 @@ end
 function W:undefined() local x = no_such_global return x end       -- line 46
 function W:assigns() forgotten = 1 end                             -- line 47
 function W:rawget() return rawget(_G, "no_such_global") == nil end
+function W:sloppy() require("sloppy") end
 function W:leaky() require("leaky") return leaked_by_file end
-function W:exit() os.exit(1) end                                   -- line 50
+function W:exit() os.exit(1) end                                   -- line 51
 function W:execute() os.execute("true") end
 function W:popen() io.popen("true") end
 function W:from_task()
@@ -215,9 +219,9 @@ describe("scripts", function()
             { "yields", 36, "coroutine.yield outside" },
             { "undefined", 46, "undefined global 'no_such_global'" },
             { "assigns", 47, "assignment to undefined global 'forgotten'" },
-            { "exit", 50, "os.exit" },
-            { "execute", 51, "os.execute" },
-            { "popen", 52, "io.popen" },
+            { "exit", 51, "os.exit" },
+            { "execute", 52, "os.execute" },
+            { "popen", 53, "io.popen" },
         }
         for _, case in ipairs(cases) do
             it(case[1] .. ", and hear why and where", function()
@@ -251,8 +255,10 @@ describe("scripts", function()
         end)
     end)
 
-    it("may make globals in a file, and ask for absent ones", function()
+    it("may make globals in libraries, and ask for absent ones", function()
         assert.equal(1, c:call("w/leaky").result)
+        assert.matches("sloppy.lua:1: assignment to undefined global",
+            c:call("w/sloppy").error.message)
         assert.is_true(c:call("w/rawget").result)
     end)
 
