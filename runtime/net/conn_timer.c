@@ -3,6 +3,9 @@
  * The timer waits for the nearest deadline.  What only moves a deadline away
  * (each byte that arrives does) leaves it alone: when it fires too early it is
  * set anew, so the packet path never touches the wheel. */
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "net/inner.h"
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -57,10 +60,21 @@ void conn_arm(struct conn *c)
         timer_start(c->net->loop, &c->timer, due > now ? due - now : 0);
 }
 
-/* Did nothing leave since the last look? */
+size_t conn_unacked(struct conn *c)
+{
+    size_t ours = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    int kernels = 0;
+    uv_os_fd_t fd;
+
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        (void)ioctl(fd, SIOCOUTQ, &kernels);
+    return ours + (kernels > 0 ? (size_t)kernels : 0);
+}
+
+/* Did the peer take nothing since the last look? */
 static bool is_stuck(struct conn *c, uint64_t now)
 {
-    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    size_t left = conn_unacked(c);
     bool moved = left < c->slow_left;
 
     c->slow_left = left;

@@ -83,7 +83,7 @@ static void write_rest(struct conn *c)
         return;
     }
     c->slow_at = conn_now(c);
-    c->slow_left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    c->slow_left = conn_unacked(c);
     conn_arm(c);
 }
 

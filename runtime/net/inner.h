@@ -245,6 +245,11 @@ void conn_drop_output(struct conn *c);
 
 void conn_on_timer(struct timer *t);
 
+/* Bytes on their way to the peer: libuv's, and those that the kernel keeps
+ * until they are acknowledged.  The kernel says that it takes more only when
+ * a good part of a large buffer is free, so libuv's alone seem stuck. */
+size_t conn_unacked(struct conn *c);
+
 /* A deadline was set or moved nearer. */
 void conn_arm(struct conn *c);
 
