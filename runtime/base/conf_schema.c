@@ -213,7 +213,7 @@ static const struct conf_key keys[] = {
      DOC("http: from the first byte of a head to its last")},
     {.path = "ports.*.body_timeout", TYPE(DURATION), DEFAULT("30s"),
      RANGE(0, DAY), APPLIES, AS(U64, port, body_timeout),
-     DOC("http: without a byte of a body")},
+     DOC("http: from the end of a head to the last byte of its body")},
     {.path = "ports.*.origins", TYPE(WORDS), DEFAULT("same"), APPLIES,
      AS(LIST, port, origins),
      DOC("http: origins that may call from a browser: `\"same\"`, `\"*\"` "
