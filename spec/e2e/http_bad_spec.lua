@@ -14,6 +14,8 @@ return {
     short = { listen = "127.0.0.1:0", protocol = "http",
         head_timeout = "150ms", body_timeout = "150ms",
         idle_timeout = "150ms" },
+    lazy = { listen = "127.0.0.1:0", protocol = "http",
+        slow_client = { timeout = "300ms" } },
 }]],
     ["scripts/controllers/probe.lua"] = [[
 local sd = require("sd")
@@ -28,6 +30,7 @@ function Probe:flood()
         if not ok then Probe.err = err return end
     end
 end
+function Probe:much() return ("x"):rep(3e7) end
 function Probe:flood_err() return { err = Probe.err } end
 return Probe]],
 }
@@ -337,6 +340,35 @@ describe("bad HTTP", function()
             assert.is_true(resident() - before < 8192, resident() - before)
             local r = assert(c:reply())
             assert.equal(200 * 65536, #r.body)
+            c:close()
+        end)
+
+        it("of a reader that takes nothing closes its conn", function()
+            for _, path in ipairs({ "/probe/much", "/probe/flood" }) do
+                local c = web.open(port.lazy)
+                c:send(web.text(path))
+                server.until_(function()
+                    local _, n = s:output():gsub("port lazy: closed", "")
+                    return n == (path == "/probe/much" and 1 or 2)
+                end, "it is closed")
+                c:close()
+            end
+            assert_well()
+        end)
+
+        it("of a reader that takes a little each time is borne", function()
+            local c = web.open(port.lazy)
+            c:send(web.text("/probe/much"))
+            repeat
+                local line = c.sock:receive("*l")
+            until line == ""
+            local got = 0
+            for _ = 1, 20 do
+                got = got + #c.sock:receive(65536)
+                socket.sleep(0.04) -- the reader's own pace
+            end
+            got = got + #c.sock:receive(3e7 - got)
+            assert.equal(3e7, got)
             c:close()
         end)
 
