@@ -44,9 +44,21 @@ static void on_idle(uv_idle_t *idle)
     (void)idle;
 }
 
+/* libuv counts what it knows: a loop that only has timers or jobs of ours
+ * must not end before on_prepare() hands them over. */
+static void stay_alive(struct loop *l)
+{
+    if (!list_empty(&l->jobs))
+        uv_idle_start(&l->idle, on_idle);
+    timers_arm(l->timers);
+}
+
 static void on_check(uv_check_t *check)
 {
-    timers_expire(from_handle(check)->timers);
+    struct loop *l = from_handle(check);
+
+    timers_expire(l->timers);
+    stay_alive(l);
 }
 
 static void run_jobs(struct loop *l)
@@ -131,6 +143,7 @@ int loop_open(struct loop **out)
 void loop_run(struct loop *l)
 {
     sd_check(l, LOOP_MAGIC);
+    stay_alive(l);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     run_hooks(l);
 }
