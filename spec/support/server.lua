@@ -170,10 +170,12 @@ function server:run(verb)
     return shell(self:command(verb))
 end
 
---- Start in the foreground, without waiting. Output goes to the file "out",
---- the exit status, in the end, to "exit".
+--- Start in the foreground, without waiting. Output goes to the file "out.N"
+--- of the N-th launch, the exit status, in the end, to "exit.N": the shell of
+--- an earlier launch cannot mix its words into this one's.
 function server:launch()
     self.pid = nil
+    self.launches = (self.launches or 0) + 1
     local tool = valgrind and valgrind:format(self.dir) or ""
     local run = ("env -u LD_PRELOAD %s %s %s -C %s start"):format(
         self.env,
@@ -182,11 +184,12 @@ function server:launch()
         self.dir
     )
     shell(
-        ("rm -f %s/exit; { %s > %s/out 2>&1; echo $? > %s/exit; } "):format(
-            self.dir,
+        ("{ %s > %s/out.%d 2>&1; echo $? > %s/exit.%d; } "):format(
             run,
             self.dir,
-            self.dir
+            self.launches,
+            self.dir,
+            self.launches
         ) .. "> /dev/null 2>&1 &"
     )
 end
@@ -200,7 +203,7 @@ end
 --- The exit status of the launched node, once it has ended.
 ---@return integer|nil
 function server:exit_status()
-    return tonumber(self:read("exit") or "")
+    return tonumber(self:read("exit." .. (self.launches or 0)) or "")
 end
 
 --- Wait until the launched node serves; fails with its output when it ends.
@@ -228,7 +231,7 @@ end
 --- What the node wrote: its table and its log.
 ---@return string
 function server:output()
-    return self:read("out") or ""
+    return self:read("out." .. (self.launches or 0)) or ""
 end
 
 --- `status --json`, decoded; nil when nothing runs.
