@@ -22,6 +22,7 @@
 #include "proc/config.h"
 #include "proc/install.h"
 #include "proc/leash.h"
+#include "proc/secrets.h"
 #include "proc/spawn.h"
 #include "vm/conf_lua.h"
 
@@ -38,11 +39,10 @@ static pid_t spawn(const struct user *owner, int file, int leash)
     char title[] = "sdlua: config", verb[] = "--child", number[16];
     char *argv[] = {title, verb, number, NULL};
     const char *lua = install_lua_dir();
-    int fds[3];
+    int fds[HERITAGE_FDS_MAX + 1], own;
     struct spawn s = {
         .argv = argv,
         .fds = fds,
-        .nfds = 3,
         .user = owner,
         .stack = STACK,
         .output = -1,
@@ -57,15 +57,19 @@ static pid_t spawn(const struct user *owner, int file, int leash)
     h->leash = leash;
     h->binary = s.binary = install_binary();
     snprintf(h->lua, sizeof(h->lua), "%s", lua != NULL ? lua : "");
-    fds[0] = file;
-    fds[1] = leash;
-    fds[2] = heritage_write(h);
+    if (owner->change)
+        secrets_open(h);
+    own = heritage_write(h);
+    pid = own;
+    if (own >= 0) {
+        snprintf(number, sizeof(number), "%d", own);
+        s.nfds = heritage_fds(h, fds);
+        fds[s.nfds++] = own;
+        pid = spawn_child(&s);
+        close(own);
+    }
+    secrets_close(h);
     mem_free(h);
-    if (fds[2] < 0)
-        return fds[2];
-    snprintf(number, sizeof(number), "%d", fds[2]);
-    pid = spawn_child(&s);
-    close(fds[2]);
     return pid;
 }
 
@@ -189,6 +193,11 @@ static void on_file(void *arg, const char *name)
     leash_send(h->leash, LEASH_FILE, 0, name);
 }
 
+static int on_secret(void *arg, const char *path)
+{
+    return secrets_find(arg, path);
+}
+
 static void send_notes(const struct heritage *h, struct slice report)
 {
     struct conf_note note;
@@ -223,6 +232,7 @@ int config_child(const struct heritage *h)
         .framework_dir = h->lua,
         .environ = environ,
         .on_file = on_file,
+        .on_secret = on_secret,
         .arg = &own,
     };
     struct buf bundle = {0}, report = {0};

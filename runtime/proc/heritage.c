@@ -22,6 +22,7 @@ void heritage_init(struct heritage *h)
     h->size = sizeof(*h);
     snprintf(h->build, sizeof(h->build), "%s", install_build_id());
     h->binary = h->leash = h->bundle = h->log_fd = -1;
+    memset(h->secret, -1, sizeof(h->secret));
     memset(h->listeners, -1, sizeof(h->listeners));
 }
 
@@ -82,9 +83,12 @@ unsigned heritage_fds(const struct heritage *h, int *fds)
     unsigned n = 0;
 
     sd_assert(h->workers <= HERITAGE_WORKERS && h->ports <= HERITAGE_PORTS);
+    sd_assert(h->secrets <= HERITAGE_SECRETS);
     n = add(fds, n, h->leash);
     n = add(fds, n, h->bundle);
     n = add(fds, n, h->log_fd);
+    for (unsigned i = 0; i < h->secrets; i++)
+        n = add(fds, n, h->secret[i]);
     for (unsigned i = 0; i < h->mesh_count; i++)
         n = add(fds, n, h->mesh[i]);
     if (h->role != ROLE_WORKER)

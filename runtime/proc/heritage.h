@@ -21,6 +21,7 @@ enum heritage_role {
 enum {
     HERITAGE_PORTS = 64,   /* ports of a node */
     HERITAGE_WORKERS = 64, /* worker processes of a node */
+    HERITAGE_SECRETS = 64, /* values that the environment keeps in files */
 };
 
 struct heritage {
@@ -41,6 +42,8 @@ struct heritage {
     int32_t leash;  /* proc/leash.h */
     int32_t bundle; /* sealed; for ROLE_CONFIG the empty file to fill */
     int32_t log_fd;
+    uint32_t secrets;                 /* how many; for ROLE_CONFIG only */
+    int32_t secret[HERITAGE_SECRETS]; /* -1: could not be opened */
     uint32_t mesh_count;
     int32_t mesh[MESH_FDS_MAX];
     int32_t listeners[HERITAGE_WORKERS][HERITAGE_PORTS]; /* [slot][port] */
@@ -59,7 +62,8 @@ int heritage_read(struct heritage **out, int fd);
 /* List the open descriptors in `fds` (HERITAGE_FDS_MAX places): what has to
  * stay open across exec.  Returns how many. */
 enum {
-    HERITAGE_FDS_MAX = MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + 4
+    HERITAGE_FDS_MAX =
+        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 4
 };
 unsigned heritage_fds(const struct heritage *h, int *fds);
 

@@ -19,6 +19,7 @@
 #include "base/conf_schema.h"
 #include "base/conf_value.h"
 #include "base/mem.h"
+#include "store/redis_url.h"
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
 
@@ -43,16 +44,13 @@ static const struct conf_host *host_of(lua_State *L)
 
 /* --- files ---------------------------------------------------------------- */
 
-/* The path of `name` below one of the roots "app", "lib" and "any". */
+/* The path of `name` below one of the roots "app" and "lib". */
 static void full_path(const struct conf_host *h, char *path, const char *root,
                       const char *name)
 {
-    const char *dir = h->opts->framework_dir;
+    const char *dir =
+        strcmp(root, "lib") == 0 ? h->opts->framework_dir : h->app;
 
-    if (strcmp(root, "any") == 0 && name[0] == '/')
-        dir = "";
-    else if (strcmp(root, "lib") != 0)
-        dir = h->app;
     if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
         path[0] = '\0'; /* too long: no such file */
 }
@@ -67,35 +65,56 @@ static bool is_inside(const struct conf_host *h, const char *path)
            (real[len] == '/' || len == 1);
 }
 
-/* The whole file, or NULL and why not.  Only regular files are opened: a
- * pipe would never end. */
-static char *read_file(const char *path, size_t *len, const char **why)
+/* The whole file, or NULL and why not. */
+static char *read_fd(int fd, size_t *len, const char **why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     ssize_t n = 0;
     char *text;
 
-    *why = strerror(errno);
-    if (fd < 0)
-        return NULL;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX) {
         *why = st.st_size > FILE_MAX ? "is larger than 16 MB" : "is no file";
-        close(fd);
         return NULL;
     }
     text = mem_alloc((size_t)st.st_size + 1);
     *len = 0;
     while (*len < (size_t)st.st_size &&
-           (n = read(fd, text + *len, (size_t)st.st_size - *len)) > 0)
+           (n = pread(fd, text + *len, (size_t)st.st_size - *len,
+                      (off_t)*len)) > 0)
         *len += (size_t)n;
     *why = strerror(errno);
-    close(fd);
     if (n < 0) {
         mem_free(text);
         return NULL;
     }
     return text;
+}
+
+/* Only regular files are opened: a pipe would never end. */
+static char *read_file(const char *path, size_t *len, const char **why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char *text;
+
+    *why = strerror(errno);
+    if (fd < 0)
+        return NULL;
+    text = read_fd(fd, len, why);
+    close(fd);
+    return text;
+}
+
+static void push_text(lua_State *L, char *text, size_t len)
+{
+    lua_pushlstring(L, text, len);
+    mem_free(text);
+}
+
+static int push_failure(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
 }
 
 /* read(root, name): text, or nil and why */
@@ -112,13 +131,39 @@ static int host_read(lua_State *L)
         why = "is a link out of the application folder";
     else
         text = read_file(path, &len, &why);
-    if (text == NULL) {
-        lua_pushnil(L);
-        lua_pushstring(L, why);
-        return 2;
-    }
-    lua_pushlstring(L, text, len);
-    mem_free(text);
+    if (text == NULL)
+        return push_failure(L, why);
+    push_text(L, text, len);
+    return 1;
+}
+
+/* secret(path): the text of a file anywhere, or nil and why */
+static int host_secret(lua_State *L)
+{
+    const struct conf_host *h = host_of(L);
+    const char *path = luaL_checkstring(L, 1), *why = NULL;
+    char *text;
+    size_t len;
+    int fd = -1;
+
+    if (h->opts->on_secret != NULL)
+        fd = h->opts->on_secret(h->opts->arg, path);
+    text = fd >= 0 ? read_fd(fd, &len, &why) : read_file(path, &len, &why);
+    if (text == NULL)
+        return push_failure(L, why);
+    push_text(L, text, len);
+    return 1;
+}
+
+/* redis_url(text): nothing when it is good, else why not */
+static int host_redis_url(lua_State *L)
+{
+    struct redis_url url;
+    const char *why = NULL;
+
+    if (redis_url_parse(&url, luaL_checkstring(L, 1), "redis.sock", &why) == 0)
+        return 0;
+    lua_pushstring(L, why);
     return 1;
 }
 
@@ -338,11 +383,12 @@ static void push_flags(lua_State *L, char *const *flags)
 void conf_host_push(lua_State *L, struct conf_host *h)
 {
     static const luaL_Reg functions[] = {
-        {"read", host_read},         {"list", host_list},
-        {"on_file", host_on_file},   {"key_read", host_key_read},
-        {"key_find", host_key_find}, {"type_name", host_type_name},
-        {"json", host_json},         {"msgpack", host_msgpack},
-        {"getenv", host_getenv},     {NULL, NULL},
+        {"read", host_read},           {"list", host_list},
+        {"on_file", host_on_file},     {"key_read", host_key_read},
+        {"key_find", host_key_find},   {"type_name", host_type_name},
+        {"json", host_json},           {"msgpack", host_msgpack},
+        {"getenv", host_getenv},       {"secret", host_secret},
+        {"redis_url", host_redis_url}, {NULL, NULL},
     };
     struct rlimit fds = {0};
     const luaL_Reg *f;

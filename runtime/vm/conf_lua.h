@@ -18,6 +18,10 @@ struct conf_build_opts {
     /* Called with the name of each file before it is run or read, so that a
      * parent who kills us knows what hung.  May be NULL. */
     void (*on_file)(void *arg, const char *name);
+
+    /* A descriptor of the file that a variable's _FILE names, which stays the
+     * callee's, or -1: open it here.  May be NULL. */
+    int (*on_secret)(void *arg, const char *path);
     void *arg;
 };
 

@@ -74,7 +74,7 @@ local function read(host, name, found)
     local target, value = found[name], host.environ[name]
     local base = name:match("^(.*)_FILE$")
     if not target and base and found[base] then
-        local text, err = host.read("any", value)
+        local text, err = host.secret(value)
         if not text then
             return nil, nil, value .. ": " .. err
         end
