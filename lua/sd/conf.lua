@@ -98,7 +98,7 @@ local function cross_check(c, resolved, files)
     end
     cross.check({ tree = resolved.tree, scripts = names,
         report = reporter(c, "error"), warn = reporter(c, "warning"),
-        fd_limit = c.host.fd_limit,
+        fd_limit = c.host.fd_limit, redis_url = c.host.redis_url,
         lower = function(path, value)
             env.apply(c.trees, { path = path, value = value })
             c.sources[path] = "default, lowered"

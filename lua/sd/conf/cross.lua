@@ -7,6 +7,7 @@ local cross = {}
 local CODECS = { json = true, msgpack = true, raw = true }
 local ROUTES = { normal = true, jsonrpc = true }
 local SLOTS = 256
+local PORTS = 64
 local TIMERS = 256
 
 ---@class sd.conf.Cross
@@ -16,6 +17,7 @@ local TIMERS = 256
 ---@field warn fun(path: string, text: string)
 ---@field lower fun(path: string, value: any)
 ---@field fd_limit integer
+---@field redis_url fun(url: string): string? what is wrong with it
 ---@field is_set fun(path: string): boolean
 
 local function file_exists(c, folder, name)
@@ -219,12 +221,9 @@ end
 
 local function check_url(c, name, redis)
     local path = ("redis.%s.url"):format(name)
-    local scheme = redis.url:match("^([%l+]+)://")
-    local known = { redis = true, unix = true, ["redis+sentinel"] = true,
-        ["redis+cluster"] = true }
-    if redis.url ~= "embedded" and not known[scheme or ""] then
-        c.report(path, path .. ': expected "embedded", "redis://...", '
-            .. '"unix:///..."')
+    local why = c.redis_url(redis.url)
+    if why then
+        c.report(path, path .. ": " .. why)
     end
 end
 
@@ -234,8 +233,13 @@ function cross.check(c)
     check_server(c, c.tree.server)
     check_conns(c, c.tree.server)
     check_admin(c, c.tree.admin)
+    local ports = 0
     for name, port in pairs(c.tree.ports or {}) do
         check_port(c, name, port, taken)
+        ports = ports + 1
+    end
+    if ports > PORTS then
+        c.report("ports", ("ports: more than %d"):format(PORTS))
     end
     for name, mysql in pairs(c.tree.mysql or {}) do
         if mysql.url == nil then
