@@ -31,6 +31,7 @@ enum {
 struct ctl {
     unsigned magic;
     struct loop *loop;
+    const struct user *user;
     int fd;
     struct pollfd_watch *watch;
     void (*on_line)(void *arg, const char *line, struct buf *reply);
@@ -106,13 +107,14 @@ static void on_client(void *arg)
     }
 }
 
-static bool is_allowed(int fd)
+static bool is_allowed(const struct ctl *ctl, int fd)
 {
     struct ucred peer;
     socklen_t len = sizeof(peer);
 
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
+           (peer.uid == 0 || peer.uid == geteuid() ||
+            peer.uid == ctl->user->uid);
 }
 
 static void on_connect(void *arg)
@@ -125,7 +127,7 @@ static void on_connect(void *arg)
     fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
-    if (ctl->nclients == CLIENTS_MAX || !is_allowed(fd)) {
+    if (ctl->nclients == CLIENTS_MAX || !is_allowed(ctl, fd)) {
         close(fd);
         return;
     }
@@ -139,7 +141,7 @@ static void on_connect(void *arg)
         client_free(c);
 }
 
-static int listen_here(void)
+static int listen_here(const struct user *user)
 {
     struct sockaddr_un a = address();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -148,10 +150,12 @@ static int listen_here(void)
 
     if (fd < 0)
         return -errno;
+    user_enter(user);
     unlink(CTL_PATH);
     mask = umask(0177);
     err = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
     umask(mask);
+    user_leave(user);
     if (err == 0 && listen(fd, CLIENTS_MAX) < 0)
         err = -errno;
     if (err == 0)
@@ -160,12 +164,12 @@ static int listen_here(void)
     return err;
 }
 
-int ctl_open(struct ctl **out, struct loop *l,
+int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
              void (*on_line)(void *arg, const char *line, struct buf *reply),
              void *arg)
 {
     struct ctl *ctl;
-    int fd = listen_here();
+    int fd = listen_here(user);
     int err;
 
     if (fd < 0)
@@ -173,6 +177,7 @@ int ctl_open(struct ctl **out, struct loop *l,
     ctl = mem_zalloc(sizeof(*ctl));
     ctl->magic = CTL_MAGIC;
     ctl->loop = l;
+    ctl->user = user;
     ctl->fd = fd;
     ctl->on_line = on_line;
     ctl->arg = arg;
@@ -197,7 +202,9 @@ void ctl_close(struct ctl **cp)
     list_each_safe (it, tmp, &ctl->clients)
         client_free(list_entry(it, struct client, node));
     pollfd_close(&ctl->watch);
+    user_enter(ctl->user);
     unlink(CTL_PATH);
+    user_leave(ctl->user);
     close(ctl->fd);
     ctl->magic = 0;
     mem_free(ctl);

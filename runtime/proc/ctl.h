@@ -2,13 +2,14 @@
  *
  * A client sends one line and gets one line of JSON; then the connection
  * stays open until either side ends, so that one who asked for a stop sees
- * the end of the master.  Only root and the master's own user are answered.
+ * the end of the master.  Only root and the node's user are answered.
  * Lines: "status", "stop", "stop-now", "reload", "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 
 #include "base/buf.h"
 #include "loop/loop.h"
+#include "proc/user.h"
 
 #define CTL_PATH "run/control.sock"
 
@@ -17,7 +18,7 @@ struct ctl;
 /* Serve.  `on_line` appends its answer, without a newline, to `reply`.  An old
  * socket file is replaced: the pid file's lock says that its owner is gone.
  * 0 or a negative code. */
-int ctl_open(struct ctl **out, struct loop *l,
+int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
              void (*on_line)(void *arg, const char *line, struct buf *reply),
              void *arg);
 

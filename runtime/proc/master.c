@@ -22,7 +22,6 @@
 #include "proc/crew.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
-#include "proc/logfile.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/status.h"
@@ -50,6 +49,7 @@ enum {
 struct master {
     unsigned magic;
     enum master_state state;
+    bool served;
     int exit;
     struct node node;
     struct loop *loop;
@@ -82,21 +82,34 @@ static int open_node(struct master *m, const struct node_options *options)
     return 0;
 }
 
+static int take_node(struct master *m)
+{
+    if (node_take(&m->node) < 0)
+        return complain(buf_slice(&m->node.why));
+    return 0;
+}
+
 static void on_signal(void *arg, int signum);
 
+/* From here on a signal waits for the loop, so that nothing is left behind. */
 static int open_loop(struct master *m)
+{
+    int err = loop_open(&m->loop);
+
+    for (unsigned i = 0; i < SIGNALS && err == 0; i++)
+        err = sig_open(&m->sigs[i], m->loop, master_signals[i], on_signal, m);
+    return err < 0 ? complain(slice_str(err_str(err))) : 0;
+}
+
+static int open_mesh(struct master *m)
 {
     struct mesh_shape shape = {
         .workers = m->node.conf->server.workers,
         .tasks = m->node.conf->server.tasks,
         .extra = shtimer_size(),
     };
-    int err = loop_open(&m->loop);
+    int err = mesh_create(&m->mesh, &shape);
 
-    for (unsigned i = 0; i < SIGNALS && err == 0; i++)
-        err = sig_open(&m->sigs[i], m->loop, master_signals[i], on_signal, m);
-    if (err == 0)
-        err = mesh_create(&m->mesh, &shape);
     return err < 0 ? complain(slice_str(err_str(err))) : 0;
 }
 
@@ -111,18 +124,6 @@ static bool wants_redis(const struct conf *conf)
         if (strcmp(conf->redis[i].url, "embedded") == 0)
             return true;
     return false;
-}
-
-static int start_redis(struct master *m)
-{
-    char why[256];
-
-    if (!wants_redis(m->node.conf))
-        return 0;
-    if (redis_server_open(&m->redis, m->loop, &m->node.user, child_output(m),
-                          why, sizeof(why)) < 0)
-        return complain(slice_str(why));
-    return 0;
 }
 
 static void on_heritage(void *arg, struct heritage *h)
@@ -161,7 +162,7 @@ static void on_ready(void *arg)
     struct status status = status_of(m);
     struct buf table = {0};
     struct slice s;
-    int err = ctl_open(&m->ctl, m->loop, on_line, m);
+    int err = ctl_open(&m->ctl, m->loop, &m->node.user, on_line, m);
 
     sd_check(m, MASTER_MAGIC);
     if (err < 0) {
@@ -170,6 +171,7 @@ static void on_ready(void *arg)
         return;
     }
     m->state = MASTER_SERVING;
+    m->served = true;
     status_table(&status, &table);
     s = buf_slice(&table);
     fwrite(s.p, 1, s.len, stdout);
@@ -235,6 +237,36 @@ static void start_crew(struct master *m)
     crew_start(m->crew);
 }
 
+static void on_redis_ready(void *arg)
+{
+    struct master *m = arg;
+
+    sd_check(m, MASTER_MAGIC);
+    start_crew(m);
+}
+
+/* First what the others need; then the others. */
+static int start(struct master *m)
+{
+    struct redis_server_config config = {
+        .loop = m->loop,
+        .user = &m->node.user,
+        .output = child_output(m),
+        .on_ready = on_redis_ready,
+        .on_refused = on_refused,
+        .arg = m,
+    };
+    char why[256];
+
+    if (!wants_redis(m->node.conf)) {
+        start_crew(m);
+        return 0;
+    }
+    if (redis_server_open(&m->redis, &config, why, sizeof(why)) < 0)
+        return complain(slice_str(why));
+    return 0;
+}
+
 /* --- while it lives ---------------------------------------------------------- */
 
 static void stop(struct master *m, uint64_t ms, int status)
@@ -242,13 +274,17 @@ static void stop(struct master *m, uint64_t ms, int status)
     if (m->state == MASTER_STARTING && status == EXIT_SUCCESS)
         status = EXIT_FAILURE;
     if (m->state != MASTER_STOPPING) {
-        log_info(ms > 0 ? "stopping" : "stopping at once");
+        if (m->state == MASTER_SERVING)
+            log_info(ms > 0 ? "stopping" : "stopping at once");
         m->exit = status;
     }
     if (m->state != MASTER_SERVING)
         ms = 0;
     m->state = MASTER_STOPPING;
-    crew_stop(m->crew, ms);
+    if (m->crew != NULL)
+        crew_stop(m->crew, ms);
+    else
+        on_empty(m);
 }
 
 static void reap(struct master *m)
@@ -260,7 +296,7 @@ static void reap(struct master *m)
         if (redis_server_on_exit(m->redis, pid, status)) {
             if (redis_server_is_stopping(m->redis))
                 loop_stop(m->loop);
-        } else if (!crew_on_exit(m->crew, pid, status)) {
+        } else if (m->crew == NULL || !crew_on_exit(m->crew, pid, status)) {
             log_debug("pid %d, no child of ours, ended", (int)pid);
         }
     }
@@ -272,15 +308,15 @@ static void reopen_log(struct master *m)
 
     if (m->node.log[0] == '\0')
         return;
-    err = logfile_reopen(m->node.log_fd, m->node.log);
+    err = node_reopen_log(&m->node);
     if (err < 0)
         log_error("%s: %s", m->node.log, err_str(err));
-    user_own(&m->node.user, m->node.log);
     if (m->node.options.daemon) {
         dup2(m->node.log_fd, STDOUT_FILENO);
         dup2(m->node.log_fd, STDERR_FILENO);
     }
-    crew_reopen_logs(m->crew);
+    if (m->crew != NULL)
+        crew_reopen_logs(m->crew);
 }
 
 static void on_signal(void *arg, int signum)
@@ -343,7 +379,7 @@ static void close_all(struct master *m)
         sig_close(&m->sigs[i]);
     if (m->loop != NULL)
         loop_close(&m->loop);
-    if (m->state == MASTER_STOPPING)
+    if (m->served)
         log_info("stopped");
     node_close(&m->node, m->exit != EXIT_SUCCESS);
     m->magic = 0;
@@ -355,13 +391,11 @@ int master_run(const struct node_options *options)
 
     title_set("sdlua: master");
     signal(SIGPIPE, SIG_IGN);
-    if (open_node(&m, options) < 0 || open_loop(&m) < 0 ||
-        start_redis(&m) < 0) {
+    if (open_node(&m, options) < 0 || open_loop(&m) < 0 || take_node(&m) < 0 ||
+        open_mesh(&m) < 0 || start(&m) < 0)
         m.exit = EXIT_FAILURE;
-    } else {
-        start_crew(&m);
+    else
         loop_run(m.loop);
-    }
     close_all(&m);
     return m.exit;
 }

@@ -1,9 +1,11 @@
-/* node.c - a table of steps, each of which may say why it cannot.
+/* node.c - two tables of steps, each of which may say why it cannot.
  *
+ * The first leaves no trace, so a signal may simply end the process in it.
  * Everything here is had before the first loop turns, so steps simply block.
  * The closer accepts a node that got only half way.  The pid file goes last,
  * because its lock is what keeps a second master out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,8 @@
 #include "proc/logfile.h"
 #include "proc/node.h"
 #include "proc/pidfile.h"
+
+#define DAEMON_LOG "run/sdlua.log"
 
 __attribute__((format(printf, 2, 3))) static int because(struct node *n,
                                                          const char *fmt, ...)
@@ -71,22 +75,34 @@ static int read_config(struct node *n)
     return find_user(n, &n->user, n->conf->server.user);
 }
 
+/* Ours to give away only when it is no link. */
+static int give_run(const struct user *user)
+{
+    int fd = open("run", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int err;
+
+    if (fd < 0)
+        return errno == ENOTDIR ? 0 : -errno;
+    err = fchown(fd, user->uid, user->gid) < 0 ? -errno : 0;
+    close(fd);
+    return err;
+}
+
 static int make_run(struct node *n)
 {
-    int err;
+    int err = 0;
 
     n->made_run = mkdir("run", 0755) == 0;
     if (!n->made_run && errno != EEXIST)
-        return because(n, "run: %s", strerror(errno));
-    err = user_own(&n->user, "run");
-    if (err < 0)
-        return because(n, "run: %s", err_str(err));
-    return 0;
+        err = -errno;
+    else if (n->user.change)
+        err = give_run(&n->user);
+    return err < 0 ? because(n, "run: %s", err_str(err)) : 0;
 }
 
 static int take_pidfile(struct node *n)
 {
-    n->pidfile = pidfile_open(NODE_PIDFILE, &n->stale);
+    n->pidfile = pidfile_open(NODE_PIDFILE, &n->user, &n->stale);
     if (n->pidfile >= 0)
         return 0;
     if (n->pidfile == SD_EBUSY)
@@ -95,21 +111,39 @@ static int take_pidfile(struct node *n)
     return because(n, NODE_PIDFILE ": %s", err_str(n->pidfile));
 }
 
+/* Root's own word counts for more than the word of a folder's owner. */
+static bool is_trusted(const struct node *n)
+{
+    return n->owner.uid == 0;
+}
+
+static int open_log_file(struct node *n, const char *path)
+{
+    int fd;
+
+    if (strlen(path) >= sizeof(n->log))
+        return because(n, "log.file: longer than %zu bytes",
+                       sizeof(n->log) - 1);
+    snprintf(n->log, sizeof(n->log), "%s", path);
+    fd = logfile_open(n->log, &n->user, is_trusted(n));
+    if (fd < 0)
+        return because(n, "%s: %s", n->log, err_str(fd));
+    n->log_fd = fd;
+    return 0;
+}
+
 static int open_log(struct node *n)
 {
     const struct conf_log *log = &n->conf->log;
     const char *path = log->file;
-    int fd;
+    int err = 0;
 
     if (path == NULL && n->options.daemon)
-        path = "run/sdlua.log";
-    if (path != NULL) {
-        snprintf(n->log, sizeof(n->log), "%s", path);
-        fd = logfile_open(n->log, &n->user);
-        if (fd < 0)
-            return because(n, "%s: %s", n->log, err_str(fd));
-        n->log_fd = fd;
-    }
+        path = DAEMON_LOG;
+    if (path != NULL)
+        err = open_log_file(n, path);
+    if (err < 0)
+        return err;
     log_open(n->log_fd, (enum log_level)log->level, log->json, "master");
     log_generation(n->generation);
     if (n->user.uid == 0)
@@ -117,12 +151,15 @@ static int open_log(struct node *n)
     return 0;
 }
 
+int node_reopen_log(const struct node *n)
+{
+    return logfile_reopen(n->log_fd, n->log, &n->user, is_trusted(n));
+}
+
 static int name_node(struct node *n)
 {
-    const char *name = getenv("SD_NAME");
+    const char *name = n->conf->server.name;
 
-    if (name == NULL || *name == '\0')
-        name = n->conf->server.name;
     if (name != NULL)
         snprintf(n->name, sizeof(n->name), "%s", name);
     else if (gethostname(n->name, sizeof(n->name) - 1) < 0)
@@ -157,10 +194,24 @@ static int open_ports(struct node *n)
     return 0;
 }
 
-static int (*const steps[])(struct node *n) = {
-    look_around, raise_limits, read_config, name_node,
-    make_run,    take_pidfile, open_log,    open_ports,
+typedef int step_fn(struct node *n);
+
+static step_fn *const opening[] = {
+    look_around, raise_limits, read_config, name_node, NULL,
 };
+
+static step_fn *const taking[] = {
+    make_run, take_pidfile, open_log, open_ports, NULL,
+};
+
+static int walk(struct node *n, step_fn *const *step)
+{
+    int err = 0;
+
+    for (; *step != NULL && err == 0; step++)
+        err = (*step)(n);
+    return err;
+}
 
 int node_open(struct node *n, const struct node_options *options)
 {
@@ -176,13 +227,12 @@ int node_open(struct node *n, const struct node_options *options)
         n->boot = (uint64_t)clock_wall_ms();
     log_open(n->log_fd, LOG_WARN, false, "master");
     log_generation(n->generation);
-    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        int err = steps[i](n);
+    return walk(n, opening);
+}
 
-        if (err < 0)
-            return err;
-    }
-    return 0;
+int node_take(struct node *n)
+{
+    return walk(n, taking);
 }
 
 void node_close(struct node *n, bool failed)
@@ -193,10 +243,14 @@ void node_close(struct node *n, bool failed)
     if (n->bundle_fd >= 0)
         close(n->bundle_fd);
     n->bundle_fd = -1;
-    pidfile_close(n->pidfile, NODE_PIDFILE);
+    pidfile_close(n->pidfile, NODE_PIDFILE, &n->user);
     n->pidfile = -1;
-    if (failed && n->made_run)
+    if (failed && n->made_run) {
+        user_enter(&n->user);
+        unlink(DAEMON_LOG);
+        user_leave(&n->user);
         rmdir("run");
+    }
     buf_fini(&n->why);
 }
 

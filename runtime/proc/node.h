@@ -20,7 +20,7 @@ struct node_options {
     const char *version; /* of sdlua */
 };
 
-/* May be read; changed here only, but for what node_open() leaves. */
+/* May be read; changed here only. */
 struct node {
     struct node_options options;
     uint64_t started, boot;
@@ -38,12 +38,18 @@ struct node {
     struct buf why; /* of the step that failed: one line an error */
 };
 
-/* Take the current folder: configuration, run/, the lock, the log, the ports.
- * 0, or negative with n->why; node_close() follows either way. */
+/* Read the configuration of the current folder.  0, or negative with n->why;
+ * node_close() follows either way. */
 int node_open(struct node *n, const struct node_options *options);
+
+/* Take the folder: run/, the lock, the log, the ports.  As node_open(). */
+int node_take(struct node *n);
 
 /* Give everything back; after a failure also a run/ that we made. */
 void node_close(struct node *n, bool failed);
+
+/* Its log file was moved away: make a new one.  0 or -errno. */
+int node_reopen_log(const struct node *n);
 
 /* What a child inherits of it. */
 void node_bequeath(const struct node *n, struct heritage *h);

@@ -51,38 +51,42 @@ static int lock_once(const char *path, bool *stale)
     return fd;
 }
 
-int pidfile_open(const char *path, bool *stale)
+int pidfile_open(const char *path, const struct user *user, bool *stale)
 {
     char text[16];
     int fd, n;
 
+    user_enter(user);
     do
         fd = lock_once(path, stale);
     while (fd == SD_EAGAIN);
+    user_leave(user);
     if (fd < 0)
         return fd;
     n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n) {
         int err = -errno;
 
-        pidfile_close(fd, path);
+        pidfile_close(fd, path, user);
         return err;
     }
     return fd;
 }
 
-void pidfile_close(int fd, const char *path)
+void pidfile_close(int fd, const char *path, const struct user *user)
 {
     if (fd < 0)
         return;
+    user_enter(user);
     unlink(path);
+    user_leave(user);
     close(fd);
 }
 
 pid_t pidfile_owner(const char *path)
 {
     struct flock lock = whole_file();
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     pid_t pid = 0;
 
     if (fd < 0)

@@ -6,14 +6,16 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Create or take over the file, lock it and write our pid.  The descriptor,
+#include "proc/user.h"
+
+/* Create or take over the file as `user`, lock it and write our pid.  The descriptor,
  * which holds the lock; SD_EBUSY when another process has it, or -errno.
  * *stale says that a file was there without its process: the last master did
  * not end in order. */
-int pidfile_open(const char *path, bool *stale);
+int pidfile_open(const char *path, const struct user *user, bool *stale);
 
 /* Unlink, then unlock. */
-void pidfile_close(int fd, const char *path);
+void pidfile_close(int fd, const char *path, const struct user *user);
 
 /* Who holds the lock: its pid, or 0 when nobody does. */
 pid_t pidfile_owner(const char *path);

@@ -9,7 +9,7 @@
 #include "proc/ports.h"
 
 enum {
-    PATIENCE = 1000, /* ms */
+    PATIENCE = 5000, /* ms */
     STEP = 20000,    /* us */
 };
 

@@ -15,7 +15,7 @@ struct ports {
 };
 
 /* Open one socket per port and worker slot.  `patient`: an address in use may
- * become free within a second (the last master was killed, its workers are
+ * become free within seconds (the last master was killed, its workers are
  * just ending).  0, or a negative code with one line in `why`; then nothing
  * is open. */
 int ports_open(struct ports *p, const struct conf *conf, bool patient,

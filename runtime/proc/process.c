@@ -59,7 +59,7 @@ static void on_leash(void *arg)
     while ((n = leash_receive(p->h->leash, &m)) > 0) {
         if (m.type == LEASH_REOPEN_LOG) {
             if (p->h->log[0] != '\0')
-                logfile_reopen(p->h->log_fd, p->h->log);
+                logfile_reopen(p->h->log_fd, p->h->log, NULL, false);
         } else {
             p->on_leash(p, &m);
         }

@@ -12,9 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +23,7 @@
 #include "base/mem.h"
 #include "loop/timer.h"
 #include "proc/backoff.h"
+#include "proc/redis_ping.h"
 #include "proc/redis_server.h"
 #include "proc/spawn.h"
 
@@ -36,19 +35,30 @@ enum {
     REDIS_MAGIC = 0x72647376,
     LOCK_WAIT = 15000,  /* ms for a dying one to end */
     START_WAIT = 10000, /* ms to answer at all */
-    LOAD_WAIT = 600000, /* ms while it says that it is loading */
+    LOAD_WAIT = 600000, /* ms from one word of loading to the next */
     STOP_WAIT = 10000,
-    STEP = 10000, /* us */
+    STEP = 10, /* ms between two looks */
+};
+
+enum redis_state {
+    REDIS_LOCKING,  /* waits for the folder's lock */
+    REDIS_STARTING, /* has a process that does not serve yet */
+    REDIS_SERVING,
+    REDIS_WAITING, /* until back-off lets the next one start */
+    REDIS_STOPPING,
+    REDIS_REFUSED, /* never served, and will not */
 };
 
 struct redis_server {
     unsigned magic;
-    struct loop *loop;
-    const struct user *user;
-    int output;
-    pid_t pid; /* 0: none */
-    bool stopping;
-    struct timer next; /* the next start; while stopping, its limit */
+    struct redis_server_config config;
+    enum redis_state state;
+    bool served;    /* at least once */
+    pid_t pid;      /* 0: none */
+    uint64_t limit; /* clock_ms(): what LOCKING and STARTING wait for is late */
+    struct redis_ping ping;
+    const char *why;    /* we killed it, or NULL */
+    struct timer timer; /* the next look; while stopping, its limit */
     struct backoff backoff;
 };
 
@@ -68,31 +78,33 @@ static bool is_installed(void)
     return false;
 }
 
-/* The folder, belonging to the user with all that is in it. */
 static int make_folder(const struct user *user)
 {
-    if (mkdir(FOLDER, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    return user_own(user, FOLDER);
+    int err;
+
+    user_enter(user);
+    err = mkdir(FOLDER, 0700) < 0 && errno != EEXIST ? -errno : 0;
+    user_leave(user);
+    return err;
 }
 
-/* The lock's descriptor, or SD_EBUSY when `ms` passed. */
-static int take_lock(const struct user *user, uint64_t ms)
+/* The lock's descriptor, or SD_EBUSY. */
+static int take_lock(const struct user *user)
 {
-    uint64_t limit = clock_ms() + ms;
-    int fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd, err;
 
+    user_enter(user);
+    fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+              0600);
+    err = -errno;
+    user_leave(user);
     if (fd < 0)
-        return -errno;
-    user_own(user, LOCK);
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (clock_ms() >= limit) {
-            close(fd);
-            return SD_EBUSY;
-        }
-        usleep(STEP);
-    }
-    return fd;
+        return err;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    err = errno == EWOULDBLOCK ? SD_EBUSY : -errno;
+    close(fd);
+    return err;
 }
 
 /* redis-server changes into `dir` first; the other paths start there. */
@@ -126,8 +138,8 @@ static pid_t spawn(struct redis_server *r, int lock)
         .argv = argv,
         .fds = &lock,
         .nfds = 1,
-        .user = r->user,
-        .output = r->output,
+        .user = r->config.user,
+        .output = r->config.output,
         .death_signal = SIGTERM,
     };
     pid_t pid;
@@ -140,120 +152,122 @@ static pid_t spawn(struct redis_server *r, int lock)
     return pid;
 }
 
-static int start(struct redis_server *r, uint64_t lock_wait)
+/* --- one life ---------------------------------------------------------------- */
+
+static void look_again(struct redis_server *r, uint64_t ms)
 {
-    int lock = take_lock(r->user, lock_wait);
+    timer_start(r->config.loop, &r->timer, ms);
+}
+
+/* It ended, or cannot begin: the end of the start, or a reason to retry. */
+static void fail(struct redis_server *r, const char *why)
+{
+    char text[256];
+    uint64_t wait;
+
+    redis_ping_close(&r->ping);
+    if (!r->served) {
+        r->state = REDIS_REFUSED;
+        snprintf(text, sizeof(text), "redis: %s", why);
+        r->config.on_refused(r->config.arg, text);
+        return;
+    }
+    r->state = REDIS_WAITING;
+    wait = backoff_on_crash(&r->backoff, clock_ms(), (uint32_t)clock_ns());
+    log_error(PROGRAM " ended: %s; next start in %u ms", why, (unsigned)wait);
+    look_again(r, wait);
+}
+
+static void begin(struct redis_server *r)
+{
+    r->state = REDIS_LOCKING;
+    r->limit = clock_ms() + LOCK_WAIT;
+    r->why = NULL;
+    look_again(r, 1);
+}
+
+static void look_at_lock(struct redis_server *r)
+{
+    int lock = take_lock(r->config.user);
     pid_t pid;
 
-    if (lock < 0)
-        return lock;
-    pid = spawn(r, lock);
-    close(lock);
-    if (pid < 0)
-        return (int)pid;
+    if (lock == SD_EBUSY && clock_ms() < r->limit) {
+        look_again(r, STEP);
+        return;
+    }
+    pid = lock >= 0 ? spawn(r, lock) : lock;
+    if (lock >= 0)
+        close(lock);
+    if (pid < 0) {
+        fail(r, lock == SD_EBUSY ? "another " PROGRAM " still uses " FOLDER
+                                 : err_str((int)pid));
+        return;
+    }
     r->pid = pid;
-    return 0;
+    r->state = REDIS_STARTING;
+    r->limit = clock_ms() + START_WAIT;
+    look_again(r, STEP);
 }
 
-enum ping {
-    PING_NOTHING,
-    PING_LOADING,
-    PING_READY
-};
-
-static enum ping ping(void)
+static void on_serving(struct redis_server *r)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX,
-                            .sun_path = REDIS_SERVER_SOCKET};
-    struct timeval wait = {.tv_sec = 1};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    enum ping answer = PING_NOTHING;
-    char text[16];
-    ssize_t n;
-
-    if (fd < 0)
-        return answer;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
-        send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6) {
-        n = recv(fd, text, sizeof(text), 0);
-        if (n >= 5 && memcmp(text, "+PONG", 5) == 0)
-            answer = PING_READY;
-        else if (n > 0)
-            answer = PING_LOADING;
+    r->state = REDIS_SERVING;
+    backoff_on_ready(&r->backoff, clock_ms());
+    if (r->served) {
+        log_info(PROGRAM " (pid %d) serves again", (int)r->pid);
+        return;
     }
-    close(fd);
-    return answer;
+    r->served = true;
+    r->config.on_ready(r->config.arg);
 }
 
-/* 0, SD_ETIMEOUT, or SD_ECRASHED: it ended (and was reaped). */
-static int wait_ready(struct redis_server *r)
+static void look_for_answer(struct redis_server *r)
 {
-    uint64_t begin = clock_ms();
-    uint64_t wait = START_WAIT;
-    int status;
+    enum redis_answer answer = redis_ping_step(&r->ping, REDIS_SERVER_SOCKET);
 
-    while (clock_ms() - begin < wait) {
-        enum ping answer = ping();
-
-        if (answer == PING_READY)
-            return 0;
-        if (answer == PING_LOADING)
-            wait = LOAD_WAIT;
-        if (waitpid(r->pid, &status, WNOHANG) == r->pid) {
-            r->pid = 0;
-            return SD_ECRASHED;
-        }
-        usleep(STEP);
+    if (answer == REDIS_SERVES) {
+        on_serving(r);
+        return;
     }
-    return SD_ETIMEOUT;
-}
-
-static void retry(struct redis_server *r, const char *why)
-{
-    uint64_t wait =
-        backoff_on_crash(&r->backoff, clock_ms(), (uint32_t)clock_ns());
-
-    log_error(PROGRAM " ended: %s; next start in %u ms", why, (unsigned)wait);
-    timer_start(r->loop, &r->next, wait);
-}
-
-static void on_next(struct timer *t)
-{
-    struct redis_server *r = list_entry(t, struct redis_server, next);
-    int err;
-
-    sd_check(r, REDIS_MAGIC);
-    if (r->stopping) {
-        log_warn(PROGRAM " did not end in time: killed");
+    if (answer == REDIS_LOADING)
+        r->limit = clock_ms() + LOAD_WAIT;
+    if (clock_ms() >= r->limit) {
+        r->why = "it does not answer: see " FOLDER "/redis.log";
         kill(r->pid, SIGKILL);
         return;
     }
-    err = start(r, 0);
-    if (err < 0) {
-        retry(r, err_str(err));
-        return;
-    }
-    log_info(PROGRAM " (pid %d) was started again", (int)r->pid);
-    backoff_on_ready(&r->backoff, clock_ms());
+    look_again(r, STEP);
 }
 
-static const char *explain(int err)
+static void on_timer(struct timer *t)
 {
-    switch (err) {
-    case SD_EBUSY:
-        return "another " PROGRAM " still uses " FOLDER;
-    case SD_ECRASHED:
-        return PROGRAM " ended at once: see " FOLDER "/redis.log";
-    case SD_ETIMEOUT:
-        return PROGRAM " does not answer: see " FOLDER "/redis.log";
-    default:
-        return err_str(err);
+    struct redis_server *r = list_entry(t, struct redis_server, timer);
+
+    sd_check(r, REDIS_MAGIC);
+    switch (r->state) {
+    case REDIS_LOCKING:
+        look_at_lock(r);
+        break;
+    case REDIS_STARTING:
+        look_for_answer(r);
+        break;
+    case REDIS_WAITING:
+        begin(r);
+        break;
+    case REDIS_STOPPING:
+        log_warn(PROGRAM " did not end in time: killed");
+        kill(r->pid, SIGKILL);
+        break;
+    case REDIS_SERVING:
+    case REDIS_REFUSED:
+        break;
     }
 }
 
-int redis_server_open(struct redis_server **out, struct loop *l,
-                      const struct user *user, int output, char *why,
+/* --- the public calls -------------------------------------------------------- */
+
+int redis_server_open(struct redis_server **out,
+                      const struct redis_server_config *config, char *why,
                       size_t size)
 {
     struct redis_server *r;
@@ -265,40 +279,36 @@ int redis_server_open(struct redis_server **out, struct loop *l,
                  ", which is not installed");
         return SD_EUNAVAILABLE;
     }
-    r = mem_zalloc(sizeof(*r));
-    r->magic = REDIS_MAGIC;
-    r->loop = l;
-    r->user = user;
-    r->output = output;
-    r->next.fn = on_next;
-    err = make_folder(user);
-    if (err == 0)
-        err = start(r, LOCK_WAIT);
-    if (err == 0)
-        err = wait_ready(r);
+    err = make_folder(config->user);
     if (err < 0) {
-        snprintf(why, size, "redis: %s", explain(err));
-        redis_server_close(&r);
+        snprintf(why, size, "redis: " FOLDER ": %s", err_str(err));
         return err;
     }
-    backoff_on_ready(&r->backoff, clock_ms());
+    r = mem_zalloc(sizeof(*r));
+    r->magic = REDIS_MAGIC;
+    r->config = *config;
+    r->ping.fd = -1;
+    r->timer.fn = on_timer;
+    begin(r);
     *out = r;
     return 0;
 }
 
 bool redis_server_on_exit(struct redis_server *r, int pid, int status)
 {
-    char why[64];
+    char why[96];
 
     if (r == NULL || r->pid != pid)
         return false;
     sd_check(r, REDIS_MAGIC);
     r->pid = 0;
-    timer_stop(r->loop, &r->next);
-    if (!r->stopping) {
-        spawn_status_text(status, why, sizeof(why));
-        retry(r, why);
-    }
+    timer_stop(r->config.loop, &r->timer);
+    spawn_status_text(status, why, sizeof(why));
+    if (r->state == REDIS_STARTING && !r->served)
+        snprintf(why, sizeof(why),
+                 PROGRAM " ended at once: see " FOLDER "/redis.log");
+    if (r->state != REDIS_STOPPING)
+        fail(r, r->why != NULL ? r->why : why);
     return true;
 }
 
@@ -307,13 +317,14 @@ bool redis_server_stop(struct redis_server *r)
     if (r == NULL)
         return false;
     sd_check(r, REDIS_MAGIC);
-    timer_stop(r->loop, &r->next);
-    r->stopping = true;
-    if (r->pid == 0)
-        return false;
-    kill(r->pid, SIGTERM);
-    timer_start(r->loop, &r->next, STOP_WAIT);
-    return true;
+    if (r->state != REDIS_STOPPING && r->pid != 0) {
+        kill(r->pid, SIGTERM);
+        look_again(r, STOP_WAIT);
+    } else if (r->pid == 0) {
+        timer_stop(r->config.loop, &r->timer);
+    }
+    r->state = REDIS_STOPPING;
+    return r->pid != 0;
 }
 
 void redis_server_close(struct redis_server **rp)
@@ -323,12 +334,15 @@ void redis_server_close(struct redis_server **rp)
     if (r == NULL)
         return;
     sd_check(r, REDIS_MAGIC);
-    timer_stop(r->loop, &r->next);
+    timer_stop(r->config.loop, &r->timer);
+    redis_ping_close(&r->ping);
     if (r->pid > 0) {
         kill(r->pid, SIGKILL);
         waitpid(r->pid, NULL, 0);
     }
+    user_enter(r->config.user);
     unlink(REDIS_SERVER_SOCKET);
+    user_leave(r->config.user);
     r->magic = 0;
     mem_free(r);
     *rp = NULL;
@@ -336,7 +350,7 @@ void redis_server_close(struct redis_server **rp)
 
 bool redis_server_is_stopping(const struct redis_server *r)
 {
-    return r != NULL && r->stopping;
+    return r != NULL && r->state == REDIS_STOPPING;
 }
 
 pid_t redis_server_pid(const struct redis_server *r)

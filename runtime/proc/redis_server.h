@@ -1,7 +1,7 @@
 /* redis_server.h - the private redis-server of a node (url = "embedded").
  *
  * A child of the master on run/redis.sock (0600, no TCP) with an append-only
- * file in run/redis.  It is ready before the first worker starts, started
+ * file in run/redis.  It serves before the first worker starts, is started
  * again when it dies, and ends after everything else. */
 #ifndef SD_PROC_REDIS_SERVER_H
 #define SD_PROC_REDIS_SERVER_H
@@ -17,12 +17,22 @@
 
 struct redis_server;
 
-/* Start it and wait until it answers (blocking; the append-only file may take
- * its time to load).  One that is still ending, from a master that was
- * killed, is waited for.  `user` is kept; `output` as of struct spawn.
- * 0, or a negative code with one line in `why`; then nothing is left. */
-int redis_server_open(struct redis_server **out, struct loop *l,
-                      const struct user *user, int output, char *why,
+struct redis_server_config {
+    struct loop *loop;
+    const struct user *user; /* kept */
+    int output;              /* as of struct spawn */
+    /* It serves, for the first time. */
+    void (*on_ready)(void *arg);
+    /* Before that: it cannot, and no process is left. */
+    void (*on_refused)(void *arg, const char *why);
+    void *arg;
+};
+
+/* Start it; one of the two functions is called later.  One that is still
+ * ending, from a master that was killed, is waited for, and so is one that
+ * loads its data.  0, or a negative code with one line in `why`. */
+int redis_server_open(struct redis_server **out,
+                      const struct redis_server_config *config, char *why,
                       size_t size);
 
 /* A pid from waitpid(): true if it was ours; it is started again, unless it
@@ -30,7 +40,7 @@ int redis_server_open(struct redis_server **out, struct loop *l,
 bool redis_server_on_exit(struct redis_server *r, int pid, int status);
 
 /* Ask it to save and end.  True: it is ending, redis_server_on_exit() will
- * tell; false: no process is left.  Killed after 10 s. */
+ * tell; false: no process is left.  Killed after 10 s.  May be called again. */
 bool redis_server_stop(struct redis_server *r);
 
 /* Now, without saving; waits for its end. */

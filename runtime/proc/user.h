@@ -22,7 +22,10 @@ int user_find(struct user *u, const char *name, char *why, size_t size);
  * exec.  0 or -errno. */
 int user_become(const struct user *u);
 
-/* Make `path` belong to `u`, without following links.  0 or -errno. */
-int user_own(const struct user *u, const char *path);
+/* Between these two the master's files are opened, made and removed with the
+ * rights of `u` and belong to it; nothing else changes.  run/ is theirs: a
+ * link they put there must not lend them the rights of root. */
+void user_enter(const struct user *u);
+void user_leave(const struct user *u);
 
 #endif
