@@ -1,7 +1,8 @@
-/* install.c - paths are found from the executable, never compiled in.
+/* install.c - paths are found from the executable, never compiled in, so that
+ * an installed tree or a checkout may be moved.
  *
- * Except one: a binary that lies in the build tree uses the source tree's
- * Lua, so that an edit shows without an install. */
+ * A binary in a build folder (build/release) uses the checkout's lua/, so
+ * that an edit shows without an install; one in bin/ uses share/. */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,7 @@ static bool has_framework(const char *dir)
 
 const char *install_lua_dir(void)
 {
+    static const char *const places[] = {"share/sdlua/lua", "../lua"};
     static char found[PATH_MAX];
     char dir[PATH_MAX], path[PATH_MAX + 32];
 
@@ -48,12 +50,12 @@ const char *install_lua_dir(void)
         return found;
     if (!exe_dir(dir))
         return NULL;
-    snprintf(path, sizeof(path), "%s/../share/sdlua/lua", dir);
-    if (strcmp(dir, SD_BINARY_DIR) == 0)
-        snprintf(path, sizeof(path), "%s/lua", SD_SOURCE_DIR);
-    if (!has_framework(path) || realpath(path, found) == NULL)
-        return NULL;
-    return found;
+    for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(path, sizeof(path), "%s/../%s", dir, places[i]);
+        if (has_framework(path) && realpath(path, found) != NULL)
+            return found;
+    }
+    return NULL;
 }
 
 static int find_note(struct dl_phdr_info *info, size_t size, void *arg)
