@@ -115,16 +115,29 @@ function Response:status(code)
     return self
 end
 
+--- Text as it goes out; what is neither text nor a number raises.
+---@param value any
+---@param what string for the message
+---@return string
+local function text_of(value, what)
+    if type(value) ~= "string" and type(value) ~= "number" then
+        fault.misuse("bad " .. what .. " (text expected, got "
+            .. type(value) .. ")")
+    end
+    return tostring(value)
+end
+
 --- Add a header. Framing (Content-Length ...) is not yours to set.
 ---@param name string
 ---@param value string|number
 function Response:header(name, value)
-    local line = core.http_line(tostring(name), tostring(value))
+    name, value = text_of(name, "header"), text_of(value, "header")
+    local line = core.http_line(name, value)
     if not line then
-        fault.misuse("bad header '" .. tostring(name) .. "'")
+        fault.misuse("bad header '" .. name .. "'")
     end
-    if tostring(name):lower() == "content-type" then
-        self.kind = tostring(value)
+    if name:lower() == "content-type" then
+        self.kind = value
     else
         table.insert(self.lines, line)
     end
@@ -147,9 +160,10 @@ function Response:cookie(name, value, opts)
     if not same_sites[all.same_site] then
         fault.misuse("bad same_site (lax, strict or none expected)")
     end
-    local text = core.cookie(tostring(name), tostring(value), all)
+    name, value = text_of(name, "cookie"), text_of(value, "cookie")
+    local text = core.cookie(name, value, all)
     if not text then
-        fault.misuse("bad cookie '" .. tostring(name) .. "'")
+        fault.misuse("bad cookie '" .. name .. "'")
     end
     return self:header("Set-Cookie", text)
 end
@@ -173,19 +187,23 @@ function Response:json(value)
 end
 
 function Response:text(text)
-    return send(self, "text/plain; charset=utf-8", tostring(text))
+    return send(self, "text/plain; charset=utf-8", text_of(text, "text"))
 end
 
 function Response:html(text)
-    return send(self, "text/html; charset=utf-8", tostring(text))
+    return send(self, "text/html; charset=utf-8", text_of(text, "text"))
 end
 
 --- Send elsewhere.
 ---@param url string
 ---@param code? integer 302 if not given
 function Response:redirect(url, code)
+    code = code or 302
+    if type(code) ~= "number" or code < 300 or code > 399 then
+        fault.misuse("bad redirect (300 to 399 expected)")
+    end
     self:header("Location", url)
-    self:status(code or 302)
+    self:status(code)
     return send(self, nil, "")
 end
 
@@ -196,12 +214,13 @@ end
 ---@return string? err
 function Response:file(path, opts)
     opts = opts or {}
+    path = text_of(path, "path")
     local kind = opts.type or self.kind
     if kind and not core.http_line("content-type", kind) then
         fault.misuse("bad content type")
     end
     if opts.name then
-        local name = opts.name:gsub('[%c"\\]', "_")
+        local name = text_of(opts.name, "name"):gsub('[%c"\\]', "_")
         self:header(
             "Content-Disposition",
             'attachment; filename="' .. name .. '"'
@@ -232,7 +251,7 @@ function Response:write(chunk)
         self.code,
         kind,
         table.concat(self.lines),
-        tostring(chunk)
+        text_of(chunk, "chunk")
     )
     while ok and core.http_is_slow(self.number) do
         local rested, why = go.sleep(0.01)

@@ -101,6 +101,17 @@ function Answer:bad(p)
         cookie_name = function() r:cookie("a\r\nb", "c") end,
         cookie_semicolon = function() r:cookie("a", "b; domain=evil") end,
         cookie_path = function() r:cookie("a", "b", { path = "/\r\nX: y" }) end,
+        header_nil = function() r:header("X-B") end,
+        header_table = function() r:header("X-B", {}) end,
+        cookie_nil = function() r:cookie("a") end,
+        redirect_nil = function() r:redirect() end,
+        redirect_code = function() r:redirect("/x", 200) end,
+        text_nil = function() r:text() end,
+        html_table = function() r:html({}) end,
+        write_nil = function() r:write() end,
+        file_nil = function() r:file() end,
+        file_name = function() r:file("a.txt", { name = {} }) end,
+        json_function = function() r:json(print) end,
         status_low = function() r:status(42) end,
         status_text = function() r:status("ok") end,
     }
@@ -428,7 +439,9 @@ describe("HTTP", function()
             "header_nul", "header_space", "header_empty", "header_type",
             "header_length", "header_coding", "redirect", "cookie_value",
             "cookie_name", "cookie_semicolon", "cookie_path", "status_low",
-            "status_text" }) do
+            "status_text", "header_nil", "header_table", "cookie_nil",
+            "redirect_nil", "redirect_code", "text_nil", "html_table",
+            "write_nil", "file_nil", "file_name", "json_function" }) do
             it("raises at the script's line for " .. what, function()
                 local status, r, reply = call("/answer/bad", { what = what })
                 assert.equal(200, status)
