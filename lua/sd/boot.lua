@@ -129,7 +129,6 @@ local boot = {
     has_close_hook = hooks.on_close ~= nil,
     has_handshake_hook = hooks.on_handshake ~= nil,
     has_bye = has_bye(),
-    has_handshake_hook = hooks.on_handshake ~= nil,
     has_uid_closed_hook = hooks.on_uid_closed ~= nil,
 }
 
