@@ -1,7 +1,7 @@
 # The thin front of the build: every line here is one command of CMake, busted
 # or bench.  CMakePresets.json and spec/ hold the rest.
-.PHONY: start test lint bench bench-instructions fuzz soak deps docs install \
-	clean release dev
+.PHONY: start test lint bench bench-instructions fuzz soak deps deps-run docs \
+	install clean release dev
 
 PREFIX ?= /usr/local
 SECONDS ?= 60
@@ -11,14 +11,14 @@ start: release
 	build/release/sdlua start
 
 # Everything that says whether this tree is good; ends with one line of counts.
-test: deps-there
+test: deps
 	spec/run.sh
 
 # One build each.
-release: deps-there
+release: deps-run
 	cmake --preset release > /dev/null
 	cmake --build --preset release
-dev: deps-there
+dev: deps
 	cmake --preset dev > /dev/null
 	cmake --build --preset dev
 
@@ -26,28 +26,28 @@ lint: dev
 	spec/lint.sh
 
 # Compare with the floors and the peers; writes bench/results.md.
-bench: release
+bench: deps release
 	bench/run.py
-bench-instructions: deps-there
+bench-instructions: deps
 	bench/instructions.sh
 
 # Every fuzz target for SECONDS each.
-fuzz: deps-there
+fuzz: deps
 	spec/fuzz.sh $(SECONDS)
 
 # The slow versions of the stress programs.
 soak: dev
 	spec/soak.sh
 
-# Debian packages, by name.
+# Debian packages, by name: those that are missing, all of them or (deps-run)
+# without what only specs and bench use.
 deps:
 	deploy/deps.sh
-.PHONY: deps-there
-deps-there:
-	@deploy/deps.sh --check || deploy/deps.sh
+deps-run:
+	deploy/deps.sh run
 
 # docs/config.md, from the schema.
-docs: release
+docs: deps release
 	SD_LIB=build/release/libsdpure.so luajit spec/support/config_md.lua \
 		> docs/config.md
 

@@ -1,23 +1,37 @@
 #!/bin/sh
 # Install what sdlua needs, by Debian package name.
 #
-#   deploy/deps.sh            install what is missing (as root, or with sudo)
-#   deploy/deps.sh --check    exit 0 when nothing is missing
+#   deploy/deps.sh          what building, running and testing need
+#   deploy/deps.sh run      only what building and running need
+#
+# As root, or with sudo.  Does nothing, fast, when nothing is missing.
 set -eu
 
-run="gcc make cmake ninja-build pkg-config libuv1-dev libluajit-5.1-dev
-    libhiredis-dev libssl-dev redis-server"
-specs="luajit lua-busted lua-check lua-cjson lua-socket lua-posix curl
-    python3 python3-websockets clang clang-format clang-tidy
-    libclang-rt-14-dev valgrind procps strace"
+run="gcc libc6-dev make cmake ninja-build pkg-config libuv1-dev
+    libluajit-5.1-dev libhiredis-dev libssl-dev redis-server"
+# chromium-driver brings the browser for the one spec of the chat's page;
+# locales are there to make one in which the decimal point is a comma.
+test="git luajit lua-busted lua-check lua-cjson lua-messagepack lua-posix
+    lua-socket curl procps util-linux python3 python3-websockets chromium
+    chromium-driver locales clang clang-format clang-tidy libclang-rt-14-dev
+    valgrind libc6-dbg strace"
+
+case ${1:-test} in
+run) wanted=$run ;;
+test) wanted="$run $test" ;;
+*)
+    echo "usage: deploy/deps.sh [run]" >&2
+    exit 2
+    ;;
+esac
 
 missing=
-for package in $run $specs; do
+for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
         grep -q 'ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
-[ "${1:-}" != --check ] || exit 1
+echo "Installing:$missing"
 
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo

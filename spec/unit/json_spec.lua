@@ -309,9 +309,7 @@ describe("json_write_number", function()
         local text, back = write_number(1 / 3), (read("1.2345678901234567890123"))
         ffi.C.setlocale(1, "C")
         os.execute("rm -r " .. dir)
-        if not found then
-            pending("localedef cannot make a locale with a decimal comma here")
-        end
+        assert.is_true(found, "localedef makes no locale here")
         assert.equal(0.5, comma)
         assert.equal("0.3333333333333333", text)
         assert.equal(("%.17g"):format(1.2345678901234567), back)
