@@ -6,5 +6,7 @@
 
 const char *about_luajit(void)
 {
-    return LUAJIT_VERSION + strlen("LuaJIT ");
+    static const char version[] = LUAJIT_VERSION;
+
+    return &version[strlen("LuaJIT ")];
 }
