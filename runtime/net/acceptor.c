@@ -3,9 +3,12 @@
  * uv_listen() is not used because it closes clients when descriptors run out.
  * A door is one watched listening socket.  Each wake takes a bounded number of
  * conns, so that a storm of connects does not starve those who are in.  When
- * descriptors run out all doors rest a moment: the clients wait in the kernel's
- * queue, nobody who is in notices. */
+ * descriptors run out, or accepting fails in any way that trying again at once
+ * would not mend, all doors rest a moment: the clients wait in the kernel's
+ * queue, nobody who is in notices, and the loop does not spin. */
 #include <errno.h>
+#include <limits.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +20,8 @@ enum {
     ACCEPTS_PER_WAKE = 16,
     ACCEPTS_AT_END = 4096, /* what a listener's queue may hold */
     PAUSE_MS = 100,
+    TELL_MS = 10000,       /* between two lines about pauses */
+    UNANSWERED_MS = 30000, /* sent bytes without an ACK: the peer is gone */
 };
 
 struct door {
@@ -28,9 +33,25 @@ struct door {
     unsigned slot;
 };
 
-static bool is_out_of_fds(int err)
+/* Did only that client go wrong while it was queued?  Linux hands errors of
+ * its network up through accept(). */
+static bool is_of_client(int err)
 {
-    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+    switch (err) {
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+    case EPERM: /* a firewall's rule */
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void want_all(struct net *n, bool want)
@@ -48,7 +69,12 @@ static void on_pause_over(struct timer *t)
 
 static void pause_doors(struct net *n, int err)
 {
-    log_warn("accepting pauses: %s", err_str(-err));
+    uint64_t now = loop_now(n->loop);
+
+    if (now >= n->tell_pause_at) {
+        log_warn("accepting pauses: %s", err_str(-err));
+        n->tell_pause_at = now + TELL_MS;
+    }
     want_all(n, false);
     n->accept_pause.fn = on_pause_over;
     timer_start(n->loop, &n->accept_pause, PAUSE_MS);
@@ -74,14 +100,14 @@ static bool take(struct door *d, unsigned max)
         int fd = accept4(d->fd, (struct sockaddr *)&peer, &len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-        if (fd < 0 && is_out_of_fds(errno)) {
+        if (fd < 0 && errno == EAGAIN)
+            return true;
+        if (fd < 0 && is_of_client(errno))
+            continue;
+        if (fd < 0) {
             pause_doors(n, errno);
             return false;
         }
-        if (fd < 0 && (errno == EAGAIN || errno == EINVAL || errno == EBADF))
-            return true;
-        if (fd < 0)
-            continue; /* that client went away while it was queued */
         if (is_full(n, d->port)) {
             n->counters.refused++;
             log_warn("port %s has its max_conns: a client was refused",
@@ -102,6 +128,19 @@ static void on_wake(void *arg)
     take(d, ACCEPTS_PER_WAKE);
 }
 
+/* Conns inherit it: a peer whose machine is gone is dropped by the kernel.
+ * That also ends a client which stopped reading, so it must come later than
+ * slow_timeout, and not at all where that has no limit. */
+static void set_user_timeout(const struct door *d)
+{
+    uint64_t slow = d->port->conf->slow_timeout;
+    unsigned ms = 0;
+
+    if (slow > 0 && slow < INT_MAX - UNANSWERED_MS)
+        ms = (unsigned)slow + UNANSWERED_MS;
+    (void)setsockopt(d->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 int net_adopt(struct net *n, unsigned slot, const int *fds)
 {
     unsigned i;
@@ -119,6 +158,7 @@ int net_adopt(struct net *n, unsigned slot, const int *fds)
         d->port = &n->ports[i];
         d->fd = fds[i];
         d->slot = slot;
+        set_user_timeout(d);
         err = pollfd_open(&d->watch, n->loop, d->fd, on_wake, d);
         if (err < 0) {
             mem_free(d);

@@ -165,6 +165,7 @@ struct net {
     struct list all, ready, dirty, doors;
     struct loop_hook work, flush;
     struct timer accept_pause;
+    uint64_t tell_pause_at; /* not before that again */
     struct buf pool[POOL_MAX];
     unsigned npool;
     struct list requests; /* free ones */

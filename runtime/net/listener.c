@@ -22,8 +22,7 @@
 #include "base/err.h"
 
 enum {
-    BACKLOG = 4096,
-    UNANSWERED_MS = 30000, /* sent bytes without an ACK: the peer is gone */
+    BACKLOG = 4096
 };
 
 union address {
@@ -118,7 +117,6 @@ static int open_one(const union address *a, bool shared)
         return -errno;
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNANSWERED_MS);
     if (a->any.sa_family == AF_INET6)
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY,
             !IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr));

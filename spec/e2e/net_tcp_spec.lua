@@ -277,14 +277,99 @@ describe("a TCP port", function()
         end
         first:send(packet("two"))
         assert.equal("two", read_packet(first))
+        local before = server:cpu()
+        socket.sleep(0.5)
+        assert.is_true(server:cpu() - before < 0.25, "it spins")
         for i = 1, 50 do
             many[i]:close()
         end
         many[60]:send(packet("waited"))
         assert.equal("waited", read_packet(many[60]))
         server:stop()
-        assert.truthy(server.log:find("accepting pauses"))
+        local _, lines = server.log:gsub("accepting pauses", "")
+        assert.equal(1, lines)
         server = nil
+    end)
+
+    --- Those of `conns` that echo; none waits for long.
+    local function answered(conns)
+        local n = 0
+        for i, s in ipairs(conns) do
+            if not conns[s] then
+                s:send(packet("n" .. i))
+                conns[s] = true
+            end
+        end
+        for i, s in ipairs(conns) do
+            if conns[s] ~= "answered" then
+                s:settimeout(0.05)
+                local text = read_packet(s)
+                s:settimeout(5)
+                if text then
+                    assert.equal("n" .. i, text)
+                    conns[s] = "answered"
+                end
+            end
+            n = n + (conns[s] == "answered" and 1 or 0)
+        end
+        return n
+    end
+
+    local function connect_many(n)
+        local conns = {}
+        for i = 1, n do
+            conns[i] = server:connect()
+        end
+        return conns
+    end
+
+    it("serves a neighbour's clients while it is told to", function()
+        server = netserver.start({ slots = 2, quiet = 1 })
+        local conns = connect_many(20)
+        local n = answered(conns)
+        assert.is_true(n > 0 and n < 20, n .. " of 20 are ours")
+        local first
+        for _, s in ipairs(conns) do
+            first = conns[s] == "answered" and s or first
+        end
+        first:send(packet("rule adopt 1"))
+        assert.equal("ruled", read_packet(first))
+        netserver.until_(function() return answered(conns) == 20 end)
+
+        first:send(packet("rule adopt 1") .. packet("rule release 1"))
+        assert.equal("ruled", read_packet(first))
+        assert.equal("ruled", read_packet(first))
+        local later = connect_many(20)
+        n = answered(later)
+        assert.is_true(n > 0 and n < 20, n .. " of 20 are ours")
+        for _, s in ipairs(conns) do
+            s:send(packet("kept"))
+            assert.equal("kept", read_packet(s))
+        end
+    end)
+
+    it("serves another upper layer from one packet to the next", function()
+        local s = start()
+        s:send(packet("one") .. packet("rule ops") .. packet("two"))
+        for _, want in ipairs({ "one", "ruled", "other" }) do
+            assert.equal(want, read_packet(s))
+        end
+    end)
+
+    it("listens on IPv6", function()
+        server = netserver.start({ listen = "[::1]:0" })
+        assert.equal("::1", server.host)
+        local s = server:connect()
+        s:send(packet("six"))
+        assert.equal("six", read_packet(s))
+    end)
+
+    it("takes a message larger than all marks for an idle conn", function()
+        local s = start({ slow_low = 1000, slow_high = 2000, max = 5000000 })
+        for _ = 1, 3 do
+            s:send(packet("big 4000000"))
+            assert.equal(4000000, #read_packet(s))
+        end
     end)
 
     it("notices that a port is taken, also by one like itself", function()

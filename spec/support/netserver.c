@@ -29,6 +29,10 @@
 #include "net/listener.h"
 #include "net/net.h"
 
+enum {
+    SLOTS_MAX = 4
+};
+
 static struct loop *loop;
 static struct net *net;
 static struct conf conf;
@@ -67,6 +71,28 @@ static void later(struct conn *c, struct http_request *r, struct slice body,
     l->fn = fn;
     buf_append(&l->body, body.p, body.len);
     timer_start(loop, &l->timer, delay);
+}
+
+/* --- slots and upper layers ------------------------------------------------------ */
+
+static int listeners[SLOTS_MAX];
+static unsigned slots = 1;
+static const struct conn_ops other_ops;
+
+static void serve_slot(unsigned slot)
+{
+    sd_assert(slot < slots && net_adopt(net, slot, &listeners[slot]) == 0);
+}
+
+/* "adopt 1", "release 1", "ops": what worker.c does with a net. */
+static void rule(const char *word)
+{
+    if (strncmp(word, "adopt ", 6) == 0)
+        serve_slot((unsigned)strtoul(word + 6, NULL, 10));
+    else if (strncmp(word, "release ", 8) == 0)
+        net_release(net, (unsigned)strtoul(word + 8, NULL, 10));
+    else
+        net_set_ops(net, &other_ops, NULL);
 }
 
 /* --- packets --------------------------------------------------------------------- */
@@ -149,6 +175,9 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     } else if (strncmp(word, "uid ", 4) == 0) {
         conn_set_uid(c, slice_skip(rest, 4));
         (void)conn_send(c, conn_uid(c));
+    } else if (strncmp(word, "rule ", 5) == 0) {
+        rule(word + 5);
+        (void)conn_send(c, slice_str("ruled"));
     } else if (strcmp(word, "ask") == 0) {
         conn_asks_add(c, 1);
         (void)conn_send(c, slice_str("ask?"));
@@ -330,6 +359,20 @@ static const struct conn_ops ops = {
     .on_length = on_length,
 };
 
+static void on_other_packet(void *arg, struct conn *c, struct slice packet)
+{
+    (void)arg;
+    (void)packet;
+    (void)conn_send(c, slice_str("other"));
+    conn_done(c);
+}
+
+static const struct conn_ops other_ops = {
+    .on_open = on_open,
+    .on_packet = on_other_packet,
+    .on_close = on_close,
+};
+
 /* --- the port ------------------------------------------------------------------------ */
 
 static void set_list(struct conf_list *l, char *text)
@@ -409,6 +452,8 @@ static void set_number(const char *key, uint64_t n)
     }
     if (strcmp(key, "late_open") == 0)
         late_open = n != 0;
+    if (strcmp(key, "slots") == 0)
+        slots = (unsigned)n;
     if (strcmp(key, "delay") == 0)
         delay = n;
     if (strcmp(key, "nofile") == 0) {
@@ -513,7 +558,8 @@ int main(int argc, char **argv)
     char address[LISTENER_ADDRESS], why[256];
     struct net_config config = {.conf = &conf, .ops = &ops, .epoch = 1};
     const char *text;
-    int fd, i;
+    unsigned k;
+    int i;
 
     signal(SIGPIPE, SIG_IGN);
     log_open(STDERR_FILENO, LOG_INFO, false, "netserver");
@@ -528,7 +574,9 @@ int main(int argc, char **argv)
             set_number(argv[i], strtoull(value, NULL, 10));
     }
     port.websocket.enabled = port.protocol == CONF_HTTP;
-    if (listener_open(&fd, 1, port.listen, address, why, sizeof(why)) < 0) {
+    sd_assert(slots >= 1 && slots <= SLOTS_MAX);
+    if (listener_open(listeners, slots, port.listen, address, why,
+                      sizeof(why)) < 0) {
         fprintf(stderr, "%s\n", why);
         return 1;
     }
@@ -538,7 +586,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", text);
         return 1;
     }
-    sd_assert(net_adopt(net, 0, &fd) == 0);
+    serve_slot(0);
     sd_assert(pollfd_open(&input, loop, STDIN_FILENO, on_input, NULL) == 0);
     printf("listening %s pid %d\n", address, (int)getpid());
     fflush(stdout);
@@ -548,6 +596,7 @@ int main(int argc, char **argv)
     print_counters();
     net_close(&net);
     loop_close(&loop);
-    close(fd);
+    for (k = 0; k < slots; k++)
+        close(listeners[k]);
     return 0;
 }

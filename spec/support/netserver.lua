@@ -47,15 +47,16 @@ function netserver.start(options)
         local line = read_lines(self.out)[1]
         return line and line:find("pid %d+$") and line
     end)
-    local port, pid = first:match("^listening .*:(%d+) pid (%d+)$")
+    local host, port, pid =
+        first:match("^listening %[?(.-)%]?:(%d+) pid (%d+)$")
     assert(port, first)
-    self.port, self.pid = tonumber(port), tonumber(pid)
+    self.host, self.port, self.pid = host, tonumber(port), tonumber(pid)
     return self
 end
 
 --- A raw TCP client; closed by stop().
 function netserver:connect()
-    local s = assert(socket.connect("127.0.0.1", self.port))
+    local s = assert(socket.connect(self.host, self.port))
     s:settimeout(5)
     s:setoption("tcp-nodelay", true)
     self.conns[#self.conns + 1] = s
@@ -76,6 +77,15 @@ function netserver:wait_for(line)
     netserver.until_(function()
         return self:said(line)
     end)
+end
+
+--- Seconds of CPU it has used.
+function netserver:cpu()
+    local f = assert(io.open(("/proc/%d/stat"):format(self.pid)))
+    local user, system = f:read("*a"):match(
+        "%) " .. ("%S+ "):rep(11) .. "(%d+) (%d+)")
+    f:close()
+    return (tonumber(user) + tonumber(system)) / 100
 end
 
 --- Ask it to stop and wait until it has.
