@@ -114,8 +114,12 @@ function Probe:refuse() return nil, "refused" end
 function Probe:fails() sd.fail(403, "no") end
 function Probe:leave(p) self:close(p.reason, p.code) end
 function Probe:linger(p)
-    sd.sleep(0.05)
-    local ok, err = self:send("late")
+    local ok, err
+    for _ = 1, 1000 do
+        ok, err = self:send("still here")
+        if not ok then break end
+        sd.sleep(0.005)
+    end
     self.session.lingered = true
     events.lingered = { ok = ok, err = err, uid = self.uid,
         closed = events.closed[self.conn_id] ~= nil }
