@@ -255,6 +255,7 @@ static int l_set_session(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct conn *c = vm_conn(L, 1);
+    uint64_t max = vm->env.conf->server.session_max;
     const char *why;
 
     if (c == NULL)
@@ -266,7 +267,7 @@ static int l_set_session(lua_State *L)
     }
     if (lua_msgpack_encode(L, 2, &vm->scratch, &why) < 0)
         return co_raise(L, "session: %s", why);
-    if (vm->scratch.len > vm->env.conf->server.session_max)
+    if (max > 0 && vm->scratch.len > max)
         return fail(L, SD_ETOOLARGE);
     conn_set_session(c, buf_slice(&vm->scratch));
     return answer(L, 0);
