@@ -492,3 +492,55 @@ describe("hooks", function()
         end)
     end)
 end)
+
+describe("a node that stops", function()
+    it("ends calls, says why and runs every hook", function()
+        local s = server.start({
+            ["config/server.lua"] =
+                "return { workers = 1, tasks = 0, session_max = 0 }",
+            ["config/ports.lua"] = files["config/ports.lua"],
+            ["scripts/app.lua"] = [[
+local App = {}
+local function note(text)
+    local f = io.open("notes", "a")
+    f:write(text, "\n")
+    f:close()
+end
+function App.on_close(self, reason)
+    note(self.port .. " " .. reason .. " " .. (self.session.big and #self.session.big or 0))
+end
+function App.on_stop() note("on_stop") end
+return App]],
+            ["scripts/controllers/p.lua"] = [[
+local sd = require("sd")
+local P = {}
+function P:slow() self:send("begun") sd.sleep(0.2) return "done" end
+function P:big() self.session.big = ("x"):rep(100000) return "kept" end
+return P]],
+        })
+        finally(function()
+            s:stop()
+        end)
+        local ports = client.ports(s)
+        local c, w = client.open(ports.game), client.ws(ports.web)
+        assert.equal("kept", w:call("p/big").result)
+        c:send(client.packet("p/slow", nil, 1))
+        assert.equal("begun", c:receive())
+        s:kill("TERM")
+        assert.equal(1001, (w:close_code()))
+        assert.same({ id = 1, result = "done" }, c:receive())
+        assert.is_true(c:is_closed())
+        c:close()
+        w:close()
+        server.until_(function()
+            return s:exit_status()
+        end, "the end")
+        local lines = {}
+        for line in s:read("notes"):gmatch("[^\n]+") do
+            lines[#lines + 1] = line
+        end
+        assert.equal("on_stop", table.remove(lines))
+        table.sort(lines)
+        assert.same({ "game stop 0", "web stop 100000" }, lines)
+    end)
+end)
