@@ -127,6 +127,7 @@ local boot = {
     packs = app.packs,
     has_open_hook = hooks.on_connect ~= nil,
     has_close_hook = hooks.on_close ~= nil,
+    has_handshake_hook = hooks.on_handshake ~= nil,
     has_bye = has_bye(),
     has_uid_closed_hook = hooks.on_uid_closed ~= nil,
 }
