@@ -124,7 +124,7 @@ static void assign_slots(struct mesh_map *map)
     for (i = 0; i < map->workers; i++)
         slots_assign(s, i, SLOT_WORKER, i);
     for (i = 0; i < task_slots(map); i++)
-        slots_assign(s, map->workers + i, SLOT_TASK, i);
+        slots_assign(s, map->workers + i, SLOT_TASK, i / 2); /* two each */
     slots_assign(s, AGENT(map), SLOT_AGENT, 0);
     slots_assign(s, MASTER(map), SLOT_MASTER, 0);
 }

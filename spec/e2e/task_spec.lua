@@ -366,6 +366,14 @@ describe("a task", function()
         end
     end)
 
+    it("counts from 0 in status, as workers do", function()
+        all_ready()
+        for i = 0, 2 do
+            assert.equal("ready", s:process("task", i).state)
+        end
+        assert.matches("task 2 +%d+ ready", (s:run("status")))
+    end)
+
     describe("without waiting", function()
         it("runs once", function()
             local path = s.dir .. "/touched"
