@@ -123,6 +123,25 @@ return {
         })
     end)
 
+    it("refuses what is not served yet instead of going without", function()
+        make({
+            ["config/ports.lua"] = [[
+return {
+    a = { listen = "unix:run/a.sock" },
+    b = { listen = "127.0.0.1:0", protocol = "udp" },
+    c = { listen = "127.0.0.1:0",
+        tls = { cert = "c.pem", key = "c.key" } },
+}
+]],
+        })
+        fails({
+            "config/ports.lua:2: ports.a.listen: Unix sockets are not served "
+                .. "yet",
+            "config/ports.lua:3: ports.b.protocol: udp is not served yet",
+            "config/ports.lua:5: ports.c.tls: TLS is not served yet",
+        })
+    end)
+
     it("names the file alone where a key is computed", function()
         make({ ["config/server.lua"] =
             'local t = {} t["work" .. "rs"] = 1 return t' })
@@ -254,7 +273,7 @@ return { [1] = every, [3] = every }]] })
 return {
     a = { listen = "127.0.0.1:0",
         frame = { type = "line", delimiter = "\0\\" } },
-    b = { listen = "unix:run/x.sock", frame = "raw", codec = "raw" },
+    b = { listen = "127.0.0.1:0", frame = "raw", codec = "raw" },
     c = { listen = "127.0.0.1:0", codec = "meter", frame = "pack" },
     d = { listen = "[::]:0", protocol = "http", public = false },
 }]],

@@ -55,8 +55,8 @@ local function check_listen(c, name, port, taken)
     end
     local host, number = split_address(port.listen)
     if not host then
-        c.report(path, ('%s: "%s" is no address like "0.0.0.0:9091", '
-            .. '"[::]:9091" or "unix:run/x.sock"'):format(path, port.listen))
+        c.report(path, ('%s: "%s" is no address like "0.0.0.0:9091" or '
+            .. '"[::]:9091"'):format(path, port.listen))
         return
     end
     local kind = port.protocol == "udp" and "udp" or "tcp"
@@ -116,9 +116,28 @@ local function check_controllers(c, path, patterns)
     end
 end
 
+--- Words that are kept for later: to go on without what was asked for would
+--- surprise, without TLS most of all.
+local function check_later(c, path, port)
+    local function refuse(key, what)
+        c.report(path .. "." .. key, ("%s.%s: %s not served yet"):format(path,
+            key, what))
+    end
+    if port.listen and port.listen:find("^unix:") then
+        refuse("listen", "Unix sockets are")
+    end
+    if port.protocol == "udp" then
+        refuse("protocol", "udp is")
+    end
+    if port.tls and (port.tls.cert or port.tls.key) then
+        refuse("tls", "TLS is")
+    end
+end
+
 local function check_port(c, name, port, taken)
     local path = "ports." .. name
     check_listen(c, name, port, taken)
+    check_later(c, path, port)
     if port.protocol ~= "http" then
         need_file(c, path .. ".codec", "packs", port.codec, CODECS)
         check_frame(c, name, port)
