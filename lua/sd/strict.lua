@@ -47,11 +47,24 @@ guard("table", "sort", 2)
 guard("table", "foreach", 2)
 guard("table", "foreachi", 2)
 
-local resume, wrap = coroutine.resume, coroutine.wrap
+local create, resume, wrap = coroutine.create, coroutine.resume, coroutine.wrap
 
-rawset(coroutine, "resume", function(...)
+--- Coroutines that scripts made. One of ours, found by `coroutine.running`,
+--- belongs to what it waits for.
+local theirs = setmetatable({}, { __mode = "k" })
+
+rawset(coroutine, "create", function(fn)
+    local co = create(fn)
+    theirs[co] = true
+    return co
+end)
+
+rawset(coroutine, "resume", function(co, ...)
+    if type(co) == "thread" and not theirs[co] then
+        fault.misuse("coroutine.resume of a coroutine made by sd")
+    end
     check_stack(true)
-    return resume(...)
+    return resume(co, ...)
 end)
 
 rawset(coroutine, "wrap", function(fn)

@@ -487,6 +487,28 @@ describe("a script", function()
                 return { (pcall(sd.msgpack.encode, print)),
                     (pcall(sd.msgpack.encode, cycle)) }]], { false, false } },
         },
+        coroutines = {
+            { "of a script's own work", [[
+                local co = coroutine.create(function(a)
+                    local b = coroutine.yield(a + 1)
+                    return b * 2
+                end)
+                local out = {}
+                for v in coroutine.wrap(function()
+                    for i = 1, 3 do coroutine.yield(i) end
+                end) do out[#out + 1] = v end
+                local _, x = coroutine.resume(co, 1)
+                local _, y = coroutine.resume(co, 5)
+                return { x, y, coroutine.status(co), #out,
+                    (coroutine.resume(co)) }]], { 2, 10, "dead", 3, false } },
+            { "of sd cannot be resumed or yielded by hand", [[
+                local co, out = coroutine.running(), {}
+                sd.go(function() out[1] = { pcall(coroutine.resume, co) } end)
+                sd.sleep(0.01)
+                out[2] = { pcall(coroutine.yield) }
+                return { out[1][1], out[1][2]:match("made by sd"), out[2][1] }]],
+                { false, "made by sd", false } },
+        },
         globals = {
             { "that are undefined raise", [[
                 local a = pack(pcall(function() return no_such_name end))
@@ -497,7 +519,8 @@ describe("a script", function()
     }
 
     for _, group in ipairs({ "go", "all", "any", "timeout", "sleep", "channel",
-        "after", "every", "constants", "json", "msgpack", "globals" }) do
+        "after", "every", "constants", "json", "msgpack", "coroutines",
+        "globals" }) do
         describe("by " .. group, function()
             for _, case in ipairs(cases[group]) do
                 it(case[1], function()
