@@ -188,8 +188,11 @@ static void on_refused(void *arg, const char *text)
     struct master *m = arg;
 
     sd_check(m, MASTER_MAGIC);
-    if (m->state == MASTER_STARTING)
-        fprintf(stderr, "sdlua: %s\n", text);
+    if (m->state == MASTER_STARTING) {
+        complain(slice_make(text, strcspn(text, "\n")));
+        if (strchr(text, '\n') != NULL)
+            log_info("%s", text); /* with the stack */
+    }
     stop(m, 0, EXIT_FAILURE);
 }
 
