@@ -33,9 +33,8 @@ static bool may_read(const struct conn *c)
 {
     if (!conn_is_alive(c))
         return c->state != CONN_CLOSED;
-    if (c->proto->is_reading_ahead != NULL && c->proto->is_reading_ahead(c))
-        return true;
-    return conn_may_work(c);
+    return c->proto->may_read != NULL ? c->proto->may_read(c)
+                                      : conn_may_work(c);
 }
 
 /* --- packets ---------------------------------------------------------------- */

@@ -265,9 +265,9 @@ static size_t http_on_input(struct conn *c, char *p, size_t len)
 }
 
 /* While a request is in hand only its client's going away is of interest. */
-static bool http_is_reading_ahead(const struct conn *c)
+static bool http_may_read(const struct conn *c)
 {
-    return is_in_hand(c) && c->in.len < READ_SIZE;
+    return is_in_hand(c) ? c->in.len < READ_SIZE : conn_may_work(c);
 }
 
 /* Half a request will never be whole. */
@@ -316,7 +316,7 @@ const struct proto proto_http = {
     .name = CONN_HTTP,
     .on_input = http_on_input,
     .on_work = http_on_work,
-    .is_reading_ahead = http_is_reading_ahead,
+    .may_read = http_may_read,
     .is_done = http_is_done,
     .on_due = http_on_due,
     .on_idle = http_on_idle,

@@ -57,8 +57,8 @@ struct proto {
     /* The conn was looked after at the end of a turn, or all was written. */
     void (*on_work)(struct conn *c);
 
-    /* May bytes be read although none can be worked on? */
-    bool (*is_reading_ahead)(const struct conn *c);
+    /* May more bytes be read?  NULL: when they can be worked on. */
+    bool (*may_read)(const struct conn *c);
 
     /* The peer has sent its last byte and all input was worked on: is
      * nothing left to do for it? */

@@ -225,6 +225,24 @@ describe("an HTTP port", function()
         assert.equal("", (netserver.read_all(s)))
     end)
 
+    for _, path in ipairs({ "/hi", "/async" }) do
+        it("stops reading a client that pipelines " .. path .. " and reads "
+            .. "nothing", function()
+            local s = start({ delay = 2000, slow_low = 10000 })
+            local many = ("GET " .. path .. " HTTP/1.1\r\nHost: x\r\n\r\n")
+                :rep(5000)
+            s:settimeout(0.2)
+            for _ = 1, 200 do
+                local _, err = s:send(many)
+                if err == "timeout" then
+                    return -- it does not read on, so it holds no more
+                end
+                assert(not err, err)
+            end
+            error("it took a million requests without an answer being read")
+        end)
+    end
+
     it("asks for the body of a client that waits for it", function()
         local s = start({ max_body = 10 })
         s:send("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
