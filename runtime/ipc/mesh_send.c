@@ -41,6 +41,14 @@ static bool may_call(struct mesh *m, struct peer *p)
            ring_read_enter(&p->in, ring_session(p->epoch, m->epoch)) == 0;
 }
 
+/* Does that process read?  One that is starting has the answers to its own
+ * calls in mind (on_start may call a task), and nothing else. */
+static bool is_reading(enum slot_state state, enum mesh_kind kind)
+{
+    return state == SLOT_READY || state == SLOT_DRAINING ||
+           (state == SLOT_STARTING && kind == MESH_ANSWER);
+}
+
 /* May we write to slot `to` now? */
 static int may_send(struct mesh *m, struct peer *p, unsigned to,
                     enum mesh_kind kind)
@@ -48,7 +56,7 @@ static int may_send(struct mesh *m, struct peer *p, unsigned to,
     const struct slots *slots = mesh_map_slots(&m->map);
     enum slot_state state = slots_state(slots, to);
 
-    if (!p->talks || (state != SLOT_READY && state != SLOT_DRAINING) ||
+    if (!p->talks || !is_reading(state, kind) ||
         slots_epoch(slots, to) != p->epoch)
         return SD_EGONE;
     if (kind == MESH_CALL && !may_call(m, p))

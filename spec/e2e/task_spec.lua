@@ -600,6 +600,53 @@ describe("a task", function()
     end)
 end)
 
+describe("on_start", function()
+    it("may call tasks, wait, and have timers and children", function()
+        local s = server.start({
+            ["config/server.lua"] = "return { workers = 2, tasks = 1 }",
+            ["config/ports.lua"] = files["config/ports.lua"],
+            ["scripts/tasks/t.lua"] = files["scripts/tasks/t.lua"],
+            ["scripts/controllers/c.lua"] = [[
+return { seen = function() return { seen = require("seen") } end }]],
+            ["scripts/seen.lua"] = "return {}",
+            ["scripts/app.lua"] = [[
+local sd = require("sd")
+local seen = require("seen")
+local App = {}
+sd.after(0, function() seen.after_of_file = true end)
+function App.on_start(why)
+    if sd.role == "task" then return end
+    seen.why = why
+    seen.task = sd.task("t"):first("answered")
+    seen.big = #sd.task("t"):big(200000)
+    sd.sleep(0.01)
+    seen.all = sd.all({ a = function() sd.sleep(0.01) return 1 end })
+    sd.every(0.01, function() seen.every = (seen.every or 0) + 1 end)
+end
+return App]],
+        })
+        finally(function()
+            s:stop()
+        end)
+        local port = s:port("web")
+        local function look(why)
+            return server.until_(function()
+                local _, r = web.call(port, "/c/seen")
+                local seen = r.seen
+                return seen.why == why and (seen.every or 0) > 2 and seen
+            end, why)
+        end
+        for _, why in ipairs({ "start", "respawn" }) do
+            local seen = look(why)
+            assert.equal("answered", seen.task)
+            assert.equal(200000, seen.big)
+            assert.same({ a = 1 }, seen.all)
+            assert.is_true(seen.after_of_file)
+            s:kill("KILL", s:process("worker", 0).pid)
+        end
+    end)
+end)
+
 describe("without task processes", function()
     it("a call says unavailable", function()
         local s = server.start({
