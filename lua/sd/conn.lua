@@ -73,6 +73,8 @@ end
 function base:close(reason, code)
     if reason ~= nil and type(reason) ~= "string" then
         fault.misuse("bad argument #1 to 'close' (a string expected)")
+    elseif code ~= nil and type(code) ~= "number" then
+        fault.misuse("bad argument #2 to 'close' (a number expected)")
     end
     return conn.close(self[1], reason, code)
 end

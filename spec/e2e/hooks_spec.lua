@@ -112,6 +112,17 @@ function Probe:raise() error("boom") end
 function Probe:raise_twice() error("twice") end
 function Probe:refuse() return nil, "refused" end
 function Probe:fails() sd.fail(403, "no") end
+function Probe:login() return self:bind_uid("ann", { policy = "allow" }) end
+function Probe:counts()
+    local n = 0
+    for _ in pairs(events.opened) do n = n + 1 end
+    return { opened = n }
+end
+function Probe:bad_close(p)
+    local args = { { {} }, { "x", "code" }, { "x", {} }, { 7 } }
+    return { pcall(self.close, self, unpack(args[p.i])) }
+end
+function Probe:leave_bytes() self:close("bad \255 bytes") end
 function Probe:leave(p) self:close(p.reason, p.code) end
 function Probe:linger(p)
     local ok, err
@@ -207,7 +218,7 @@ describe("hooks", function()
         it("is bound by the port's timeout", function()
             local c = game("waits")
             c:send(client.packet("probe/id", nil, 1))
-            assert.is_true(c:is_closed() or c.last == nil)
+            assert.is_true(c:is_closed())
         end)
 
         it("runs for a client that is gone already, and on_close after it",
@@ -278,6 +289,25 @@ describe("hooks", function()
             local id = c:call("probe/id").result
             assert.is_true(c:is_closed())
             assert.equal("auth", closed(id).close.reason)
+        end)
+
+        it("hears nothing of who has bound a uid in time", function()
+            local c, w = game("auth"), web(nil, "webauth")
+            assert.is_true(c:call("probe/login").result)
+            assert.is_true(w:call("probe/login").result)
+            local late = game("auth")
+            assert.is_true(late:is_closed())
+            assert.is_string(c:call("probe/id").result)
+            assert.is_string(w:call("probe/id").result)
+        end)
+
+        it("is not run for plain HTTP, nor is on_connect", function()
+            local before = probe:call("probe/counts").result
+            assert.equal(200, select(2, s:get("/probe/started", ports.web)))
+            local n = before.opened
+            local c = game()
+            c:call("probe/id")
+            assert.equal(n + 1, c:call("probe/counts").result.opened)
         end)
 
         it("waits for requests in flight, which go on", function()
@@ -392,6 +422,24 @@ describe("hooks", function()
                     end
                 end)
         end
+
+        it("has a text that is UTF-8, whatever the script says", function()
+            local w = web()
+            w:cast("probe/leave_bytes")
+            local code, words = w:close_code()
+            assert.equal(4000, code)
+            assert.is_nil(words:find("\255", 1, true))
+        end)
+
+        it("needs a text and a number", function()
+            local c = game()
+            for i = 1, 4 do
+                local r = c:call("probe/bad_close", { i = i }).result
+                assert.is_false(r[1], "case " .. i)
+                assert.matches("probe.lua:%d+: bad argument #%d to 'close'",
+                    r[2])
+            end
+        end)
 
         it("says 4001 when idle, after a ping at half of it", function()
             local w = web(nil, "webidle")
