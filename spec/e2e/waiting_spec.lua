@@ -327,3 +327,44 @@ describe("scripts", function()
         end
     end)
 end)
+
+describe("a start is refused for", function()
+    local function refused(scripts)
+        local s = server.new(scripts)
+        local out, status = s:run("start")
+        local left = s:has("run/sdlua.pid") or s:has("run/control.sock")
+        s:stop()
+        assert.equal(1, status, out)
+        assert.is_false(left)
+        return out
+    end
+
+    local cases = {
+        { "a wait at file scope", "controllers/a",
+            'local sd = require("sd")\nsd.sleep(0)\nreturn {}',
+            "scripts/controllers/a.lua:2: cannot wait" },
+        { "an undefined global", "models/a", "return { x = no_such }",
+            "scripts/models/a.lua:1: undefined global 'no_such'" },
+        { "a global made", "app", "App = {}\nreturn App",
+            "scripts/app.lua:1: assignment to undefined global 'App'" },
+        { "an error", "tasks/a", 'error("boom")', "scripts/tasks/a.lua:1: boom" },
+        { "a syntax error", "app", "return {\n  x =\n}",
+            "scripts/app.lua:3: " },
+        { "a file that returns nothing", "controllers/a", "local x = 1",
+            "scripts/controllers/a.lua" },
+        { "a middleware that is no function", "middlewares/a", "return {}",
+            "scripts/middlewares/a.lua" },
+        { "a method that hides a word of self", "controllers/a",
+            "local A = {}\nfunction A:send() end\nreturn A",
+            "scripts/controllers/a.lua" },
+        { "on_start that raises", "app",
+            'return { on_start = function() error("not ready") end }',
+            "scripts/app.lua:1: not ready" },
+    }
+    for _, case in ipairs(cases) do
+        it(case[1] .. ", with file and line", function()
+            local out = refused({ ["scripts/" .. case[2] .. ".lua"] = case[3] })
+            assert.is_truthy(out:find(case[4], 1, true), out)
+        end)
+    end
+end)
