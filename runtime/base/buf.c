@@ -34,12 +34,14 @@ static void buf_grow(struct buf *b, size_t need)
 
 char *buf_reserve(struct buf *b, size_t n)
 {
-    if (b->p == NULL || b->cap - b->head - b->len < n) {
+    if (b->p == NULL) {
+        buf_grow(b, n);
+    } else if (b->cap - b->head - b->len < n) {
         if (b->head > b->len) {
             memcpy(b->p, b->p + b->head, b->len);
             b->head = 0;
         }
-        if (b->p == NULL || b->cap - b->head - b->len < n)
+        if (b->cap - b->head - b->len < n)
             buf_grow(b, b->head + b->len + n);
     }
     return b->p + b->head + b->len;
