@@ -115,7 +115,6 @@ static bool take(struct door *d, unsigned max)
             close(fd);
             continue;
         }
-        n->counters.accepted++;
         conn_accept(n, d->port, fd, &peer);
     }
     return true;

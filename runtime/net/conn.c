@@ -11,7 +11,6 @@
  * conn_released()) and a request in hand each hold it. */
 #include "net/conn.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -73,10 +72,8 @@ static void keep_peer(struct conn *c, const struct sockaddr_storage *peer)
     }
 }
 
-void conn_accept(struct net *n, struct net_port *port, int fd,
-                 const struct sockaddr_storage *peer)
+static struct conn *conn_new(struct net *n, struct net_port *port)
 {
-    bool is_http = port->conf->protocol == CONF_HTTP;
     struct conn *c = mem_zalloc(sizeof(*c));
 
     c->magic = CONN_MAGIC;
@@ -87,32 +84,41 @@ void conn_accept(struct net *n, struct net_port *port, int fd,
     list_init(&c->dirty);
     list_init(&c->subscriptions);
     list_add(&n->all, &c->all);
-    keep_peer(c, peer);
     c->timer.fn = conn_on_timer;
     c->opened_at = c->last_in = conn_now(c);
     c->state = CONN_OPENING;
-    c->proto = is_http ? &proto_http : &proto_stream;
     n->refs++;
     n->alive++;
     port->conns++;
     uv_tcp_init(loop_uv(n->loop), &c->tcp);
     c->tcp.data = c;
-    if (uv_tcp_open(&c->tcp, fd) < 0) {
+    return c;
+}
+
+void conn_accept(struct net *n, struct net_port *port, int fd,
+                 const struct sockaddr_storage *peer)
+{
+    struct conn *c = conn_new(n, port);
+    int err = uv_tcp_open(&c->tcp, fd);
+
+    if (err < 0)
         close(fd);
-        conn_close_handle(c);
-        return;
-    }
-    c->id = conns_add(n->conns, c);
+    else
+        c->id = conns_add(n->conns, c);
     if (c->id == 0) {
+        n->counters.refused++;
         conn_close_handle(c);
         return;
     }
-    if (is_http) {
+    n->counters.accepted++;
+    keep_peer(c, peer);
+    if (port->conf->protocol == CONF_HTTP) {
+        c->proto = &proto_http;
         c->state = CONN_OPEN;
-        c->due = c->opened_at + port->conf->head_timeout;
-        if (port->conf->head_timeout == 0)
-            c->due = 0;
+        if (port->conf->head_timeout > 0)
+            c->due = c->opened_at + port->conf->head_timeout;
     } else {
+        c->proto = &proto_stream;
         conn_go_up(c);
     }
     conn_arm(c);
@@ -298,63 +304,6 @@ void conn_work(struct conn *c)
     conn_finish(c);
 }
 
-/* --- what is known of it ---------------------------------------------------- */
-
-struct net *conn_net(const struct conn *c)
-{
-    return c->net;
-}
-
-uint64_t conn_id(const struct conn *c)
-{
-    return c->id;
-}
-
-unsigned conn_port(const struct conn *c)
-{
-    return c->port->index;
-}
-
-const struct conf_port *conn_conf(const struct conn *c)
-{
-    return c->port->conf;
-}
-
-enum conn_protocol conn_protocol(const struct conn *c)
-{
-    return c->proto->name;
-}
-
-bool conn_is_open(const struct conn *c)
-{
-    sd_check(c, CONN_MAGIC);
-    return conn_is_alive(c);
-}
-
-const char *conn_codec(const struct conn *c)
-{
-    return c->proto->name == CONN_WS ? c->port->conf->websocket.codec
-                                     : c->port->conf->codec;
-}
-
-const char *conn_route(const struct conn *c)
-{
-    return c->proto->name == CONN_WS ? c->port->conf->websocket.route
-                                     : c->port->conf->route;
-}
-
-unsigned conn_peer(const struct conn *c, char *out)
-{
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-    if (c->peer_is_6 && memcmp(c->peer, mapped, sizeof(mapped)) == 0)
-        inet_ntop(AF_INET, c->peer + sizeof(mapped), out, CONN_ADDRESS);
-    else
-        inet_ntop(c->peer_is_6 ? AF_INET6 : AF_INET, c->peer, out,
-                  CONN_ADDRESS);
-    return c->peer_port;
-}
-
 void conn_asks_add(struct conn *c, int by)
 {
     sd_check(c, CONN_MAGIC);
@@ -368,60 +317,4 @@ void conn_asks_add(struct conn *c, int by)
 unsigned conn_asks(const struct conn *c)
 {
     return c->asks;
-}
-
-struct slice conn_uid(const struct conn *c)
-{
-    return c->uid != NULL ? slice_str(c->uid) : slice_make("", 0);
-}
-
-void conn_set_uid(struct conn *c, struct slice uid)
-{
-    sd_check(c, CONN_MAGIC);
-    mem_free(c->uid);
-    c->uid = uid.len > 0 ? mem_dup(uid.p, uid.len) : NULL;
-}
-
-struct slice conn_session(const struct conn *c)
-{
-    return c->session;
-}
-
-void conn_set_session(struct conn *c, struct slice msgpack)
-{
-    union {
-        const char *kept;
-        char *ours;
-    } old = {c->session.p};
-
-    sd_check(c, CONN_MAGIC);
-    c->session = slice_make(NULL, 0);
-    if (msgpack.len > 0)
-        c->session = slice_make(mem_dup(msgpack.p, msgpack.len), msgpack.len);
-    mem_free(old.ours);
-}
-
-struct list *conn_subscriptions(struct conn *c)
-{
-    return &c->subscriptions;
-}
-
-void *conn_user(const struct conn *c)
-{
-    return c->user;
-}
-
-void conn_set_user(struct conn *c, void *user)
-{
-    c->user = user;
-}
-
-uint32_t conn_mark(const struct conn *c)
-{
-    return c->mark;
-}
-
-void conn_set_mark(struct conn *c, uint32_t mark)
-{
-    c->mark = mark;
 }

@@ -97,6 +97,10 @@ static void on_alive_due(struct conn *c, uint64_t now)
     }
     if (!conn_is_alive(c) || idle_due(c) > now)
         return;
+    if (!c->is_reading && !c->has_eof) {
+        c->last_in = now; /* it was us who did not listen */
+        return;
+    }
     if (c->proto->on_half_idle != NULL && !c->is_half_idle) {
         c->is_half_idle = true;
         c->proto->on_half_idle(c);

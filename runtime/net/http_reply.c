@@ -65,6 +65,7 @@ void http_put_head(struct http_request *r, int status, int64_t length,
 void http_end(struct http_request *r)
 {
     struct conn *c = r->conn;
+    struct net *n = c->net;
 
     sd_check(r, REQUEST_MAGIC);
     sd_assert(c->request == r);
@@ -73,7 +74,7 @@ void http_end(struct http_request *r)
         conn_queue(c);
         c->last_in = conn_now(c);
         if (!r->keep_alive)
-            conn_end(c, REASON_CLIENT, 0);
+            conn_end(c, n->is_stopping ? n->stop_reason : REASON_CLIENT, 0);
         else if (!c->is_working)
             net_ready(c);
     }

@@ -3,8 +3,8 @@
 #define SD_NET_REASON_H
 
 enum reason {
-    REASON_CLIENT, /* the peer closed */
-    REASON_ERROR,
+    REASON_CLIENT, /* the peer closed, or reset */
+    REASON_ERROR,  /* the network or a script failed */
     REASON_DRAIN,
     REASON_STOP,
     REASON_IDLE,
