@@ -14,9 +14,10 @@ local settle = wait.settle
 ---@class sd.task
 local task = {}
 
---- How long a call waits for a task process that is just being replaced.
+--- How long a call waits for a task process that is just being replaced, and
+--- how often it tries again: more and more seldom while queues are full.
 local REPLACE_MS = 2000
-local RETRY_MS = 20
+local RETRY_MS, RETRY_MAX_MS = 10, 80
 
 --- One list, with what lists on the wire cannot leave out.
 local function list_of(n, ...)
@@ -118,9 +119,10 @@ local function call_inside(name, opts, method, args)
     return run(name, method, copy)
 end
 
---- Wait for an answer; a caller that gives up tells the task.
+--- Wait for an answer; a caller that gives up tells the task. The fourth
+--- result is true when the call was not sent at all.
 local function await(message, ms, waits)
-    local ok, result, err, code =
+    local ok, result, err, code, unsent =
         pcall(settle, core.task_call(message, ms, waits))
     if not ok then
         core.task_cancel()
@@ -128,7 +130,17 @@ local function await(message, ms, waits)
     elseif err == "timeout" then
         core.task_cancel()
     end
-    return result, err, code
+    return result, err, code, unsent
+end
+
+--- Until when a call that was not sent for this reason is tried again.
+local function patience(err, began, ends)
+    if err == "busy" then
+        return ends
+    elseif err == "unavailable" and core.tasks > 0 then
+        return math.min(ends, began + REPLACE_MS)
+    end
+    return began
 end
 
 local function send(name, opts, method, args)
@@ -137,21 +149,21 @@ local function send(name, opts, method, args)
     end
     local message = core.array({ name, method, calls.context(), args })
     local waits = opts.wait ~= false
-    local ms = life(opts)
-    local give_up = core.mono() + math.min(ms, REPLACE_MS)
+    local began = core.mono()
+    local ends, pause = began + life(opts), RETRY_MS
     while true do
-        local result, err, code = await(message, ms, waits)
-        local again = err == "unavailable" and core.tasks > 0
-        if not (again and waits and core.mono() < give_up) then
-            if again and not waits then
-                err = "busy"
-            end
+        local left = ends - core.mono()
+        local result, err, code, unsent = await(message, left, waits)
+        if not unsent then
             return result, err, code
+        elseif not waits then
+            local is_replaced = err == "unavailable" and core.tasks > 0
+            return nil, is_replaced and "busy" or err
+        elseif core.mono() + pause >= patience(err, began, ends) then
+            return nil, err
         end
-        local _, cut = settle(core.sleep(RETRY_MS))
-        if cut == "timeout" and core.time_left() == 0 then
-            return nil, "timeout"
-        end
+        settle(core.sleep(pause))
+        pause = math.min(2 * pause, RETRY_MAX_MS)
     end
 end
 

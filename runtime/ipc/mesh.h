@@ -104,8 +104,9 @@ unsigned mesh_poll(struct mesh *m, unsigned max);
 void mesh_pop_now(struct mesh *m);
 void mesh_resume(struct mesh *m); /* look at held messages again */
 
-/* Show the messages of `from` that wait, as a task looks for a cancel. */
-void mesh_walk(struct mesh *m, unsigned from,
+/* Show the messages of `from` that wait, until `fn` returns non-zero; true
+ * when it did.  A task looks for a cancel so. */
+bool mesh_walk(struct mesh *m, unsigned from,
                int (*fn)(void *arg, const struct mesh_msg *m), void *arg);
 
 /* The loop: poll until mesh_before_sleep() is true, then block in epoll with

@@ -306,7 +306,7 @@ static int walk_one(void *arg, const struct ring_msg *rm)
     return read_record(&msg, &name, rm) ? w->fn(w->arg, &msg) : 0;
 }
 
-void mesh_walk(struct mesh *m, unsigned from,
+bool mesh_walk(struct mesh *m, unsigned from,
                int (*fn)(void *arg, const struct mesh_msg *m), void *arg)
 {
     struct walk w = {from, 0, fn, arg};
@@ -314,6 +314,6 @@ void mesh_walk(struct mesh *m, unsigned from,
     sd_check(m, MESH_MAGIC);
     sd_assert(from < m->map.n);
     w.epoch = m->peers[from].epoch;
-    if (m->peers[from].talks)
-        ring_walk(&m->peers[from].in, walk_one, &w);
+    return m->peers[from].talks &&
+           ring_walk(&m->peers[from].in, walk_one, &w) != 0;
 }

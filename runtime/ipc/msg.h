@@ -15,8 +15,8 @@
 enum msg_type {
     MSG_NONE = 0, /* never sent */
 
-    /* worker -> task.  Body: msgpack array [task, method, context, args],
-     * args an array.  Popped before it runs. */
+    /* worker -> task.  Body: struct msg_task_call, msgpack array [task,
+     * method, context, args], args an array.  Popped before it runs. */
     MSG_TASK_CALL = 1,
     /* task -> worker.  Body: the result, or with WIRE_ERROR the error. */
     MSG_TASK_REPLY = 2,
@@ -38,6 +38,10 @@ enum msg_type {
     MSG_CLOSE_CONN_REPLY = 9, /* Body: struct msg_done. */
 
     MSG_TYPES = 10 /* one past the last */
+};
+
+struct msg_task_call {
+    uint64_t sent; /* clock_ms(), which all processes of a node share */
 };
 
 struct msg_task_cancel {

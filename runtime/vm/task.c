@@ -3,12 +3,17 @@
  * The mesh gives back what a dead task had not popped; what it had popped is
  * in our list of unanswered calls, by slot and epoch, and ends as "crashed".
  * A call that came back unpopped has not run, so it is sent to another task
- * once more; that keeps "at most once". */
+ * once more; that keeps "at most once".
+ *
+ * Whether a call was sent at all the error word cannot tell: a method may
+ * itself answer nil, "busy".  So what never left has a mark of its own, and
+ * only such a call may be sent again (lua/sd/task.lua). */
 #include "vm/task.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -35,6 +40,7 @@ struct tasks *tasks_new(struct vm *vm)
 
     t->vm = vm;
     list_init(&t->calls);
+    task_run_init(t);
     return t;
 }
 
@@ -93,39 +99,53 @@ static struct call *find_call(struct tasks *t, uint64_t counter)
     return NULL;
 }
 
+/* `body` begins with a struct msg_task_call. */
 static int send_call(struct tasks *t, const struct wire_head *h,
                      struct slice body)
 {
-    struct vm *vm = t->vm;
+    struct mesh *m = t->vm->env.mesh;
     char head[WIRE_HEAD];
     struct slice v[2] = {{head, sizeof(head)}, body};
     int slot = choose(t), rc;
     struct call *call;
+    uint16_t epoch;
 
     if (slot < 0)
         return SD_EUNAVAILABLE;
+    /* Asked first: when the send succeeds, it went to this epoch. */
+    epoch = slots_epoch(mesh_slots(m), (unsigned)slot);
     wire_encode(head, h);
-    rc =
-        mesh_send(vm->env.mesh, (unsigned)slot, MSG_TASK_CALL, MESH_CALL, v, 2);
+    rc = mesh_send(m, (unsigned)slot, MSG_TASK_CALL, MESH_CALL, v, 2);
     if (rc < 0) /* gone: filled anew, which the mesh has not seen yet */
         return rc == SD_EGONE ? SD_EUNAVAILABLE : rc;
     call = mem_zalloc(sizeof(*call));
     call->counter = h->counter;
     call->slot = (unsigned)slot;
-    call->epoch = slots_epoch(mesh_slots(vm->env.mesh), (unsigned)slot);
+    call->epoch = epoch;
     call->ticket = (struct ticket){h->ticket.index, h->ticket.generation};
     list_add(&t->calls, &call->link);
     return 0;
 }
 
+/* Results of a call that never left: nil, word, nil, true. */
+static int push_unsent(lua_State *L, int err)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, err_word(err));
+    lua_pushnil(L);
+    lua_pushboolean(L, 1);
+    return 4;
+}
+
 /* core.task_call({task, method, context, args}, ms, wait) -> settle() makes
- * results; without wait: true, or nil, word */
+ * results; without wait: true, or nil, word, nil, true */
 static int l_task_call(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct tasks *t = vm->tasks;
     double given = luaL_checknumber(L, 2), ms = given < 1 ? 1 : given;
     bool wait = lua_toboolean(L, 3) != 0;
+    struct msg_task_call sent = {clock_ms()};
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++t->counter,
                           .life_ms = ms < 4e9 ? (uint32_t)ms : UINT32_MAX,
@@ -135,11 +155,12 @@ static int l_task_call(lua_State *L)
     const char *why;
     int rc;
 
-    buf_consume(&vm->scratch, vm->scratch.len);
+    buf_truncate(&vm->scratch, 0);
+    buf_append(&vm->scratch, &sent, sizeof(sent));
     if (lua_msgpack_encode(L, 1, &vm->scratch, &why) < 0)
         return co_raise(L, "task: %s", why);
     h.len = (uint32_t)vm->scratch.len;
-    rc = vm->scratch.len > TASK_BODY_MAX ? SD_ETOOLARGE : 0;
+    rc = h.len - sizeof(sent) > TASK_BODY_MAX ? SD_ETOOLARGE : 0;
     if (rc == 0 && wait) {
         struct ticket next = co_park(L, (uint64_t)ms);
 
@@ -153,11 +174,8 @@ static int l_task_call(lua_State *L)
         return co_yield(L);
     if (rc < 0 && h.ticket.generation != 0)
         co_unpark(L);
-    if (rc < 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, err_word(rc));
-        return 2;
-    }
+    if (rc < 0)
+        return push_unsent(L, rc);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -198,6 +216,7 @@ static int l_task_cancel(lua_State *L)
 struct reply {
     struct slice value; /* msgpack; len 0: err instead */
     int err;
+    bool is_unsent;
 };
 
 static int take_reply(lua_State *L, void *answer)
@@ -206,6 +225,8 @@ static int take_reply(lua_State *L, void *answer)
     const char *why;
     int i, top;
 
+    if (r->value.len == 0 && r->is_unsent)
+        return push_unsent(L, r->err);
     if (r->value.len == 0) {
         lua_pushnil(L);
         lua_pushstring(L, err_word(r->err));
@@ -238,7 +259,7 @@ static void end_call(struct tasks *t, struct call *call, struct reply *r)
 
 void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
 {
-    struct reply r = {{NULL, 0}, SD_ECRASHED};
+    struct reply r = {{NULL, 0}, SD_ECRASHED, false};
     struct slice body = {NULL, 0};
     struct wire_head h;
     struct call *call;
@@ -246,7 +267,7 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
     if (wire_decode(&h, m->body) < 0)
         return;
     call = find_call(vm->tasks, h.counter);
-    if (call == NULL)
+    if (call == NULL || call->slot != m->from || call->epoch != m->epoch)
         return;
     if (m->err == 0 && wire_read(&h, &body, m->body) < 0)
         log_error("answer of task slot %u is malformed", m->from);
@@ -254,6 +275,8 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
         r.value = body;
     else if (m->err == 0 && slice_is(body, "too_large"))
         r.err = SD_ETOOLARGE;
+    else if (m->err == 0 && slice_is(body, "timeout"))
+        r.err = SD_ETIMEOUT;
     end_call(vm->tasks, call, &r);
 }
 
@@ -261,7 +284,7 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
 void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
 {
     struct tasks *t = vm->tasks;
-    struct reply r = {{NULL, 0}, SD_EUNAVAILABLE};
+    struct reply r = {{NULL, 0}, SD_EUNAVAILABLE, true};
     struct wire_head h;
     struct slice body;
     struct call *call;
@@ -277,19 +300,23 @@ void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
         mem_free(call);
         return;
     }
+    if (call->ticket.wait == 0)
+        log_warn("a task call was lost with its process, slot %u", m->from);
     end_call(t, call, &r);
 }
 
 void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch)
 {
+    struct tasks *t = vm->tasks;
     struct list *it, *next;
 
-    list_each_safe (it, next, &vm->tasks->calls) {
+    t->is_orphan |= t->running && t->from == slot && t->epoch == epoch;
+    list_each_safe (it, next, &t->calls) {
         struct call *call = list_entry(it, struct call, link);
-        struct reply r = {{NULL, 0}, SD_ECRASHED};
+        struct reply r = {{NULL, 0}, SD_ECRASHED, false};
 
         if (call->slot == slot && call->epoch == epoch)
-            end_call(vm->tasks, call, &r);
+            end_call(t, call, &r);
     }
 }
 

@@ -19,6 +19,7 @@ void tasks_free(struct tasks **tp);
 /* From the mesh. */
 enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m);
 void tasks_on_reply(struct vm *vm, const struct mesh_msg *m);
+void tasks_on_cancel(struct vm *vm, const struct mesh_msg *m);
 void tasks_on_back(struct vm *vm, const struct mesh_msg *m);
 void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch);
 

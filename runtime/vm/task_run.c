@@ -3,7 +3,15 @@
  * A call in a tight loop cannot be asked to stop, so before each one an alarm
  * is set for its deadline plus server.task_grace; the handler writes one line
  * and ends the process, the master fills the slot anew, and the caller gets
- * "timeout" from its own deadline or "crashed". */
+ * "timeout" from its own deadline or "crashed".
+ *
+ * A call has room for its answer, but a large one also needs a descriptor and
+ * a place in the caller's queue of them.  When there is none the answer is
+ * kept and tried again; until it is gone, or its time is over, no other call
+ * begins.
+ *
+ * The caller's process may die meanwhile.  Its slot is filled anew, and the
+ * successor must not get answers to what it never asked. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <signal.h>
@@ -11,15 +19,21 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
+#include "loop/timer.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 #include "vm/task.h"
 #include "vm/task_state.h"
+
+enum {
+    RETRY_MS = 5 /* an answer without room is tried again */
+};
 
 static void on_alarm(int signum)
 {
@@ -49,13 +63,11 @@ static void set_busy(struct vm *vm, uint64_t n)
     slots_set(mesh_slots(vm->env.mesh), vm->env.slot, SLOT_BUSY, n);
 }
 
-/* A call has room for its answer, so this fails only when nobody is there. */
-static void reply(struct tasks *t, uint16_t flags, struct slice body)
+static int send_answer(struct tasks *t, uint16_t flags, struct slice body)
 {
     struct wire_head h = t->head;
     char head[WIRE_HEAD];
     struct slice v[2] = {{head, sizeof(head)}, body};
-    int rc;
 
     h.type = MSG_TASK_REPLY;
     h.flags = (uint16_t)(WIRE_ANSWER | flags);
@@ -63,12 +75,61 @@ static void reply(struct tasks *t, uint16_t flags, struct slice body)
     h.epoch = (uint16_t)t->vm->env.epoch;
     h.slot = (uint8_t)t->vm->env.slot;
     wire_encode(head, &h);
-    rc = mesh_send(t->vm->env.mesh, t->from, MSG_TASK_REPLY, MESH_ANSWER, v, 2);
-    if (rc < 0 && rc != SD_EGONE && flags == 0) {
-        log_warn("task: answer lost (%s)", err_str(rc));
-        reply(t, WIRE_ERROR, slice_str("crashed"));
-    }
+    return mesh_send(t->vm->env.mesh, t->from, MSG_TASK_REPLY, MESH_ANSWER, v,
+                     2);
+}
+
+/* Give the answer to the caller.  False: there is no room now. */
+static bool give(struct tasks *t, uint16_t flags, struct slice body)
+{
+    int rc = t->is_orphan ? 0 : send_answer(t, flags, body);
+
+    if (rc == SD_EBUSY || rc == SD_EUNAVAILABLE)
+        return false;
+    if (rc < 0 && rc != SD_EGONE)
+        log_error("task: answer lost (%s)", err_str(rc));
+    return true;
+}
+
+static void reply(struct tasks *t, uint16_t flags, struct slice body)
+{
     t->replied = true;
+    if (give(t, flags, body))
+        return;
+    t->late_flags = flags;
+    buf_append(&t->late, body.p, body.len);
+}
+
+/* An error word is short: there always is room for it. */
+static void refuse(struct tasks *t, const char *word)
+{
+    reply(t, WIRE_ERROR, slice_str(word));
+}
+
+/* The call is over and answered: on to the next. */
+static void finish(struct tasks *t)
+{
+    buf_fini(&t->body);
+    buf_fini(&t->late);
+    t->running = false;
+    set_busy(t->vm, 0);
+    mesh_resume(t->vm->env.mesh);
+}
+
+static void on_retry(struct timer *timer)
+{
+    struct tasks *t = list_entry(timer, struct tasks, retry);
+    bool is_over = clock_ms() >= t->late_until;
+
+    if (give(t, t->late_flags, buf_slice(&t->late))) {
+        finish(t);
+    } else if (!is_over) {
+        timer_start(t->vm->env.loop, &t->retry, RETRY_MS);
+    } else {
+        log_error("task: no room for an answer as long as it was wanted");
+        (void)give(t, WIRE_ERROR, slice_str("timeout"));
+        finish(t);
+    }
 }
 
 static void run_ended(struct co *co, int status)
@@ -79,12 +140,12 @@ static void run_ended(struct co *co, int status)
     if (status != 0)
         log_error("task: %s", co_error_text(co->L));
     if (!t->replied)
-        reply(t, WIRE_ERROR, slice_str("crashed"));
+        refuse(t, "crashed");
     set_alarm(0);
-    t->running = false;
-    buf_fini(&t->body);
-    set_busy(vm, 0);
-    mesh_resume(vm->env.mesh);
+    if (t->late.len > 0)
+        timer_start(vm->env.loop, &t->retry, RETRY_MS);
+    else
+        finish(t);
 }
 
 static void run(struct tasks *t)
@@ -96,10 +157,11 @@ static void run(struct tasks *t)
         vm_enter(vm, vm->entry[ENTRY_TASK], CO_CALL, endless ? 0 : life);
 
     if (co == NULL) {
-        reply(t, WIRE_ERROR, slice_str("crashed"));
-        t->running = false;
+        refuse(t, "crashed");
+        finish(t);
         return;
     }
+    t->late_until = endless ? UINT64_MAX : clock_ms() + life;
     set_busy(vm, 1);
     if (!endless)
         set_alarm(life + vm->env.conf->server.task_grace + 1);
@@ -107,68 +169,95 @@ static void run(struct tasks *t)
     co_start(co, 0);
 }
 
-struct search {
-    uint64_t counter;
-    bool found;
-};
-
-static int look(void *arg, const struct mesh_msg *m)
+/* Does `m` cancel the call at hand?  A walk ends where it does. */
+static int cancels(void *arg, const struct mesh_msg *m)
 {
-    struct search *s = arg;
+    const struct tasks *t = arg;
     struct msg_task_cancel cancel;
     struct wire_head h;
     struct slice body;
 
-    if (m->type == MSG_TASK_CANCEL && wire_read(&h, &body, m->body) > 0 &&
-        body.len == sizeof(cancel)) {
-        memcpy(&cancel, body.p, sizeof(cancel));
-        s->found = s->found || cancel.counter == s->counter;
-    }
-    return 0;
+    if (m->type != MSG_TASK_CANCEL || wire_read(&h, &body, m->body) < 0 ||
+        body.len != sizeof(cancel))
+        return 0;
+    memcpy(&cancel, body.p, sizeof(cancel));
+    return cancel.counter == t->head.counter;
 }
 
-/* Has the caller of the call at hand given up? */
+/* Has the caller of the call at hand given up?  While the call blocks, what
+ * says so waits in the ring; while it waits in the loop, it has come. */
 static bool is_cancelled(struct tasks *t)
 {
-    struct search s = {t->head.counter, false};
+    if (!t->is_cancelled && !t->is_orphan)
+        t->is_cancelled = mesh_walk(t->vm->env.mesh, t->from, cancels, t);
+    return t->is_cancelled || (t->is_orphan && t->head.ticket.generation != 0);
+}
 
-    mesh_walk(t->vm->env.mesh, t->from, look, &s);
-    return s.found;
+void tasks_on_cancel(struct vm *vm, const struct mesh_msg *m)
+{
+    struct tasks *t = vm->tasks;
+
+    if (t->running && t->from == m->from && t->epoch == m->epoch)
+        t->is_cancelled |= cancels(t, m) != 0;
+}
+
+/* Take the call of `m` to be the one at hand.  False: it is unreadable. */
+static bool take_call(struct tasks *t, const struct mesh_msg *m)
+{
+    struct msg_task_call call;
+    uint64_t now = clock_ms();
+    struct slice body;
+
+    t->from = m->from;
+    t->epoch = m->epoch;
+    t->replied = t->is_cancelled = false;
+    t->is_orphan = m->dead;
+    t->running = true;
+    if (m->err < 0 || wire_read(&t->head, &body, m->body) < 0 ||
+        body.len < sizeof(call))
+        return false;
+    memcpy(&call, body.p, sizeof(call));
+    body = slice_skip(body, sizeof(call));
+    buf_append(&t->body, body.p, body.len);
+    if (!wire_age(&t->head, now > call.sent ? now - call.sent : 0))
+        t->is_cancelled = true;
+    return true;
 }
 
 enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m)
 {
     struct tasks *t = vm->tasks;
-    struct slice body;
 
     if (t->running)
         return MESH_HOLD;
     if (wire_decode(&t->head, m->body) < 0)
         return MESH_DONE;
-    t->from = m->from;
-    t->replied = false;
-    t->running = true;
-    if (m->err < 0 || wire_read(&t->head, &body, m->body) < 0) {
-        reply(t, WIRE_ERROR, slice_str("crashed"));
-        t->running = false;
+    if (!take_call(t, m)) {
+        refuse(t, "crashed");
+        finish(t);
         return MESH_DONE;
     }
-    buf_append(&t->body, body.p, body.len);
     mesh_pop_now(vm->env.mesh);
     if (!is_cancelled(t)) {
         run(t);
         return MESH_DONE;
     }
     /* Nobody waits: in an overload only living calls are worth the time. */
-    reply(t, WIRE_ERROR, slice_str("timeout"));
-    buf_fini(&t->body);
-    t->running = false;
+    refuse(t, "timeout");
+    finish(t);
     return MESH_DONE;
+}
+
+void task_run_init(struct tasks *t)
+{
+    t->retry.fn = on_retry;
 }
 
 void task_run_fini(struct tasks *t)
 {
+    timer_stop(t->vm->env.loop, &t->retry);
     buf_fini(&t->body);
+    buf_fini(&t->late);
 }
 
 /* core.task_take() -> {task, method, context, args} */
@@ -196,7 +285,7 @@ static int l_reply(lua_State *L)
     if (lua_msgpack_encode(L, 1, &vm->scratch, &why) < 0)
         return co_raise(L, "result of a task: %s", why);
     if (vm->scratch.len > TASK_BODY_MAX) {
-        reply(t, WIRE_ERROR, slice_str("too_large"));
+        refuse(t, "too_large");
         return 0;
     }
     reply(t, 0, buf_slice(&vm->scratch));

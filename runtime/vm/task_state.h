@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "codec/wire.h"
+#include "loop/wheel.h"
 
 /* Arguments or results of one call, as msgpack. */
 #define TASK_BODY_MAX (8u << 20)
@@ -21,10 +22,21 @@ struct tasks {
 
     /* The call this process runs. */
     bool running, replied;
+    bool is_cancelled; /* its caller has said so */
+    bool is_orphan;    /* its caller has died */
     unsigned from;
+    uint16_t epoch; /* of the caller's process */
     struct wire_head head;
     struct buf body;
+
+    /* Its answer, when there was no room for it. */
+    uint16_t late_flags;
+    struct buf late;
+    uint64_t late_until; /* ms */
+    struct timer retry;
 };
+
+void task_run_init(struct tasks *t);
 
 void task_run_fini(struct tasks *t);
 void bind_task_run(lua_State *L);

@@ -238,7 +238,8 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_CLOSE_CONN:
         people_on_msg(vm, m);
         break;
-    case MSG_TASK_CANCEL: /* of a call that has ended meanwhile */
+    case MSG_TASK_CANCEL:
+        tasks_on_cancel(vm, m);
         break;
     default:
         log_warn("message of type %u from slot %u: not for this process",
