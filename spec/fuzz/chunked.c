@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "codec/chunked.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 struct run {
     struct chunked state;
     struct buf body;

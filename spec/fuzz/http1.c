@@ -8,6 +8,8 @@
 #include "base/err.h"
 #include "codec/http1.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 #define MAX_HEADERS 16
 
 struct run {

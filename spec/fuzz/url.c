@@ -11,6 +11,8 @@
 #include "codec/mime.h"
 #include "codec/url.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 static void check_inside(struct slice part, struct slice whole)
 {
     sd_assert(part.p >= whole.p && part.p + part.len <= whole.p + whole.len);
