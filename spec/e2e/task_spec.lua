@@ -36,7 +36,8 @@ function T:raise() error("broken inside") end
 function T:raise_table() error({}) end
 function T:fn() return print end
 function T:pid() return require("ffi").C.getpid() end
-function T:nap(s)
+function T:nap(s, path)
+    if path then self:touch(path) end
     local ok, err = sd.sleep(s)
     return { ok = ok, err = err, pid = T.pid() }
 end
@@ -550,15 +551,13 @@ describe("a task", function()
             all_ready()
             local waits = {}
             for i = 1, 3 do
-                waits[i] = begin("call",
-                    { method = "nap", args = { 0.6 }, n = 1 })
+                waits[i] = begin("call", { method = "nap",
+                    args = { 0.6, s.dir .. "/napping" }, n = 2 })
             end
-            local victim
             server.until_(function()
-                -- the nap answers its pid only later; kill the first task
-                victim = s:process("task", 0).pid
-                return victim
-            end)
+                return s:read("napping") == "xxx"
+            end, "all have begun")
+            local victim = s:process("task", 0).pid
             s:kill("KILL", victim)
             local crashed, fine = 0, 0
             for i = 1, 3 do
