@@ -6,8 +6,8 @@
  * packet owns no buffer.  A large packet is read on in c->in itself.
  *
  * Packets above max_inflight wait in c->queue as length and bytes; when the
- * backlog is full, or more is queued to be written than slow_low, working on
- * input stops, and with it reading, until the end of a turn finds room.  While
+ * backlog is full, more is queued to be written than slow_low, or the port's
+ * rate is passed (conn_rate.c), working on input stops, and with it reading, until the end of a turn finds room.  While
  * the conn is asked something its packets are read on behind a full backlog,
  * up to QUEUE_BYTES: the answer may be among them.
  *
@@ -23,7 +23,7 @@ bool conn_may_work(const struct conn *c)
 {
     const struct conf_port *conf = c->port->conf;
 
-    return conn_is_alive(c) &&
+    return conn_is_alive(c) && c->throttled_until == 0 &&
            (conf->backlog == 0 || c->waiting < conf->backlog || c->asks > 0) &&
            c->queue.len < QUEUE_BYTES &&
            (conf->slow_low == 0 || conn_queued(c) <= conf->slow_low);
@@ -52,6 +52,10 @@ void conn_packet(struct conn *c, struct slice packet)
     uint32_t len = (uint32_t)packet.len;
 
     n->counters.packets_in++;
+    if (conn_has_rate(c)) {
+        conn_pay(c, packet.len);
+        conn_throttle(c);
+    }
     if (c->asks > 0 && n->ops->on_answer != NULL &&
         n->ops->on_answer(n->arg, c, packet))
         return;

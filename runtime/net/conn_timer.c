@@ -40,12 +40,19 @@ static uint64_t slow_due(const struct conn *c)
     return wait == 0 || c->slow_at == 0 ? UINT64_MAX : c->slow_at + wait;
 }
 
+static uint64_t throttle_due(const struct conn *c)
+{
+    return c->throttled_until != 0 ? c->throttled_until : UINT64_MAX;
+}
+
 static uint64_t next_due(const struct conn *c)
 {
     uint64_t due = sooner(c->due != 0 ? c->due : UINT64_MAX, slow_due(c));
 
-    return conn_is_alive(c) ? sooner(due, sooner(auth_due(c), idle_due(c)))
-                            : due;
+    if (!conn_is_alive(c))
+        return due;
+    return sooner(sooner(due, throttle_due(c)),
+                  sooner(auth_due(c), idle_due(c)));
 }
 
 void conn_arm(struct conn *c)
@@ -87,6 +94,10 @@ static void on_alive_due(struct conn *c, uint64_t now)
     if (auth_due(c) <= now) {
         conn_end(c, REASON_AUTH, 0);
         return;
+    }
+    if (throttle_due(c) <= now) {
+        c->throttled_until = 0;
+        net_ready(c);
     }
     if (c->due != 0 && c->due <= now) {
         c->due = 0;

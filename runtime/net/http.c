@@ -130,6 +130,12 @@ static void dispatch(struct conn *c, struct http_request *r)
     r->is_head = r->head.method == HTTP1_HEAD;
     r->keep_alive = r->head.keep_alive;
     conn_ref(c);
+    if (conn_is_over_rate(c)) {
+        http_fail(r, 429, slice_str("too many requests"));
+        return;
+    }
+    if (conn_has_rate(c))
+        conn_pay(c, r->head.size + r->body.len);
     hand_up(c, r);
     if (c->request == r)
         request_own(r);

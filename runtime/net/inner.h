@@ -131,10 +131,12 @@ struct conn {
     struct http_request *request; /* in work or in the upper layer's hands */
     uint64_t last_in;             /* when the client last sent a byte */
     uint64_t opened_at;
-    uint64_t due;     /* of proto, a look or closing; 0: none */
-    uint64_t slow_at; /* when the queue last moved; 0: nothing waits */
-    size_t slow_left; /* what it was then */
-    uint32_t waiting; /* packets in `queue` */
+    uint64_t due;             /* of proto, a look or closing; 0: none */
+    uint64_t slow_at;         /* when the queue last moved; 0: nothing waits */
+    size_t slow_left;         /* what it was then */
+    uint64_t throttled_until; /* over its rate; 0: not */
+    double paid_messages, paid_bytes; /* see conn_rate.c, ms */
+    uint32_t waiting;                 /* packets in `queue` */
     uint32_t inflight;
     uint32_t asks;
     uint32_t mark;
@@ -253,6 +255,24 @@ size_t conn_unacked(struct conn *c);
 
 /* A deadline was set or moved nearer. */
 void conn_arm(struct conn *c);
+
+/* --- conn_rate.c -------------------------------------------------------------- */
+
+static inline bool conn_has_rate(const struct conn *c)
+{
+    const struct conf_port *conf = c->port->conf;
+
+    return conf->rate_messages > 0 || conf->rate_bytes > 0;
+}
+
+/* May no packet come now? */
+bool conn_is_over_rate(const struct conn *c);
+
+/* A packet of so many bytes came. */
+void conn_pay(struct conn *c, size_t bytes);
+
+/* If the next one may not come yet, do not work on input until it may. */
+void conn_throttle(struct conn *c);
 
 /* --- http.c ------------------------------------------------------------------- */
 

@@ -206,6 +206,18 @@ describe("an HTTP port", function()
         assert.equal("", (netserver.read_all(s)))
     end)
 
+    it("answers 429 to requests over the port's rate", function()
+        local s = start({ rate = 2 })
+        s:send(("GET /hi HTTP/1.1\r\nHost: x\r\n\r\n"):rep(4))
+        for _, status in ipairs({ 200, 200, 429, 429 }) do
+            assert.equal(status, (read_response(s)))
+        end
+        netserver.until_(function()
+            s:send("GET /hi HTTP/1.1\r\nHost: x\r\n\r\n")
+            return read_response(s) == 200
+        end)
+    end)
+
     it("answers a client that has shut its side", function()
         local s = start()
         s:send("GET /async HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -137,6 +137,23 @@ describe("a TCP port", function()
         assert.is_false(server:said("never"))
     end)
 
+    for key, rate in pairs({ rate = 20, rate_bytes = 2000 }) do
+        it("lets packets over the port's " .. key .. " wait", function()
+            local s = start({ [key] = rate })
+            local body = ("x"):rep(100) .. "%d"
+            local began = socket.gettime()
+            for i = 1, 30 do
+                s:send(packet(body:format(i)))
+            end
+            s:shutdown("send")
+            for i = 1, 30 do
+                assert.equal(body:format(i), read_packet(s))
+            end
+            assert.is_true(socket.gettime() - began > 0.3)
+            assert.equal("", (netserver.read_all(s)))
+        end)
+    end
+
     for _, backlog in ipairs({ 2, 64 }) do
         it("answers all that came before the client shut its side, with a "
             .. "backlog of " .. backlog, function()

@@ -428,6 +428,7 @@ static void set_number(const char *key, uint64_t n)
         {"body_timeout", &port.body_timeout},
         {"ws_max", &port.websocket.max},
         {"max", &port.frame.max},
+        {"rate_bytes", &port.rate_bytes},
     };
     struct {
         const char *key;
@@ -452,6 +453,8 @@ static void set_number(const char *key, uint64_t n)
     }
     if (strcmp(key, "late_open") == 0)
         late_open = n != 0;
+    if (strcmp(key, "rate") == 0)
+        port.rate_messages = (double)n;
     if (strcmp(key, "slots") == 0)
         slots = (unsigned)n;
     if (strcmp(key, "delay") == 0)

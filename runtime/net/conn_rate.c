@@ -1,0 +1,64 @@
+/* conn_rate.c - `rate`: how much a conn may send in a second.
+ *
+ * For messages and for bytes there is one number each: the time up to which
+ * what came is paid for.  Each packet moves it by what it costs at the port's
+ * rate; it may run one second ahead, so a second's worth may come at once.
+ * Beyond that the conn is not worked on until the time has come, and reading
+ * stops; a request over HTTP is refused with 429 instead, by its own protocol.
+ */
+#include "net/inner.h"
+
+#define AHEAD_MS   1000.0
+#define NEGLIGIBLE 0.5 /* ms; sums of fractions are not exact */
+#define SECOND_MS  1000.0
+
+static double pay(double paid, double now, double cost)
+{
+    return (paid > now ? paid : now) + cost;
+}
+
+static double message_cost(const struct conn *c)
+{
+    return SECOND_MS / c->port->conf->rate_messages;
+}
+
+/* Milliseconds until the next packet may come; 0: at once. */
+static double wait_of(const struct conn *c)
+{
+    const struct conf_port *conf = c->port->conf;
+    double limit = (double)conn_now(c) + AHEAD_MS, wait = 0;
+
+    if (conf->rate_messages > 0)
+        wait = pay(c->paid_messages, limit - AHEAD_MS, message_cost(c)) - limit;
+    if (conf->rate_bytes > 0 && c->paid_bytes - limit > wait)
+        wait = c->paid_bytes - limit;
+    return wait > NEGLIGIBLE ? wait : 0;
+}
+
+bool conn_is_over_rate(const struct conn *c)
+{
+    return conn_has_rate(c) && wait_of(c) > 0;
+}
+
+void conn_pay(struct conn *c, size_t bytes)
+{
+    const struct conf_port *conf = c->port->conf;
+    double now = (double)conn_now(c);
+
+    if (conf->rate_messages > 0)
+        c->paid_messages = pay(c->paid_messages, now, message_cost(c));
+    if (conf->rate_bytes > 0)
+        c->paid_bytes =
+            pay(c->paid_bytes, now,
+                (double)bytes * SECOND_MS / (double)conf->rate_bytes);
+}
+
+void conn_throttle(struct conn *c)
+{
+    double wait = wait_of(c);
+
+    if (wait > 0) {
+        c->throttled_until = conn_now(c) + (uint64_t)wait + 1;
+        conn_arm(c);
+    }
+}
