@@ -95,15 +95,33 @@ static struct conn *conn_new(struct net *n, struct net_port *port)
     return c;
 }
 
+/* False: its address has as many conns as one may. */
+static bool count_address(struct conn *c)
+{
+    unsigned max = c->port->conf->max_conns_per_address;
+
+    if (max == 0)
+        return true;
+    c->address =
+        addresses_take(&c->port->addresses, c->peer, c->peer_is_6, max);
+    if (c->address != NULL)
+        return true;
+    log_warn("port %s: one address has its max_conns_per_address: a client "
+             "was refused",
+             c->port->conf->name);
+    return false;
+}
+
 void conn_accept(struct net *n, struct net_port *port, int fd,
                  const struct sockaddr_storage *peer)
 {
     struct conn *c = conn_new(n, port);
     int err = uv_tcp_open(&c->tcp, fd);
 
+    keep_peer(c, peer);
     if (err < 0)
         close(fd);
-    else
+    else if (count_address(c))
         c->id = conns_add(n->conns, c);
     if (c->id == 0) {
         n->counters.refused++;
@@ -111,7 +129,6 @@ void conn_accept(struct net *n, struct net_port *port, int fd,
         return;
     }
     n->counters.accepted++;
-    keep_peer(c, peer);
     if (port->conf->protocol == CONF_HTTP) {
         c->proto = &proto_http;
         c->state = CONN_OPEN;
@@ -174,6 +191,8 @@ static void on_handle_closed(uv_handle_t *handle)
     sd_check(c, CONN_MAGIC);
     c->net->alive--;
     c->port->conns--;
+    if (c->address != NULL)
+        addresses_give(&c->port->addresses, c->address);
     conn_unref(c);
 }
 

@@ -18,6 +18,7 @@
 #include "codec/ws.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
+#include "net/addresses.h"
 #include "net/conn.h"
 #include "net/conns.h"
 #include "net/http.h"
@@ -84,6 +85,7 @@ struct net_port {
     const struct conf_port *conf;
     unsigned index;
     unsigned conns;
+    struct addresses addresses; /* used when they have a limit */
     struct frame_spec frame;
     int ws_opcode;   /* of what we send */
     bool ws_is_text; /* unchecked bytes go out as text: check them */
@@ -144,6 +146,7 @@ struct conn {
     uint16_t peer_port;
     bool peer_is_6;
     unsigned char peer[16];
+    struct address *address; /* NULL: not counted */
     char *uid;
     struct slice session;
     void *user;

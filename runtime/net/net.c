@@ -95,6 +95,7 @@ static int port_init(struct net_port *p, const struct conf_port *conf,
 
     p->conf = conf;
     p->public_fd = -1;
+    addresses_init(&p->addresses);
     if (conf->protocol == CONF_TCP)
         return frame_of(&p->frame, &conf->frame, why);
     if (conf->protocol != CONF_HTTP) {
@@ -124,6 +125,7 @@ static void net_free(struct net *n)
         if (n->ports[i].public_fd >= 0)
             close(n->ports[i].public_fd);
         mem_free(n->ports[i].ws_protocols);
+        addresses_fini(&n->ports[i].addresses);
     }
     buf_fini(&n->scratch);
     while (n->npool > 0)

@@ -131,6 +131,7 @@ int conn_ws_accept(struct http_request *r, struct slice lines)
     put_switch(r, lines);
     r->keep_alive = true;
     c->proto = &proto_ws;
+    c->opened_at = conn_now(c); /* auth_timeout begins here */
     c->ws = mem_zalloc(sizeof(*c->ws));
     ws_reader_init(c->ws, max > WS_MESSAGE_MAX ? 0 : (uint32_t)max);
     conn_go_up(c);

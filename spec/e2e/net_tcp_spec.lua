@@ -268,6 +268,25 @@ describe("a TCP port", function()
         end)
     end)
 
+    it("closes conns over max_conns_per_address at once", function()
+        local s = start({ per_address = 2 })
+        local second = server:connect()
+        for _, one in ipairs({ s, second }) do
+            one:send(packet("in"))
+            assert.equal("in", read_packet(one))
+        end
+        assert.is_nil((server:connect():receive(1)))
+        local other = server:connect("127.0.0.2")
+        other:send(packet("in"))
+        assert.equal("in", read_packet(other))
+        s:close()
+        netserver.until_(function()
+            local again = server:connect()
+            again:send(packet("next"))
+            return read_packet(again) == "next"
+        end)
+    end)
+
     it("closes a client that does not read, and no other", function()
         local s = start({ slow_low = 100000, slow_high = 300000,
             slow_timeout = 100 })

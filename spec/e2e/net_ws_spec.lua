@@ -1,4 +1,5 @@
 local netserver = require("spec.support.netserver")
+local socket = require("socket")
 
 local KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -147,6 +148,21 @@ describe("a WebSocket", function()
         assert.equal(1001, close_code(s))
         assert.equal("", (netserver.read_all(s)))
         server:wait_for("close client")
+    end)
+
+    it("has auth_timeout from its opening, on an old conn too", function()
+        server = netserver.start({ protocol = "http", auth_timeout = 300 })
+        local s = server:connect()
+        socket.sleep(0.35)
+        upgrade(s)
+        read_head(s)
+        s:send(frame(1, "uid ann"))
+        assert.same({ 1, "ann" }, { read_frame(s) })
+        local other = server:connect()
+        upgrade(other)
+        read_head(other)
+        assert.equal(4003, close_code(other))
+        server:wait_for("close auth")
     end)
 
     it("handles what came before a close, then answers it", function()

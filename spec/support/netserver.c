@@ -437,6 +437,7 @@ static void set_number(const char *key, uint64_t n)
         {"max_inflight", &port.max_inflight},
         {"backlog", &port.backlog},
         {"max_conns", &port.max_conns},
+        {"per_address", &port.max_conns_per_address},
         {"max_headers", &port.max_headers},
         {"bytes", &port.frame.bytes},
         {"size", &port.frame.size},

@@ -54,9 +54,9 @@ function netserver.start(options)
     return self
 end
 
---- A raw TCP client; closed by stop().
-function netserver:connect()
-    local s = assert(socket.connect(self.host, self.port))
+--- A raw TCP client, `from` an address or any; closed by stop().
+function netserver:connect(from)
+    local s = assert(socket.connect(self.host, self.port, from, from and 0))
     s:settimeout(5)
     s:setoption("tcp-nodelay", true)
     self.conns[#self.conns + 1] = s
