@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/table.h"
+#include "net/topics_level.h"
 
 #define TOPICS_MAGIC 0x70b1c501u
 
@@ -103,88 +104,6 @@ void topics_free(struct topics **tp)
     t->magic = 0;
     mem_free(t);
     *tp = NULL;
-}
-
-/* --- levels ----------------------------------------------------------------- */
-
-/* Cut the first level off; false: there is none left.  A name that ends in
- * '/' has an empty last level, so the end is p = NULL, not len = 0. */
-static bool next_level(struct slice *level, struct slice *rest)
-{
-    const char *end;
-
-    if (rest->p == NULL)
-        return false;
-    end = memchr(rest->p, '/', rest->len);
-    if (end == NULL) {
-        *level = *rest;
-        *rest = slice_make(NULL, 0);
-        return true;
-    }
-    *level = slice_make(rest->p, (size_t)(end - rest->p));
-    *rest = slice_skip(*rest, level->len + 1);
-    return true;
-}
-
-static bool is_level(struct slice level, char wildcard)
-{
-    return level.len == 1 && level.p[0] == wildcard;
-}
-
-static bool has_wildcard(struct slice s)
-{
-    return memchr(s.p, '+', s.len) != NULL || memchr(s.p, '#', s.len) != NULL;
-}
-
-static bool is_sound(struct slice s)
-{
-    unsigned levels = 1;
-    size_t i;
-
-    if (s.len < 1 || s.len > TOPICS_LENGTH || memchr(s.p, 0, s.len) != NULL)
-        return false;
-    for (i = 0; i < s.len; i++)
-        levels += s.p[i] == '/';
-    return levels <= TOPICS_LEVELS;
-}
-
-bool topics_is_name(struct slice name)
-{
-    return is_sound(name) && !has_wildcard(name);
-}
-
-bool topics_is_filter(struct slice filter)
-{
-    struct slice rest = filter, level;
-
-    if (!is_sound(filter))
-        return false;
-    while (next_level(&level, &rest)) {
-        if (!has_wildcard(level))
-            continue;
-        if (level.len > 1 || (level.p[0] == '#' && rest.p != NULL))
-            return false;
-    }
-    return true;
-}
-
-bool topics_matches(struct slice filter, struct slice name)
-{
-    struct slice want, level;
-    bool is_hidden = name.len > 0 && name.p[0] == '$';
-
-    while (next_level(&want, &filter)) {
-        if (is_hidden && has_wildcard(want))
-            return false;
-        if (is_level(want, '#'))
-            return true;
-        if (!next_level(&level, &name))
-            return false;
-        if (!is_level(want, '+') && !slice_eq(want, level))
-            return false;
-        is_hidden = false;
-    }
-    return name.p == NULL;
 }
 
 /* --- nodes ------------------------------------------------------------------ */
