@@ -533,10 +533,7 @@ describe("a task", function()
 
         it("learns it also after it has waited itself", function()
             all_ready()
-            local r = call("sleep_cancelled", { s.dir .. "/slept" },
-                { wait = false })
-            assert.is_true(r.r)
-            r = call("sleep_cancelled", { s.dir .. "/napped" },
+            local r = call("sleep_cancelled", { s.dir .. "/napped" },
                 { timeout = 0.1 })
             assert.equal("timeout", r.err)
             server.until_(function()
@@ -548,7 +545,7 @@ describe("a task", function()
 
     describe("whose process dies", function()
         it("is crashed for its caller alone", function()
-            all_ready()
+            local victim = all_ready()[1]
             local waits = {}
             for i = 1, 3 do
                 waits[i] = begin("call", { method = "nap",
@@ -557,7 +554,6 @@ describe("a task", function()
             server.until_(function()
                 return s:read("napping") == "xxx"
             end, "all have begun")
-            local victim = s:process("task", 0).pid
             s:kill("KILL", victim)
             local crashed, fine = 0, 0
             for i = 1, 3 do
