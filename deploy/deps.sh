@@ -12,9 +12,9 @@ run="gcc libc6-dev make cmake ninja-build pkg-config libuv1-dev
 # chromium-driver brings the browser for the one spec of the chat's page;
 # locales are there to make one in which the decimal point is a comma.
 test="git luajit lua-busted lua-check lua-cjson lua-messagepack lua-posix
-    lua-socket curl netcat-openbsd procps util-linux python3
-    python3-websockets chromium chromium-driver locales clang clang-format
-    clang-tidy libclang-rt-14-dev valgrind libc6-dbg strace"
+    lua-socket curl procps util-linux python3 python3-websockets chromium
+    chromium-driver locales clang clang-format clang-tidy libclang-rt-14-dev
+    valgrind libc6-dbg strace"
 
 case ${1:-test} in
 run) wanted=$run ;;

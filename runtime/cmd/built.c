@@ -10,15 +10,13 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "proc/config.h"
 #include "proc/install.h"
 #include "vm/conf_lua.h"
 #include "vm/conf_note.h"
 
-enum {
-    BUILT_SECONDS = 10
-};
-
-static char current_file[256]; /* read by the handler */
+static char current_file[256]; /* read by the handler, as is the next */
+static char too_long[64];
 
 static void on_file(void *arg, const char *name)
 {
@@ -28,11 +26,9 @@ static void on_file(void *arg, const char *name)
 
 static void on_alarm(int signo)
 {
-    static const char text[] = ": still running after 10 s\n";
-
     (void)signo;
     if (write(STDERR_FILENO, current_file, strlen(current_file)) < 0 ||
-        write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+        write(STDERR_FILENO, too_long, strlen(too_long)) < 0)
         _exit(CMD_FAILED);
     _exit(CMD_FAILED);
 }
@@ -48,8 +44,10 @@ bool built_open(struct built *b)
         cmd_complain("the framework's Lua files are not where they belong");
         return false;
     }
+    snprintf(too_long, sizeof(too_long), ": still running after %u s\n",
+             config_seconds());
     signal(SIGALRM, on_alarm);
-    alarm(BUILT_SECONDS);
+    alarm(config_seconds());
     err = conf_build(&opts, &b->bytes, &b->report);
     alarm(0);
     if (err == 0)

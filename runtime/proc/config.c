@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -27,9 +28,18 @@
 #include "vm/conf_lua.h"
 
 enum {
-    CONFIG_WAIT = 10000, /* ms */
+    SECONDS_DEFAULT = 10,
+    SECONDS_MAX = 3600,
     STACK = 64 << 20,
 };
+
+unsigned config_seconds(void)
+{
+    const char *text = getenv("SD_CONFIG_SECONDS");
+    unsigned long n = text == NULL ? 0 : strtoul(text, NULL, 10);
+
+    return n >= 1 && n <= SECONDS_MAX ? (unsigned)n : SECONDS_DEFAULT;
+}
 
 /* --- the master's side ------------------------------------------------------ */
 
@@ -107,7 +117,7 @@ static bool read_leash(int fd, struct listener_state *state)
 /* 0 when the child is done, SD_ETIMEOUT after it was killed, or SD_EFAILED. */
 static int wait_child(pid_t pid, int leash, struct listener_state *state)
 {
-    uint64_t limit = clock_ms() + CONFIG_WAIT;
+    uint64_t limit = clock_ms() + config_seconds() * 1000ULL;
     struct pollfd p = {.fd = leash, .events = POLLIN};
     bool late = false;
     char why[64];
@@ -125,8 +135,8 @@ static int wait_child(pid_t pid, int leash, struct listener_state *state)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
     if (late) {
-        buf_printf(state->errors, "%s: not done within %d seconds\n",
-                   state->file, CONFIG_WAIT / 1000);
+        buf_printf(state->errors, "%s: not done within %u seconds\n",
+                   state->file, config_seconds());
         return SD_ETIMEOUT;
     }
     if (status == 0)

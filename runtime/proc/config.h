@@ -7,8 +7,12 @@
 #include "proc/heritage.h"
 #include "proc/user.h"
 
+/* How long configuration and scripts may take until they are loaded:
+ * 10 s, or SD_CONFIG_SECONDS of the environment. */
+unsigned config_seconds(void);
+
 /* Master.  Run the child as `owner` in the current folder and wait for it,
- * up to 10 s; its warnings are logged.  The sealed bundle's descriptor
+ * no longer than config_seconds(); its warnings are logged.  The sealed bundle's descriptor
  * (close-on-exec), or a negative code with one line an error in `errors`. */
 int config_load(const struct user *owner, struct buf *errors);
 

@@ -5,7 +5,8 @@ local env = {}
 
 -- Variables with a meaning of their own, not a key's.
 local SWITCHES = {
-    SD_CONFIG_DIR = true, SD_JIT = true, SD_NODE_NAME = true,
+    SD_CONFIG_DIR = true, SD_CONFIG_SECONDS = true,
+    SD_JIT = true, SD_NODE_NAME = true,
     SD_BUILD = true, SD_LIB = true, SD_PRELOAD = true, -- of the specs
 }
 
