@@ -82,7 +82,6 @@ static struct conn *conn_new(struct net *n, struct net_port *port)
     c->refs = 1;
     list_init(&c->ready);
     list_init(&c->dirty);
-    list_init(&c->subscriptions);
     list_add(&n->all, &c->all);
     c->timer.fn = conn_on_timer;
     c->opened_at = c->last_in = conn_now(c);

@@ -92,9 +92,6 @@ void conn_set_uid(struct conn *c, struct slice uid);
 struct slice conn_session(const struct conn *c);
 void conn_set_session(struct conn *c, struct slice msgpack);
 
-/* Head of a list for the subscriptions, empty at first. */
-struct list *conn_subscriptions(struct conn *c);
-
 /* A pointer and a number of the upper layer, NULL and 0 at first. */
 void *conn_user(const struct conn *c);
 void conn_set_user(struct conn *c, void *user);

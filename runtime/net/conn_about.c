@@ -93,11 +93,6 @@ void conn_set_session(struct conn *c, struct slice msgpack)
     mem_free(old.ours);
 }
 
-struct list *conn_subscriptions(struct conn *c)
-{
-    return &c->subscriptions;
-}
-
 void *conn_user(const struct conn *c)
 {
     return c->user;

@@ -121,7 +121,7 @@ struct conn {
     struct net_port *port;
     const struct proto *proto;
     uint64_t id;
-    struct list all, ready, dirty, subscriptions;
+    struct list all, ready, dirty;
     struct timer timer; /* for the nearest of all deadlines */
     struct buf in;      /* bytes that could not be worked on yet */
     struct buf out;     /* bytes to be written */
