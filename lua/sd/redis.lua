@@ -21,6 +21,8 @@ local FOR_EVER = -1
 local shared = "the connection is shared by all coroutines"
 local subscription = "subscriptions are not supported yet"
 local transaction = shared .. ": use redis:eval() for what belongs together"
+local writes = "it would wait for the writes of a connection of its own, which "
+    .. "has none: see min-replicas-to-write in Redis's configuration"
 local secret = "the password belongs into the url of config/redis.lua"
 
 --- Commands that would break the connection for everybody, and why.
@@ -42,6 +44,8 @@ local refused = {
     hello = secret,
     quit = shared,
     reset = shared,
+    wait = writes,
+    waitaof = writes,
     sync = shared,
     psync = shared,
 }
@@ -57,8 +61,6 @@ local blocking = {
     bzpopmax = { -1, 1000 },
     blmpop = { 1, 1000 },
     bzmpop = { 1, 1000 },
-    wait = { 2, 1 },
-    waitaof = { 3, 1 },
 }
 
 --- Milliseconds Redis may wait; what is no number it will refuse itself.

@@ -133,7 +133,6 @@ return {
         },
         { "a timeout is nil alone", 'return redis:blpop("none", 0.05)', "ok nil" },
         { "XREAD may block", 'return redis:xread("BLOCK", 50, "STREAMS", "s", "$")', "ok nil" },
-        { "WAIT answers", "return redis:wait(0, 50)", "ok 0" },
         { "an empty pipeline is a list", "return redis:pipeline(function() end)", "ok []" },
     }
     for _, case in ipairs(replies) do
@@ -171,6 +170,8 @@ return {
         { "NaN", 'redis:set("k", 0 / 0)', "finite number" },
         { "SUBSCRIBE", 'redis:subscribe("c")', "not supported yet" },
         { "MONITOR", "redis:monitor()", "shared" },
+        { "WAIT", "redis:wait(1, 50)", "a connection of its own" },
+        { "WAITAOF", "redis:waitaof(1, 0, 50)", "a connection of its own" },
         { "SELECT", "redis:select(1)", "config/redis.lua" },
         { "MULTI", "redis:multi()", "shared" },
         { "WATCH", 'redis:WATCH("k")', "shared" },
