@@ -31,7 +31,7 @@
  * Room for answers.  Messages that are no answers leave `keep` bytes free.
  * Whoever makes calls bounds the answers it has not read yet to what fits into
  * `keep`; then an answer always fits, without any counter shared between the
- * two ends (see mesh_calls.h for that sum).
+ * two ends (see mesh_peer.h for that sum).
  *
  * A ring found empty starts over at the front of its data once it is past the
  * kept size: so a ring that is never full touches, and keeps in cache, only

@@ -1,200 +1,17 @@
 /* bind_struct.c - bytes.pack and bytes.unpack, in the formats of Lua 5.3.
  *
  * Lua's numbers here are doubles: integers beyond 2^53 are strings of digits,
- * both ways, as everywhere in sdlua.  A format is read one option at a time
- * into (kind, size, padding), the same for both directions. */
+ * both ways, as everywhere in sdlua.  The format is read by vm/format.c, the
+ * same for both directions. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "vm/format.h"
 #include "vm/lua_value.h"
 #include "vm/state.h"
-
-enum {
-    INT_SIZE_MAX = 16,
-    NATIVE_ALIGN = 8
-};
-
-enum kind {
-    KIND_INT,
-    KIND_UINT,
-    KIND_FLOAT,
-    KIND_DOUBLE,
-    KIND_CHAR,   /* cN: a string of N bytes */
-    KIND_STRING, /* sN: its length in N bytes in front */
-    KIND_ZERO,   /* z: a NUL behind */
-    KIND_PAD,    /* x: one byte */
-    KIND_ALIGN,  /* X: padding only */
-    KIND_NONE
-};
-
-struct format {
-    lua_State *L;
-    const char *p, *end;
-    bool big;
-    size_t align; /* at most */
-};
-
-struct option {
-    enum kind kind;
-    size_t size;
-    size_t padding; /* in front */
-};
-
-static void init(struct format *f, lua_State *L)
-{
-    size_t len;
-
-    if (lua_type(L, 1) != LUA_TSTRING)
-        co_raise(L, "bad format (a string expected)");
-    f->L = L;
-    f->p = lua_tolstring(L, 1, &len);
-    f->end = f->p + len;
-    f->big = false;
-    f->align = 1;
-}
-
-static bool is_digit(const struct format *f)
-{
-    return f->p < f->end && *f->p >= '0' && *f->p <= '9';
-}
-
-static size_t number(struct format *f, size_t otherwise)
-{
-    size_t n = 0;
-
-    if (!is_digit(f))
-        return otherwise;
-    while (is_digit(f)) {
-        n = n * 10 + (size_t)(*f->p++ - '0');
-        if (n > INT32_MAX)
-            co_raise(f->L, "bad format (a size is too large)");
-    }
-    return n;
-}
-
-static size_t int_size(struct format *f, size_t otherwise)
-{
-    size_t n = number(f, otherwise);
-
-    if (n < 1 || n > INT_SIZE_MAX)
-        co_raise(f->L, "bad format (integers have 1 to %d bytes)",
-                 INT_SIZE_MAX);
-    return n;
-}
-
-static struct option make(enum kind kind, size_t size)
-{
-    return (struct option){kind, size, 0};
-}
-
-/* Options of numbers. */
-static struct option number_option(struct format *f, char c)
-{
-    switch (c) {
-    case 'b':
-        return make(KIND_INT, 1);
-    case 'B':
-        return make(KIND_UINT, 1);
-    case 'h':
-        return make(KIND_INT, sizeof(short));
-    case 'H':
-        return make(KIND_UINT, sizeof(short));
-    case 'l':
-        return make(KIND_INT, sizeof(long));
-    case 'L':
-        return make(KIND_UINT, sizeof(long));
-    case 'j':
-        return make(KIND_INT, 8);
-    case 'J':
-        return make(KIND_UINT, 8);
-    case 'T':
-        return make(KIND_UINT, sizeof(size_t));
-    case 'i':
-        return make(KIND_INT, int_size(f, sizeof(int)));
-    case 'I':
-        return make(KIND_UINT, int_size(f, sizeof(int)));
-    case 'f':
-        return make(KIND_FLOAT, sizeof(float));
-    case 'd':
-    case 'n':
-        return make(KIND_DOUBLE, sizeof(double));
-    default:
-        return make(KIND_NONE, 0);
-    }
-}
-
-/* Options of strings, and those that only set something. */
-static struct option other_option(struct format *f, char c)
-{
-    size_t n;
-
-    switch (c) {
-    case 's':
-        return make(KIND_STRING, int_size(f, sizeof(size_t)));
-    case 'z':
-        return make(KIND_ZERO, 0);
-    case 'x':
-        return make(KIND_PAD, 1);
-    case 'X':
-        return make(KIND_ALIGN, 0);
-    case 'c':
-        n = number(f, SIZE_MAX);
-        if (n == SIZE_MAX)
-            co_raise(f->L, "bad format (c needs a size)");
-        return make(KIND_CHAR, n);
-    case ' ':
-        break;
-    case '<':
-    case '=':
-        f->big = false;
-        break;
-    case '>':
-        f->big = true;
-        break;
-    case '!':
-        f->align = int_size(f, NATIVE_ALIGN);
-        break;
-    default:
-        co_raise(f->L, "bad format (unknown option '%c')", c);
-    }
-    return make(KIND_NONE, 0);
-}
-
-static struct option plain_option(struct format *f)
-{
-    char c = *f->p++;
-    struct option o = number_option(f, c);
-
-    return o.kind != KIND_NONE ? o : other_option(f, c);
-}
-
-/* The next option, with the padding that it needs `at` this distance. */
-static struct option next_option(struct format *f, size_t at)
-{
-    struct option o = plain_option(f), like;
-    size_t align = o.size;
-
-    if (o.kind == KIND_ALIGN) {
-        like = f->p < f->end ? plain_option(f) : make(KIND_NONE, 0);
-        align = like.size;
-        if (like.kind == KIND_CHAR || align == 0)
-            co_raise(f->L, "bad format (X needs an option with a size)");
-    } else if (o.kind == KIND_CHAR || o.kind == KIND_PAD) {
-        return o;
-    }
-    if (align > f->align)
-        align = f->align;
-    if (align <= 1 || o.kind == KIND_NONE)
-        return o;
-    if ((align & (align - 1)) != 0)
-        co_raise(f->L, "bad format (alignment to no power of two)");
-    o.padding = (align - (at & (align - 1))) & (align - 1);
-    return o;
-}
 
 /* --- pack ------------------------------------------------------------------- */
 
@@ -245,16 +62,16 @@ static struct integer check_integer(lua_State *L, int arg)
 }
 
 static void check_range(lua_State *L, int arg, struct integer n,
-                        const struct option *o)
+                        const struct format_option *o)
 {
     uint64_t limit;
     bool fits;
 
     if (o->size >= 8) {
         /* An unsigned 64 bit number needs more room to be a signed one. */
-        fits = o->kind == KIND_UINT || o->size > 8 || n.negative ||
+        fits = o->kind == FORMAT_UINT || o->size > 8 || n.negative ||
                n.bits >> 63 == 0;
-    } else if (o->kind == KIND_UINT) {
+    } else if (o->kind == FORMAT_UINT) {
         fits = !n.negative && n.bits >> (o->size * 8) == 0;
     } else {
         limit = UINT64_C(1) << (o->size * 8 - 1);
@@ -267,7 +84,7 @@ static void check_range(lua_State *L, int arg, struct integer n,
 
 static void put_integer(luaL_Buffer *b, struct integer n, size_t size, bool big)
 {
-    char bytes[INT_SIZE_MAX];
+    char bytes[FORMAT_INT_MAX];
     size_t i;
 
     for (i = 0; i < size; i++) {
@@ -303,7 +120,7 @@ static void put_zeros(luaL_Buffer *b, size_t n)
 
 /* Strings may be long: each goes onto the buffer whole. */
 static size_t put_string(luaL_Buffer *b, struct format *f,
-                         const struct option *o, int arg)
+                         const struct format_option *o, int arg)
 {
     lua_State *L = f->L;
     struct integer n = {false, 0};
@@ -313,53 +130,53 @@ static size_t put_string(luaL_Buffer *b, struct format *f,
     if (lua_type(L, arg) != LUA_TSTRING && lua_type(L, arg) != LUA_TNUMBER)
         co_raise(L, "bad argument #%d to 'pack' (a string expected)", arg);
     s = lua_tolstring(L, arg, &len);
-    if (o->kind == KIND_CHAR && len > o->size)
+    if (o->kind == FORMAT_CHAR && len > o->size)
         co_raise(L, "bad argument #%d to 'pack' (longer than its field)", arg);
-    if (o->kind == KIND_ZERO && memchr(s, 0, len) != NULL)
+    if (o->kind == FORMAT_ZERO && memchr(s, 0, len) != NULL)
         co_raise(L, "bad argument #%d to 'pack' (contains a NUL)", arg);
-    if (o->kind == KIND_STRING) {
-        struct option head = {KIND_UINT, o->size, 0};
+    if (o->kind == FORMAT_STRING) {
+        struct format_option head = {FORMAT_UINT, o->size, 0};
 
         n.bits = len;
         check_range(L, arg, n, &head);
         put_integer(b, n, o->size, f->big);
     }
     luaL_addlstring(b, s, len);
-    if (o->kind == KIND_CHAR)
+    if (o->kind == FORMAT_CHAR)
         put_zeros(b, o->size - len);
-    if (o->kind == KIND_ZERO)
+    if (o->kind == FORMAT_ZERO)
         put_zeros(b, 1);
-    return o->kind == KIND_CHAR     ? o->size
-           : o->kind == KIND_STRING ? o->size + len
-                                    : len + 1;
+    return o->kind == FORMAT_CHAR     ? o->size
+           : o->kind == FORMAT_STRING ? o->size + len
+                                      : len + 1;
 }
 
-static size_t put(luaL_Buffer *b, struct format *f, const struct option *o,
-                  int arg)
+static size_t put(luaL_Buffer *b, struct format *f,
+                  const struct format_option *o, int arg)
 {
     lua_State *L = f->L;
     struct integer n;
 
     switch (o->kind) {
-    case KIND_INT:
-    case KIND_UINT:
+    case FORMAT_INT:
+    case FORMAT_UINT:
         n = check_integer(L, arg);
         check_range(L, arg, n, o);
         put_integer(b, n, o->size, f->big);
         return o->size;
-    case KIND_FLOAT:
-    case KIND_DOUBLE:
+    case FORMAT_FLOAT:
+    case FORMAT_DOUBLE:
         if (!lua_isnumber(L, arg))
             co_raise(L, "bad argument #%d to 'pack' (a number expected)", arg);
         put_float(b, lua_tonumber(L, arg), o->size, f->big);
         return o->size;
-    case KIND_CHAR:
-    case KIND_STRING:
-    case KIND_ZERO:
+    case FORMAT_CHAR:
+    case FORMAT_STRING:
+    case FORMAT_ZERO:
         return put_string(b, f, o, arg);
     default:
-        put_zeros(b, o->kind == KIND_PAD);
-        return o->kind == KIND_PAD;
+        put_zeros(b, o->kind == FORMAT_PAD);
+        return o->kind == FORMAT_PAD;
     }
 }
 
@@ -371,14 +188,15 @@ static int l_pack(lua_State *L)
     size_t total = 0;
     int arg = 1;
 
-    init(&f, L);
+    format_init(&f, L);
+    lua_pushnil(L); /* a missing argument is not a piece of the buffer */
     luaL_buffinit(L, &b);
-    while (f.p < f.end) {
-        struct option o = next_option(&f, total);
+    while (!format_is_over(&f)) {
+        struct format_option o = format_next(&f, total);
 
         put_zeros(&b, o.padding);
         total += o.padding;
-        total += put(&b, &f, &o, o.kind <= KIND_ZERO ? ++arg : 0);
+        total += put(&b, &f, &o, o.kind <= FORMAT_ZERO ? ++arg : 0);
     }
     luaL_pushresult(&b);
     return 1;
@@ -405,7 +223,7 @@ static void push_integer(lua_State *L, struct integer n)
 }
 
 static struct integer get_integer(struct format *f, const char *p,
-                                  const struct option *o)
+                                  const struct format_option *o)
 {
     size_t i, low = o->size < 8 ? o->size : 8;
     struct integer n = {false, 0};
@@ -415,7 +233,7 @@ static struct integer get_integer(struct format *f, const char *p,
     for (i = 0; i < low; i++)
         n.bits |= (uint64_t)(unsigned char)p[f->big ? o->size - 1 - i : i]
                   << (8 * i);
-    if (o->kind == KIND_INT)
+    if (o->kind == FORMAT_INT)
         n.negative = n.bits >> (low * 8 - 1) != 0;
     if (n.negative && low < 8)
         n.bits |= UINT64_MAX << (low * 8);
@@ -428,15 +246,16 @@ static struct integer get_integer(struct format *f, const char *p,
     return n;
 }
 
-static void push_float(struct format *f, const char *p, const struct option *o)
+static void push_float(struct format *f, const char *p,
+                       const struct format_option *o)
 {
-    struct option raw = {KIND_UINT, o->size, 0};
+    struct format_option raw = {FORMAT_UINT, o->size, 0};
     uint64_t bits = get_integer(f, p, &raw).bits;
     uint32_t word = (uint32_t)bits;
     float narrow;
     double x;
 
-    if (o->kind == KIND_FLOAT) {
+    if (o->kind == FORMAT_FLOAT) {
         memcpy(&narrow, &word, sizeof(narrow));
         x = (double)narrow;
     } else {
@@ -452,31 +271,31 @@ static size_t too_short(lua_State *L)
 
 /* Push the value at `p`; how many bytes it took. */
 static size_t get(struct format *f, const char *p, size_t left,
-                  const struct option *o)
+                  const struct format_option *o)
 {
-    struct option head = {KIND_UINT, o->size, 0};
+    struct format_option head = {FORMAT_UINT, o->size, 0};
     uint64_t len = 0;
     const char *end;
 
     switch (o->kind) {
-    case KIND_INT:
-    case KIND_UINT:
+    case FORMAT_INT:
+    case FORMAT_UINT:
         push_integer(f->L, get_integer(f, p, o));
         return o->size;
-    case KIND_FLOAT:
-    case KIND_DOUBLE:
+    case FORMAT_FLOAT:
+    case FORMAT_DOUBLE:
         push_float(f, p, o);
         return o->size;
-    case KIND_CHAR:
+    case FORMAT_CHAR:
         lua_pushlstring(f->L, p, o->size);
         return o->size;
-    case KIND_STRING:
+    case FORMAT_STRING:
         len = get_integer(f, p, &head).bits;
         if (len > left - o->size)
             return too_short(f->L);
         lua_pushlstring(f->L, p + o->size, len);
         return o->size + len;
-    case KIND_ZERO:
+    case FORMAT_ZERO:
         end = memchr(p, 0, left);
         if (end == NULL)
             return too_short(f->L);
@@ -508,13 +327,13 @@ static int l_unpack(lua_State *L)
     size_t len, at;
     int n = 0;
 
-    init(&f, L);
+    format_init(&f, L);
     if (lua_type(L, 2) != LUA_TSTRING)
         return co_raise(L, "bad argument #2 to 'unpack' (a string expected)");
     s = lua_tolstring(L, 2, &len);
     at = start_of(L, len);
-    while (f.p < f.end) {
-        struct option o = next_option(&f, at);
+    while (!format_is_over(&f)) {
+        struct format_option o = format_next(&f, at);
 
         if (o.padding > len - at || o.size > len - at - o.padding)
             too_short(L);
@@ -522,7 +341,7 @@ static int l_unpack(lua_State *L)
         if (!lua_checkstack(L, 2))
             return co_raise(L, "too many results");
         at += get(&f, s + at, len - at, &o);
-        n += o.kind <= KIND_ZERO;
+        n += o.kind <= FORMAT_ZERO;
     }
     lua_pushnumber(L, (double)at + 1);
     return n + 1;

@@ -57,7 +57,7 @@ describe("sd.bytes", function()
             { "z", "a\0b" }, { "c1", "ab" }, { "c", "ab" }, { "s1", ("x"):rep(256) },
             { "q", 1 }, { "i17", 1 }, { "i0", 1 }, { "X" }, { "Xz" }, { "Xc1" }, { "!3i8", 1 },
             { "!4i3", 1 }, { "c99999999999", "" }, { 7 }, { "s", {} }, { "j", 0 / 0 },
-            { "j", 1 / 0 },
+            { "j", 1 / 0 }, { "c20000c20000s", "" },
         }
         for _, case in ipairs(bad_pack) do
             local ok, err = pcall(pack, unpack(case, 1, 2))
