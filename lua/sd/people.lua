@@ -1,7 +1,8 @@
 --- Sends to people and to topics, and who is online.
 ---
---- Everything here reaches the conns of this worker; the calls are those of
---- the whole cluster, so scripts need not change when there is more to reach.
+--- What is published and sent to all reaches the conns of every worker of the
+--- node; the rest, as yet, those of this worker. The calls are those of the
+--- whole cluster, so scripts need not change when there is more to reach.
 
 local app = require("sd.app")
 local conn = require("sd.conn")
@@ -74,8 +75,10 @@ function people.publish(topic, data, opts)
     if type(topic) ~= "string" then
         fault.misuse("bad topic name (a string expected)")
     end
-    core.publish(topic, data, options(opts))
-    return true
+    if topic == "" then
+        fault.misuse("bad topic name")
+    end
+    return core.publish(topic, data, options(opts))
 end
 
 --- Send to all conns of a uid. What does not arrive goes to the hook
@@ -118,8 +121,7 @@ end
 ---@return true? ok
 ---@return string? err "busy"
 function people.send_to_all(data, opts)
-    core.send_all(data, options(opts))
-    return true
+    return core.publish("", data, options(opts))
 end
 
 --- Close all conns of a uid.

@@ -29,8 +29,9 @@ enum msg_type {
     /* worker -> any, when MSG_SEND carried a ticket.  Body: struct msg_done. */
     MSG_SEND_REPLY = 5,
 
-    /* any -> worker: a value for the subscribers of a topic.  Body: struct
-     * msg_publish, the topic's bytes, value. */
+    /* any -> worker: a value for the subscribers of a topic, or without a
+     * topic for every conn.  Body: struct msg_publish, the topic's bytes, the
+     * uids left out (msgpack array of strings, may be empty bytes), value. */
     MSG_PUBLISH = 6,
 
     /* any -> worker: close one conn.  Body: struct msg_conn, reason text. */
@@ -55,7 +56,9 @@ struct msg_conn {
 };
 
 struct msg_publish {
-    uint32_t topic_len;
+    uint32_t topic_len;  /* 0: every conn that speaks packets */
+    uint32_t except_len; /* 0: nobody is left out */
+    uint32_t is_volatile;
     uint32_t reserved; /* 0 */
 };
 

@@ -1,7 +1,7 @@
 /* bind_people.c - uids, topics and sends to many, for lua/sd/people.lua.
  *
- * Everything here concerns the conns of this worker.  Between deliver_begin()
- * and deliver_end() nothing raises; values are encoded before. */
+ * Between deliver_begin() and deliver_end() nothing raises; values are encoded
+ * before. */
 #include <lauxlib.h>
 #include <lua.h>
 
@@ -11,6 +11,7 @@
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
+#include "vm/spread.h"
 #include "vm/state.h"
 
 enum {
@@ -275,16 +276,14 @@ static int l_topic_count(lua_State *L)
 static void pass_over(lua_State *L, int idx)
 {
     struct people *p = vm_of(L)->people;
-    struct uids_binding *b;
     struct slice uid;
     int i, n = lua_istable(L, idx) ? (int)lua_objlen(L, idx) : 0;
 
-    p->fanouts++;
+    people_begin_fanout(p);
     for (i = 1; i <= n; i++) {
         lua_rawgeti(L, idx, i);
         uid.p = luaL_checklstring(L, -1, &uid.len);
-        for (b = uids_first(p->uids, uid); b != NULL; b = uids_next(b))
-            member_of(b)->passed_over = p->fanouts;
+        people_pass_over(p, uid);
         lua_pop(L, 1);
     }
 }
@@ -308,53 +307,37 @@ static void begin(lua_State *L, struct deliver *d, int idx)
 /* SD_EOFFLINE for who is passed over. */
 static int send_to(struct deliver *d, const struct member *m)
 {
-    struct people *p = d->vm->people;
-
-    if (m->passed_over == p->fanouts)
+    if (people_is_passed_over(d->vm->people, m))
         return SD_EOFFLINE;
     return deliver_to(d, m->conn);
 }
 
-static void on_visit(void *arg, struct topics_holder *h)
-{
-    (void)send_to(arg, list_entry(h, struct member, topics));
-}
-
-/* core.publish(topic, value, except, volatile) -> conns it was queued for */
+/* core.publish(topic, value, except, volatile) -> true, or nil, word; without
+ * a topic (""): to every conn */
 static int l_publish(lua_State *L)
 {
-    struct slice topic = check_slice(L, 1);
+    struct vm *vm = vm_of(L);
+    struct spread s = {.topic = check_slice(L, 1)};
+    const char *why;
     struct deliver d;
+    int rc;
 
-    if (!topics_is_name(topic))
+    if (s.topic.len > 0 && !topics_is_name(s.topic))
         return co_raise(L, "bad topic name");
+    lua_settop(L, 4);
+    buf_truncate(&vm->scratch, 0);
+    if (lua_istable(L, 3) && lua_objlen(L, 3) > 0 &&
+        lua_msgpack_encode(L, 3, &vm->scratch, &why) < 0)
+        return co_raise(L, "except: %s", why);
     begin(L, &d, 2);
-    topics_visit(d.vm->people->topics, topic, on_visit, &d);
+    s.except = buf_slice(&vm->scratch);
+    s.value = d.value;
+    s.is_volatile = d.is_volatile;
+    rc = spread_far(vm, &s);
+    if (rc == 0)
+        spread_here(&d, s.topic);
     deliver_end(&d);
-    lua_pushnumber(L, d.sent);
-    return 1;
-}
-
-/* core.send_all(value, except, volatile) -> conns it was queued for */
-static int l_send_all(lua_State *L)
-{
-    struct deliver d;
-    struct conn *c;
-    uint32_t cursor = 0;
-
-    begin(L, &d, 1);
-    while (d.vm->env.net != NULL &&
-           (c = net_next(d.vm->env.net, &cursor)) != NULL) {
-        struct member *m = people_find(c);
-
-        if (m == NULL)
-            (void)deliver_to(&d, c);
-        else
-            (void)send_to(&d, m);
-    }
-    deliver_end(&d);
-    lua_pushnumber(L, d.sent);
-    return 1;
+    return rc < 0 ? fail(L, rc) : done(L);
 }
 
 /* 0 when at least one conn of the uid took it or was passed over. */
@@ -366,7 +349,7 @@ static int send_to_uid(struct deliver *d, struct slice uid)
     for (; b != NULL; b = uids_next(b)) {
         const struct member *m = member_of(b);
 
-        one = m->passed_over == d->vm->people->fanouts ? 0 : send_to(d, m);
+        one = people_is_passed_over(d->vm->people, m) ? 0 : send_to(d, m);
         rc = rc == 0 ? 0 : one;
     }
     return rc;
@@ -425,7 +408,6 @@ static const luaL_Reg functions[] = {
     {"unsubscribe_uid", l_unsubscribe_uid},
     {"topic_count", l_topic_count},
     {"publish", l_publish},
-    {"send_all", l_send_all},
     {"send_uids", l_send_uids},
     {NULL, NULL},
 };

@@ -16,6 +16,7 @@
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
+#include "vm/spread.h"
 #include "vm/state.h"
 #include "vm/task_state.h"
 
@@ -127,6 +128,10 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         body.len < sizeof(to)) {
         log_warn("message of type %u from slot %u is unreadable", m->type,
                  m->from);
+        return;
+    }
+    if (m->type == MSG_PUBLISH) {
+        spread_take(vm, body);
         return;
     }
     memcpy(&to, body.p, sizeof(to));

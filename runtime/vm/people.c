@@ -202,3 +202,21 @@ void people_remove(struct people *p, struct member *m, struct conn *c)
         conn_set_user(c, NULL);
     free_member(m);
 }
+
+void people_begin_fanout(struct people *p)
+{
+    p->fanouts++;
+}
+
+void people_pass_over(struct people *p, struct slice uid)
+{
+    struct uids_binding *b = uids_first(p->uids, uid);
+
+    for (; b != NULL; b = uids_next(b))
+        list_entry(b, struct member, binding)->passed_over = p->fanouts;
+}
+
+bool people_is_passed_over(const struct people *p, const struct member *m)
+{
+    return m->passed_over == p->fanouts;
+}

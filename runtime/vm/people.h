@@ -39,6 +39,7 @@ struct people_counters {
     uint64_t delivered;
     uint64_t invalid; /* the conn's pack could not carry it */
     uint64_t slow, gone;
+    uint64_t busy; /* another worker's queue was full */
 };
 
 struct people {
@@ -79,6 +80,12 @@ void people_leave(struct people *p, struct member *m, const char *reason);
 
 /* Leave and forget.  `c` may be NULL when the conn is no more. */
 void people_remove(struct people *p, struct member *m, struct conn *c);
+
+/* A new fan-out begins: nobody is left out of it yet.  Then leave out all
+ * conns of a uid. */
+void people_begin_fanout(struct people *p);
+void people_pass_over(struct people *p, struct slice uid);
+bool people_is_passed_over(const struct people *p, const struct member *m);
 
 /* The oldest of `ends` is the caller's now; NULL: none. */
 struct people_end *people_take_end(struct people *p);
