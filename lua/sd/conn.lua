@@ -54,6 +54,13 @@ function conn.close_kicked(reason)
     end
 end
 
+--- What else a bind does; lua/sd/groups.lua puts itself here.
+---@param handle integer
+---@param uid string
+function conn.on_bound(handle, uid)
+    local _ = handle, uid
+end
+
 --- Methods every self has.
 local base = {}
 
@@ -90,7 +97,8 @@ function base:ask(data, opts)
     return ask.ask(self[1], data, opts)
 end
 
---- Say who this conn is.
+--- Say who this conn is. With Redis its groups are read, which waits.
+---@async
 ---@param uid string|integer
 ---@param opts? {policy?: "kick"|"refuse"|"allow"}
 ---@return true? ok
@@ -99,6 +107,9 @@ function base:bind_uid(uid, opts)
     local policy = opts and opts.policy
     local ok, err = core.bind_uid(self[1], conn.uid_text(uid), policy)
     conn.close_kicked("replaced")
+    if ok then
+        conn.on_bound(self[1], conn.uid_text(uid))
+    end
     return ok, err
 end
 

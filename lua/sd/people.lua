@@ -187,4 +187,6 @@ function people.topic_count(filter)
     return core.topic_count(filter)
 end
 
+people.options = options
+
 return people

@@ -29,8 +29,8 @@ enum msg_type {
     /* worker -> any, when MSG_SEND carried a ticket.  Body: struct msg_done. */
     MSG_SEND_REPLY = 5,
 
-    /* any -> worker: a value for the subscribers of a topic, or without a
-     * topic for every conn.  Body: struct msg_publish, the topic's bytes, the
+    /* any -> worker: a value for the subscribers of a topic, the conns of a
+     * group, or every conn.  Body: struct msg_publish, the name's bytes, the
      * uids left out (msgpack array of strings, may be empty bytes), value. */
     MSG_PUBLISH = 6,
 
@@ -38,7 +38,11 @@ enum msg_type {
     MSG_CLOSE_CONN = 8,
     MSG_CLOSE_CONN_REPLY = 9, /* Body: struct msg_done. */
 
-    MSG_TYPES = 10 /* one past the last */
+    /* any -> worker: a uid has come into a group or left it.  Body: struct
+     * msg_group, the uid's bytes, the group's. */
+    MSG_GROUP = 10,
+
+    MSG_TYPES = 11 /* one past the last */
 };
 
 struct msg_task_call {
@@ -56,10 +60,21 @@ struct msg_conn {
 };
 
 struct msg_publish {
-    uint32_t topic_len;  /* 0: every conn that speaks packets */
+    uint32_t kind; /* enum spread_kind, vm/spread.h */
+    uint32_t name_len;
     uint32_t except_len; /* 0: nobody is left out */
     uint32_t is_volatile;
-    uint32_t reserved; /* 0 */
+};
+
+enum msg_group_verb {
+    MSG_GROUP_ENTER,
+    MSG_GROUP_LEAVE,
+    MSG_GROUP_DELETE /* everybody leaves; no uid */
+};
+
+struct msg_group {
+    uint32_t verb; /* enum msg_group_verb */
+    uint32_t uid_len;
 };
 
 struct msg_done {

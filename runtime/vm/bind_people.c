@@ -312,18 +312,15 @@ static int send_to(struct deliver *d, const struct member *m)
     return deliver_to(d, m->conn);
 }
 
-/* core.publish(topic, value, except, volatile) -> true, or nil, word; without
- * a topic (""): to every conn */
-static int l_publish(lua_State *L)
+/* spread(name, value, except, volatile) -> true, or nil, word */
+static int spread(lua_State *L, enum spread_kind kind)
 {
     struct vm *vm = vm_of(L);
-    struct spread s = {.topic = check_slice(L, 1)};
+    struct spread s = {.kind = kind, .name = check_slice(L, 1)};
     const char *why;
     struct deliver d;
     int rc;
 
-    if (s.topic.len > 0 && !topics_is_name(s.topic))
-        return co_raise(L, "bad topic name");
     lua_settop(L, 4);
     buf_truncate(&vm->scratch, 0);
     if (lua_istable(L, 3) && lua_objlen(L, 3) > 0 &&
@@ -335,8 +332,66 @@ static int l_publish(lua_State *L)
     s.is_volatile = d.is_volatile;
     rc = spread_far(vm, &s);
     if (rc == 0)
-        spread_here(&d, s.topic);
+        spread_here(&d, s.kind, s.name);
     deliver_end(&d);
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* core.publish(topic, value, except, volatile) -> true, or nil, word */
+static int l_publish(lua_State *L)
+{
+    if (!topics_is_name(check_slice(L, 1)))
+        return co_raise(L, "bad topic name");
+    return spread(L, SPREAD_TOPIC);
+}
+
+/* core.send_group(group, value, except, volatile) -> the same */
+static int l_send_group(lua_State *L)
+{
+    return spread(L, SPREAD_GROUP);
+}
+
+/* core.send_all("", value, except, volatile) -> the same */
+static int l_send_all(lua_State *L)
+{
+    return spread(L, SPREAD_ALL);
+}
+
+/* core.set_groups(handle, groups): of a conn that has just been bound */
+static int l_set_groups(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+    struct member *m = member_at(L, 1);
+    int i, n = (int)lua_objlen(L, 2);
+
+    if (m == NULL || !uids_is_bound(&m->binding))
+        return 0;
+    topics_drop(p->groups, &m->groups);
+    for (i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, i);
+        people_add_group(p, m, check_slice(L, -1));
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+/* core.group_leaves() -> a number that moves whenever somebody leaves a group,
+ * so that what was read meanwhile is read again */
+static int l_group_leaves(lua_State *L)
+{
+    lua_pushnumber(L, (double)vm_of(L)->people->group_leaves);
+    return 1;
+}
+
+/* core.change_group(verb, uid, group): "enter", "leave" or "delete", on all
+ * workers -> true, or nil, word */
+static int l_change_group(lua_State *L)
+{
+    static const char *const verbs[] = {"enter", "leave", "delete", NULL};
+    int verb = luaL_checkoption(L, 1, NULL, verbs), rc;
+
+    rc = spread_group(vm_of(L), (uint32_t)verb, check_slice(L, 2),
+                      check_slice(L, 3));
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
@@ -408,6 +463,11 @@ static const luaL_Reg functions[] = {
     {"unsubscribe_uid", l_unsubscribe_uid},
     {"topic_count", l_topic_count},
     {"publish", l_publish},
+    {"send_group", l_send_group},
+    {"send_all", l_send_all},
+    {"set_groups", l_set_groups},
+    {"group_leaves", l_group_leaves},
+    {"change_group", l_change_group},
     {"send_uids", l_send_uids},
     {NULL, NULL},
 };

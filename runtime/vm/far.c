@@ -125,13 +125,17 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     struct conn *c = NULL;
 
     if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
-        body.len < sizeof(to)) {
+        body.len < sizeof(to)) { /* the smallest of all bodies */
         log_warn("message of type %u from slot %u is unreadable", m->type,
                  m->from);
         return;
     }
     if (m->type == MSG_PUBLISH) {
         spread_take(vm, body);
+        return;
+    }
+    if (m->type == MSG_GROUP) {
+        spread_take_group(vm, body);
         return;
     }
     memcpy(&to, body.p, sizeof(to));

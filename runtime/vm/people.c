@@ -19,6 +19,7 @@ struct people *people_new(void)
     p->magic = PEOPLE_MAGIC;
     p->uids = uids_new();
     p->topics = topics_new();
+    p->groups = topics_new();
     list_init(&p->members);
     list_init(&p->ends);
     list_init(&p->kicked);
@@ -46,10 +47,12 @@ void people_free(struct people **pp)
 
         uids_unbind(p->uids, &m->binding);
         topics_drop(p->topics, &m->topics);
+        topics_drop(p->groups, &m->groups);
         free_member(m);
     }
     uids_free(&p->uids);
     topics_free(&p->topics);
+    topics_free(&p->groups);
     p->magic = 0;
     mem_free(p);
     *pp = NULL;
@@ -125,12 +128,14 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
     uid = uids_name(&m->binding);
     memcpy(name, uid.p, uid.len);
     last = uids_unbind(p->uids, &m->binding);
+    topics_drop(p->groups, &m->groups); /* groups are the uid's */
     add_end(p, slice_make(name, uid.len), last, reason);
 }
 
 /* It has lost its uid and is to be closed. */
 static void put_out(struct people *p, struct member *m)
 {
+    topics_drop(p->groups, &m->groups);
     m->is_leaving = true;
     list_del(&m->binding.link);
     list_add(&p->kicked, &m->binding.link);

@@ -21,7 +21,7 @@ struct member {
     uint64_t id;     /* of the conn */
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
-    struct topics_holder topics;
+    struct topics_holder topics, groups;
     uint64_t passed_over; /* the fan-out that leaves it out */
     char *reason;         /* why the conn has closed; NULL: it has not */
 };
@@ -46,6 +46,7 @@ struct people {
     unsigned magic;
     struct uids *uids;
     struct topics *topics;
+    struct topics *groups; /* who of here is in which; names as topics */
     struct list members;
     struct list ends;
     struct list kicked; /* unbound, to be closed; by binding.link */
@@ -53,6 +54,7 @@ struct people {
     bool (*on_end)(void *arg);
     void *arg;
     uint64_t fanouts;
+    uint64_t group_leaves; /* people_leave_group(), people_delete_group() */
     struct people_counters counters;
 };
 
@@ -80,6 +82,26 @@ void people_leave(struct people *p, struct member *m, const char *reason);
 
 /* Leave and forget.  `c` may be NULL when the conn is no more. */
 void people_remove(struct people *p, struct member *m, struct conn *c);
+
+enum {
+    PEOPLE_GROUP = 128 /* bytes of a group's name */
+};
+
+/* The uid is in the group now, or no longer: what its conns here get.  Names
+ * longer than PEOPLE_GROUP are in no group. */
+void people_enter_group(struct people *p, struct slice uid, struct slice name);
+void people_leave_group(struct people *p, struct slice uid, struct slice name);
+
+/* One conn alone, as when it has just been bound. */
+void people_add_group(struct people *p, struct member *m, struct slice name);
+
+/* Everybody leaves. */
+void people_delete_group(struct people *p, struct slice name);
+
+/* As topics_visit(); `fn` gets member.groups. */
+void people_visit_group(struct people *p, struct slice name,
+                        void (*fn)(void *arg, struct topics_holder *h),
+                        void *arg);
 
 /* A new fan-out begins: nobody is left out of it yet.  Then leave out all
  * conns of a uid. */

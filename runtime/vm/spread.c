@@ -46,46 +46,96 @@ static int find_room(const struct vm *vm, uint32_t len)
     return 0;
 }
 
-int spread_far(struct vm *vm, const struct spread *s)
+/* One message to every other worker; v[0] is for the wire head. */
+static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
 {
-    struct msg_publish p = {.topic_len = (uint32_t)s->topic.len,
-                            .except_len = (uint32_t)s->except.len,
-                            .is_volatile = s->is_volatile};
-    size_t len = sizeof(p) + s->topic.len + s->except.len + s->value.len;
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++vm->tasks->counter,
                           .life_ms = UINT32_MAX,
-                          .len = (uint32_t)len,
-                          .type = MSG_PUBLISH,
+                          .type = (uint16_t)type,
                           .epoch = (uint16_t)vm->env.epoch,
                           .slot = (uint8_t)vm->env.slot};
     char head[WIRE_HEAD];
-    struct slice v[5] = {{head, sizeof(head)},
-                         {(const char *)&p, sizeof(p)},
-                         s->topic,
-                         s->except,
-                         s->value};
-    unsigned i, n;
+    unsigned i, slots;
+    size_t len = 0;
 
     if (vm->env.mesh == NULL)
         return 0;
+    for (i = 1; i < n; i++)
+        len += v[i].len;
     if (len > WIRE_BODY_MAX)
         return SD_ETOOLARGE;
     if (find_room(vm, (uint32_t)(WIRE_HEAD + len)) < 0)
         return SD_EBUSY;
+    h.len = (uint32_t)len;
     wire_encode(head, &h);
-    n = slots_count(mesh_slots(vm->env.mesh));
-    for (i = 0; i < n; i++) {
+    v[0] = slice_make(head, sizeof(head));
+    slots = slots_count(mesh_slots(vm->env.mesh));
+    for (i = 0; i < slots; i++) {
         int rc = 0;
 
         if (is_other_worker(vm, i))
-            rc = mesh_send(vm->env.mesh, i, MSG_PUBLISH, MESH_PLAIN, v, 5);
+            rc = mesh_send(vm->env.mesh, i, type, MESH_PLAIN, v, n);
         if (rc < 0 && rc != SD_EGONE) {
             vm->people->counters.busy++;
-            log_warn("a publish did not reach slot %u: %s", i, err_str(rc));
+            log_warn("a message did not reach slot %u: %s", i, err_str(rc));
         }
     }
     return 0;
+}
+
+int spread_far(struct vm *vm, const struct spread *s)
+{
+    struct msg_publish p = {.kind = s->kind,
+                            .name_len = (uint32_t)s->name.len,
+                            .except_len = (uint32_t)s->except.len,
+                            .is_volatile = s->is_volatile};
+    struct slice v[5] = {
+        {NULL, 0}, {(const char *)&p, sizeof(p)}, s->name, s->except, s->value};
+
+    return tell_all(vm, MSG_PUBLISH, v, 5);
+}
+
+static void change_group(struct people *p, uint32_t verb, struct slice uid,
+                         struct slice group)
+{
+    switch ((enum msg_group_verb)verb) {
+    case MSG_GROUP_ENTER:
+        people_enter_group(p, uid, group);
+        break;
+    case MSG_GROUP_LEAVE:
+        people_leave_group(p, uid, group);
+        break;
+    case MSG_GROUP_DELETE:
+        people_delete_group(p, group);
+        break;
+    }
+}
+
+int spread_group(struct vm *vm, uint32_t verb, struct slice uid,
+                 struct slice group)
+{
+    struct msg_group m = {verb, (uint32_t)uid.len};
+    struct slice v[4] = {{NULL, 0}, {(const char *)&m, sizeof(m)}, uid, group};
+    int rc = tell_all(vm, MSG_GROUP, v, 4);
+
+    if (rc == 0)
+        change_group(vm->people, verb, uid, group);
+    return rc;
+}
+
+void spread_take_group(struct vm *vm, struct slice body)
+{
+    struct msg_group m;
+
+    if (body.len < sizeof(m))
+        return;
+    memcpy(&m, body.p, sizeof(m));
+    body = slice_skip(body, sizeof(m));
+    if (m.uid_len > body.len)
+        return;
+    change_group(vm->people, m.verb, slice_make(body.p, m.uid_len),
+                 slice_skip(body, m.uid_len));
 }
 
 /* --- the conns of this process ---------------------------------------------- */
@@ -117,12 +167,24 @@ static void send_all(struct deliver *d)
     }
 }
 
-void spread_here(struct deliver *d, struct slice topic)
+static void on_visit_group(void *arg, struct topics_holder *h)
 {
-    if (topic.len > 0)
-        topics_visit(d->vm->people->topics, topic, on_visit, d);
-    else
+    send_to(arg, list_entry(h, struct member, groups));
+}
+
+void spread_here(struct deliver *d, enum spread_kind kind, struct slice name)
+{
+    switch (kind) {
+    case SPREAD_TOPIC:
+        topics_visit(d->vm->people->topics, name, on_visit, d);
+        break;
+    case SPREAD_GROUP:
+        people_visit_group(d->vm->people, name, on_visit_group, d);
+        break;
+    case SPREAD_ALL:
         send_all(d);
+        break;
+    }
 }
 
 /* --- the receiving side ----------------------------------------------------- */
@@ -145,20 +207,21 @@ static void pass_over(struct people *p, struct slice except)
 void spread_take(struct vm *vm, struct slice body)
 {
     struct msg_publish p;
-    struct slice topic, except;
+    struct slice name, except;
     struct deliver d;
 
     if (body.len < sizeof(p))
         return;
     memcpy(&p, body.p, sizeof(p));
     body = slice_skip(body, sizeof(p));
-    if (p.topic_len > body.len || p.except_len > body.len - p.topic_len)
+    if (p.kind > SPREAD_ALL || p.name_len > body.len ||
+        p.except_len > body.len - p.name_len)
         return;
-    topic = slice_make(body.p, p.topic_len);
-    except = slice_make(body.p + p.topic_len, p.except_len);
+    name = slice_make(body.p, p.name_len);
+    except = slice_make(body.p + p.name_len, p.except_len);
     pass_over(vm->people, except);
-    deliver_begin(&d, vm, vm->L, slice_skip(body, p.topic_len + p.except_len));
+    deliver_begin(&d, vm, vm->L, slice_skip(body, p.name_len + p.except_len));
     d.is_volatile = p.is_volatile != 0;
-    spread_here(&d, topic);
+    spread_here(&d, (enum spread_kind)p.kind, name);
     deliver_end(&d);
 }

@@ -6,14 +6,22 @@
 #define SD_VM_SPREAD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 
 struct deliver;
 struct vm;
 
+enum spread_kind {
+    SPREAD_TOPIC,
+    SPREAD_GROUP,
+    SPREAD_ALL /* every conn that speaks packets; no name */
+};
+
 struct spread {
-    struct slice topic;  /* empty: every conn that speaks packets */
+    enum spread_kind kind;
+    struct slice name;   /* of a topic, or of a group */
     struct slice except; /* msgpack array of uids left out, or empty */
     struct slice value;  /* msgpack */
     bool is_volatile;
@@ -25,9 +33,15 @@ int spread_far(struct vm *vm, const struct spread *s);
 
 /* To the conns of this process.  The fan-out has begun, with who is passed
  * over marked. */
-void spread_here(struct deliver *d, struct slice topic);
+void spread_here(struct deliver *d, enum spread_kind kind, struct slice name);
 
-/* A MSG_PUBLISH's body, behind the wire head. */
+/* A uid has come into a group or left it (enum msg_group_verb): here, and on
+ * all other workers.  0 or SD_EBUSY: nobody was told. */
+int spread_group(struct vm *vm, uint32_t verb, struct slice uid,
+                 struct slice group);
+
+/* Bodies of MSG_PUBLISH and MSG_GROUP, behind the wire head. */
 void spread_take(struct vm *vm, struct slice body);
+void spread_take_group(struct vm *vm, struct slice body);
 
 #endif

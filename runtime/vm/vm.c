@@ -236,6 +236,7 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
         break;
     case MSG_SEND:
     case MSG_PUBLISH:
+    case MSG_GROUP:
     case MSG_CLOSE_CONN:
         people_on_msg(vm, m);
         break;
