@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "loop/loop.h"
-#include "vm/co.h"
+#include "vm/co_wait.h"
 #include "vm/vm.h"
 
 struct conn;
@@ -181,6 +181,7 @@ void bind_redis(lua_State *L);
 /* Close the clients of bind_redis(); their calls in flight are forgotten. */
 void redis_unbind(struct vm *vm);
 void bind_people(lua_State *L);
+void bind_send(lua_State *L);
 void bind_far(lua_State *L);
 void bind_crypto(lua_State *L);
 void bind_bytes(lua_State *L);
