@@ -82,7 +82,8 @@ struct vm {
     const char *stack_nested; /* and coroutines inside coroutines below this */
     struct loop_hook hook;
     int entry[ENTRY_COUNT];
-    int collect; /* a function that collects garbage */
+    int collect;       /* a function that collects garbage */
+    size_t collect_at; /* bytes of the heap that call for it */
     unsigned nports;
     struct vm_port *ports;
     bool has_open_hook, has_close_hook, has_handshake_hook, has_end_hook;
