@@ -5,7 +5,9 @@
  * one protected call, so whatever raises here ends vm_open() with its text. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <luajit.h>
 #include <lualib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/conf.h"
@@ -155,12 +157,22 @@ static int collect(lua_State *L)
     return 0;
 }
 
+/* The library "jit" switches the compiler on: SD_JIT=off comes behind it. */
+static void open_libraries(lua_State *L)
+{
+    const char *jit = getenv("SD_JIT");
+
+    luaL_openlibs(L);
+    if (jit != NULL && strcmp(jit, "off") == 0)
+        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+}
+
 int vm_boot(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     int i, core;
 
-    luaL_openlibs(L);
+    open_libraries(L);
     lua_newtable(L);
     core = lua_gettop(L);
     bind_sys(L);

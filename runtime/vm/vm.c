@@ -7,10 +7,8 @@
 
 #include <lauxlib.h>
 #include <lua.h>
-#include <luajit.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -157,14 +155,11 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
             size_t why_size)
 {
     struct vm *vm = mem_zalloc(sizeof(*vm));
-    const char *jit = getenv("SD_JIT");
 
     vm_init(vm, env);
     vm->L = lua_newstate(vm_alloc, vm);
     sd_assert(vm->L != NULL);
     lua_atpanic(vm->L, on_panic);
-    if (jit != NULL && strcmp(jit, "off") == 0)
-        luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_pushcfunction(vm->L, traceback);
     lua_pushcfunction(vm->L, vm_boot);
     if (lua_pcall(vm->L, 0, 0, 1) != 0) {
