@@ -22,8 +22,6 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_GONE] = "gone",
     [ENTRY_BYE] = "bye",
     [ENTRY_ANSWER] = "answer",
-    [ENTRY_HANDSHAKE] = "handshake",
-    [ENTRY_REQUEST] = "request",
     [ENTRY_ENDED] = "ended",
     [ENTRY_TASK] = "task",
     [ENTRY_TIMER] = "timer",
@@ -145,6 +143,8 @@ static void keep_ports(lua_State *L, struct vm *vm)
         lua_rawgeti(L, -1, (int)i + 1);
         vm->ports[i].serve[0] = ref_field(L, "packet");
         vm->ports[i].serve[1] = ref_field(L, "message");
+        vm->ports[i].request = ref_field(L, "request");
+        vm->ports[i].handshake = ref_field(L, "handshake");
         lua_pop(L, 2);
         number_pack(vm, &vm->ports[i].pack[0], i * 2);
         number_pack(vm, &vm->ports[i].pack[1], i * 2 + 1);

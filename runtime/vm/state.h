@@ -29,8 +29,6 @@ enum vm_entry {
     ENTRY_BYE,        /* (handle, port): the last packet before we close */
     ENTRY_CLOSE,      /* (handle, port): the same, and on_close */
     ENTRY_ANSWER,     /* (handle, port): maybe an answer to an ask */
-    ENTRY_HANDSHAKE,  /* (handle, request, port) */
-    ENTRY_REQUEST,    /* (request, port) */
     ENTRY_ENDED,      /* (id): a tracked coroutine has ended */
     ENTRY_TASK,       /* (): the task call at hand */
     ENTRY_TIMER,      /* (i): the i-th configured timer is due */
@@ -56,6 +54,7 @@ struct vm_pack {
 struct vm_port {
     struct vm_pack pack[2];
     int serve[2]; /* references to the functions that serve a packet */
+    int request, handshake; /* ... and those of HTTP */
 };
 
 /* A request that scripts know by number: index | serial << 20. */
