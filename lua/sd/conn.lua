@@ -64,7 +64,7 @@ local base = {}
 ---@return string? err
 function base:send(data, opts)
     local _ = opts
-    return core.send(self[1], data)
+    return core.push(self[1], data)
 end
 
 --- Close this conn, once what was queued is written.

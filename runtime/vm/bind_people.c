@@ -41,7 +41,7 @@ static struct member *member_at(lua_State *L, int idx)
     struct conn *c = vm_conn(L, idx);
     struct member *m;
 
-    if (c == NULL || !conn_is_open(c))
+    if (c == NULL || !conn_is_open(c) || conn_is_half_closed(c))
         return NULL;
     m = people_find(c);
     if (m == NULL && conn_protocol(c) != CONN_HTTP)

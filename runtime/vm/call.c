@@ -248,6 +248,16 @@ static void on_close(void *arg, struct conn *c, const char *reason)
         end_asks(vm, c);
 }
 
+/* The client will not hear of the world any more, only what it is owed. */
+static void on_eof(void *arg, struct conn *c)
+{
+    struct vm *vm = arg;
+    struct member *m = people_find(c);
+
+    if (m != NULL && conn_protocol(c) != CONN_HTTP)
+        people_leave(vm->people, m, "client");
+}
+
 /* Scripts know a request by index | serial << 20, as long as it has not
  * ended. */
 static uint32_t add_request(struct vm *vm, struct http_request *r)
@@ -417,6 +427,7 @@ const struct conn_ops vm_conn_ops = {
     .on_handshake = on_handshake,
     .on_request = on_request,
     .on_bye = on_bye,
+    .on_eof = on_eof,
     .on_close = on_close,
     .on_length = on_length,
 };
