@@ -35,14 +35,6 @@ local function middlewares_of(config)
     return list
 end
 
-local function set_of(list)
-    local set = {}
-    for _, word in ipairs(list) do
-        set[word] = true
-    end
-    return set
-end
-
 --- Functions that serve packets of one port with this route.
 local function packets(config, codec, route_name)
     local route = routes.get(route_name or "normal", app.routes)
@@ -71,7 +63,6 @@ local function requests(config)
         route = routes.get(name, app.routes),
         middlewares = middlewares_of(config),
         mt = conn.meta({}, config.name, web.methods, web.fields),
-        allowed = set_of(config.http_methods or { "GET", "POST" }),
     })
 end
 
@@ -79,6 +70,7 @@ end
 ---@field packet? function
 ---@field message? function of its WebSockets
 ---@field request? function
+---@field handshake? function
 
 local ports, answers, metas = {}, {}, {}
 
@@ -88,6 +80,7 @@ local function add_port(i, config)
     metas[i] = conn.meta({}, config.name, conn.base, conn.getters)
     if config.protocol == "http" then
         entry.request = requests(config)
+        entry.handshake = web.handshake(metas[i], hooks.on_handshake)
         if config.websocket then
             local route
             local ws = config.websocket
@@ -192,19 +185,6 @@ end
 function boot.answer(handle)
     local answer = answers[core.route_of(handle)]
     return answer ~= nil and answer(handle)
-end
-
-local handshakes = {}
-for i, meta in pairs(metas) do
-    handshakes[i] = web.handshake(meta, hooks.on_handshake)
-end
-
-function boot.handshake(number, port, handle)
-    return handshakes[port](number, port, handle)
-end
-
-function boot.request(number, port, handle)
-    return ports[port].request(number, port, handle)
 end
 
 --- A binding has ended: C says which.

@@ -58,7 +58,7 @@ end
 ---@param handle integer
 ---@param uid string
 function conn.on_bound(handle, uid)
-    local _ = handle, uid
+    local _, _ = handle, uid
 end
 
 --- Methods every self has.
@@ -71,7 +71,7 @@ local base = {}
 ---@return string? err
 function base:send(data, opts)
     local _ = opts
-    return core.send(self[1], data)
+    return core.push(self[1], data)
 end
 
 --- Close this conn, once what was queued is written.

@@ -82,7 +82,7 @@ function sd.send_to_conn(conn_id, data)
     if not handle then
         return core.send_far(conn_id, data)
     end
-    return core.send(handle, data)
+    return core.push(handle, data)
 end
 
 --- Close one conn.

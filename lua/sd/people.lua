@@ -75,9 +75,6 @@ function people.publish(topic, data, opts)
     if type(topic) ~= "string" then
         fault.misuse("bad topic name (a string expected)")
     end
-    if topic == "" then
-        fault.misuse("bad topic name")
-    end
     return core.publish(topic, data, options(opts))
 end
 
@@ -121,7 +118,7 @@ end
 ---@return true? ok
 ---@return string? err "busy"
 function people.send_to_all(data, opts)
-    return core.publish("", data, options(opts))
+    return core.send_all("", data, options(opts))
 end
 
 --- Close all conns of a uid.

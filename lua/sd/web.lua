@@ -66,13 +66,13 @@ function fields.context(self)
 end
 
 function fields.conn_id(self)
-    local id = core.conn_id(self.handle)
+    local id = core.conn_id(self[3])
     rawset(self, "conn_id", id)
     return id
 end
 
 function fields.peer(self)
-    local address, port = core.peer(self.handle)
+    local address, port = core.peer(self[3])
     local peer = { address = address, port = port }
     rawset(self, "peer", peer)
     return peer
@@ -146,7 +146,7 @@ local function finish(self, route, ok, err, code)
         fail(self, self[1], route, self[2] or nil, err, code)
     end
     if rawget(self, "closing") then
-        core.close(self.handle, "closed")
+        core.close(self[3], "closed")
     end
 end
 
@@ -159,46 +159,38 @@ local function is_late()
     return false
 end
 
---- Parameters of a call: the JSON body, or query and form in one map.
-local function params_of(number)
-    local params, why = core.http_params(number)
+--- Call the method a path names; `why` its parameters cannot be read.
+--- Returns nothing, or what failed.
+local function run_plain(self, entry, params, why, port)
     if why then
-        fault.fail(400, "invalid: " .. why)
-    end
-    return params
-end
-
---- Call the method a path names. Returns nothing, or what failed.
-local function run_plain(self, entry, verb, port)
-    local number = self[1]
-    if not port.allowed[verb] then
-        fault.fail(405, "method not allowed")
+        return "invalid: " .. why
     end
     local result, err, code
     if port.middlewares[1] then
         local call = {
             controller = entry.controller,
             method = entry.name,
-            params = params_of(number),
+            params = params,
         }
         self[2] = call
         result, err, code =
             serve.chain(port.middlewares, 1, self, call, port.open)
     else
-        result, err, code = entry.fn(self, params_of(number))
+        result, err, code = entry.fn(self, params)
     end
     if result == nil and err ~= nil then
         return err, code
     elseif is_late() then
         return "timeout"
     elseif type(result) == "table" and not rawget(self, "response") then
-        core.http_value(number, 200, nil, result)
+        core.http_value(self[1], 200, nil, result)
     else
         reply(self, result)
     end
 end
 
-local function not_found(number, path)
+local function not_found(number)
+    local _, path = core.http_call(number)
     core.log_missing(nil, path)
     core.http_value(number, 404, nil, {
         error = { code = 404, message = "not found" },
@@ -226,49 +218,43 @@ end
 ---@field route sd.Route
 ---@field middlewares function[]
 ---@field mt table metatable of a self without a controller
----@field allowed table<string, true> HTTP methods that may call
 
 --- How requests of a port are served: a path is controller and method.
 ---@param port sd.WebPort
----@return fun(number: integer, port: integer, handle: integer)
+---@return fun(number: integer, handle: integer)
 function web.plain(port)
     local paths = paths_of(port.open)
-    return function(number, _, handle)
-        local verb, path = core.http_call(number)
-        local entry = paths[path]
+    return function(number, handle)
+        local entry, params, why = core.http_entry(number, paths)
         if not entry then
             if not core.http_static(number) then
-                not_found(number, path)
+                not_found(number)
             end
             return
         end
-        local self =
-            setmetatable({ number, false, handle = handle }, entry.mt)
+        local self = setmetatable({ number, false, handle }, entry.mt)
         finish(
             self,
             normal,
-            xpcall(run_plain, catch, self, entry, verb, port)
+            xpcall(run_plain, catch, self, entry, params, why, port)
         )
     end
 end
 
 --- The call that the port's own route makes of a request, and its reply.
-local function run_routed(self, verb, path, port)
+local function run_routed(self, port)
     local call, err = port.route.request(self, self.request)
     if call == nil then
         if err ~= nil then
             return "invalid: " .. tostring(err)
         elseif not core.http_done(self[1]) then
             if not core.http_static(self[1]) then
-                not_found(self[1], path)
+                not_found(self[1])
             end
         end
         return
     end
     self[2] = call
-    if not port.allowed[verb] then
-        fault.fail(405, "method not allowed")
-    end
     local result, why, code =
         serve.chain(port.middlewares, 1, self, call, port.open)
     if result == nil and why ~= nil then
@@ -281,16 +267,11 @@ end
 
 --- How requests of a port with its own route are served.
 ---@param port sd.WebPort
----@return fun(number: integer, port: integer, handle: integer)
+---@return fun(number: integer, handle: integer)
 function web.routed(port)
-    return function(number, _, handle)
-        local verb, path = core.http_call(number)
-        local self = setmetatable({ number, false, handle = handle }, port.mt)
-        finish(
-            self,
-            port.route,
-            xpcall(run_routed, catch, self, verb, path, port)
-        )
+    return function(number, handle)
+        local self = setmetatable({ number, false, handle }, port.mt)
+        finish(self, port.route, xpcall(run_routed, catch, self, port))
     end
 end
 
@@ -309,8 +290,9 @@ end
 --- connection, which may be a proxy's, shared by many users.
 ---@param mt table
 ---@param hook function
+---@return fun(number: integer, handle: integer)
 function web.handshake(mt, hook)
-    return function(number, _, handle)
+    return function(number, handle)
         local self = setmetatable({ handle }, mt)
         rawset(self, "request", request.new(number))
         rawset(self, "response", request.response(number))

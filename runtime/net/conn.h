@@ -29,6 +29,9 @@ unsigned conn_port(const struct conn *c); /* index in conf->ports */
 const struct conf_port *conn_conf(const struct conn *c);
 enum conn_protocol conn_protocol(const struct conn *c);
 bool conn_is_open(const struct conn *c);
+
+/* Open only for the answers it is owed: the client has shut its side. */
+bool conn_is_half_closed(const struct conn *c);
 const char *conn_codec(const struct conn *c); /* of the port or its websocket */
 const char *conn_route(const struct conn *c);
 

@@ -38,6 +38,12 @@ bool conn_is_open(const struct conn *c)
     return conn_is_alive(c);
 }
 
+bool conn_is_half_closed(const struct conn *c)
+{
+    sd_check(c, CONN_MAGIC);
+    return conn_is_alive(c) && c->has_eof;
+}
+
 const char *conn_codec(const struct conn *c)
 {
     return c->proto->name == CONN_WS ? c->port->conf->websocket.codec

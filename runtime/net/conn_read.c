@@ -163,6 +163,8 @@ void conn_finish(struct conn *c)
     } else if (c->due == 0) {
         c->due = conn_now(c) + LOOK_MS;
         conn_arm(c);
+        if (c->is_up && c->net->ops->on_eof != NULL)
+            c->net->ops->on_eof(c->net->arg, c);
     }
 }
 

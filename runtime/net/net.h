@@ -48,6 +48,11 @@ struct conn_ops {
      * caller can send before.  May come inside conn_done().  May be NULL. */
     void (*on_bye)(void *arg, struct conn *c, const char *reason);
 
+    /* The client has shut its side while calls of it run or packets wait:
+     * those are still handled and answered, then on_close() comes.  To the
+     * rest of the world it is gone.  May be NULL. */
+    void (*on_eof)(void *arg, struct conn *c);
+
     /* Exactly once for every conn that on_open() was called for, when it has
      * closed: gone from net_find(), sends answer SD_EGONE, uid and session
      * are still there until conn_released(), which must come, inside or

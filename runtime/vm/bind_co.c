@@ -71,7 +71,7 @@ static int l_spawn(lua_State *L)
     co = co_take(vm, CO_WORK, detached ? 0 : parent->deadline);
     if (co == NULL)
         return luaL_error(L, "not enough memory");
-    if (!lua_checkstack(co->L, n + 1)) {
+    if (!co_room(co, n + 1)) {
         co_give_back(co);
         return luaL_error(L, "not enough memory");
     }
@@ -117,21 +117,16 @@ static int l_sleep(lua_State *L)
     return co_yield(L);
 }
 
-/* core.wake(ticket, ...) -> did it wait on that? */
+/* core.wake(ticket) -> did it wait on that? */
 static int l_wake(lua_State *L)
 {
     uint64_t n = (uint64_t)luaL_checknumber(L, 1);
     struct ticket t = {(uint32_t)(n & ((1u << INDEX_BITS) - 1)),
                        (uint32_t)(n >> INDEX_BITS)};
-    int nargs = lua_gettop(L) - 1;
     struct co *co = co_wake(vm_of(L), t);
 
-    if (co != NULL) {
-        if (!lua_checkstack(co->L, nargs))
-            return luaL_error(L, "not enough memory");
-        lua_xmove(L, co->L, nargs);
-        co_ready(co, nargs);
-    }
+    if (co != NULL)
+        co_ready(co, 0);
     lua_pushboolean(L, co != NULL);
     return 1;
 }

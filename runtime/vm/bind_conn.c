@@ -151,6 +151,17 @@ static int l_send(lua_State *L)
     return answer(L, rc);
 }
 
+/* core.push(handle, value): as core.send(), for what is no reply; a client
+ * that has shut its side is owed replies only */
+static int l_push(lua_State *L)
+{
+    struct conn *c = vm_conn(L, 1);
+
+    if (c != NULL && conn_is_half_closed(c))
+        return fail(L, SD_EGONE);
+    return l_send(L);
+}
+
 /* core.close(handle, reason, code) */
 static int l_close(lua_State *L)
 {
@@ -367,23 +378,15 @@ static int l_call_uid(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"packet", l_packet},
-    {"send", l_send},
-    {"close", l_close},
-    {"conn_id", l_conn_id},
-    {"handle", l_handle},
-    {"peer", l_peer},
-    {"uid", l_uid},
-    {"session", l_session},
-    {"set_session", l_set_session},
-    {"keep", l_keep},
-    {"close_reason", l_close_reason},
-    {"asks", l_asks},
-    {"route_of", l_route_of},
-    {"is_open", l_is_open},
-    {"conns", l_conns},
-    {"call_uid", l_call_uid},
-    {NULL, NULL},
+    {"packet", l_packet},     {"send", l_send},
+    {"push", l_push},         {"close", l_close},
+    {"conn_id", l_conn_id},   {"handle", l_handle},
+    {"peer", l_peer},         {"uid", l_uid},
+    {"session", l_session},   {"set_session", l_set_session},
+    {"keep", l_keep},         {"close_reason", l_close_reason},
+    {"asks", l_asks},         {"route_of", l_route_of},
+    {"is_open", l_is_open},   {"conns", l_conns},
+    {"call_uid", l_call_uid}, {NULL, NULL},
 };
 
 void bind_conn(lua_State *L)

@@ -88,34 +88,44 @@ static int bad(lua_State *L, const char *why)
     return 2;
 }
 
-/* core.http_params(request) -> the JSON body, or query and form in one map;
- * nil, why */
-static int l_params(lua_State *L)
+/* Push the parameters of a request: the JSON body, or query and form in one
+ * map; or nil and why they cannot be read.  How many were pushed. */
+static int push_params(lua_State *L, const struct http_request *r)
 {
-    struct vm_request *q = vm_request(vm_of(L), luaL_checknumber(L, 1));
-    struct slice type = {"", 0}, query, body;
+    struct slice type = {"", 0}, query = http_query(r), body = http_body(r);
     const char *why;
+    int map;
 
-    if (q == NULL)
-        return bad(L, "the request has already been answered");
-    http_header(&type, q->r, "content-type");
-    body = http_body(q->r);
-    if (mime_is(type, "application/json") &&
-        (body.len > 0 || !slice_is(http_method(q->r), "GET"))) {
+    if (http_header(&type, r, "content-type") &&
+        mime_is(type, "application/json") &&
+        (body.len > 0 || !slice_is(http_method(r), "GET"))) {
         if (lua_json_decode(L, body, &why) < 0)
             return bad(L, why);
         return 1;
     }
-    lua_settop(L, 1);
     lua_newtable(L);
-    query = http_query(q->r);
-    if (query.len > 0 && !read_pairs(L, query, 2, 0))
+    map = lua_gettop(L);
+    if (query.len > 0 && !read_pairs(L, query, map, 0))
         return bad(L, "unreadable query");
-    if (mime_is(type, "application/x-www-form-urlencoded") &&
-        !read_pairs(L, body, 2, 0))
+    if (type.len > 0 && mime_is(type, "application/x-www-form-urlencoded") &&
+        !read_pairs(L, body, map, 0))
         return bad(L, "unreadable form");
-    lua_settop(L, 2);
     return 1;
+}
+
+/* core.http_entry(request, paths) -> what the table has for the request's
+ * path, and the request's parameters; entry, nil, why; nothing: no entry */
+static int l_entry(lua_State *L)
+{
+    struct vm_request *q = vm_request(vm_of(L), luaL_checknumber(L, 1));
+
+    if (q == NULL)
+        return co_raise(L, "the request has already been answered");
+    push(L, http_path(q->r));
+    lua_rawget(L, 2);
+    if (lua_isnil(L, -1))
+        return 0;
+    return 1 + push_params(L, q->r);
 }
 
 /* core.cookies(text) -> map */
@@ -190,7 +200,7 @@ static int l_cookie(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"pairs", l_pairs},     {"http_params", l_params},
+    {"pairs", l_pairs},     {"http_entry", l_entry},
     {"cookies", l_cookies}, {"cookie", l_cookie},
     {NULL, NULL},
 };

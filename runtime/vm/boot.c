@@ -5,7 +5,9 @@
  * one protected call, so whatever raises here ends vm_open() with its text. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <luajit.h>
 #include <lualib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/conf.h"
@@ -20,8 +22,6 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_GONE] = "gone",
     [ENTRY_BYE] = "bye",
     [ENTRY_ANSWER] = "answer",
-    [ENTRY_HANDSHAKE] = "handshake",
-    [ENTRY_REQUEST] = "request",
     [ENTRY_ENDED] = "ended",
     [ENTRY_TASK] = "task",
     [ENTRY_TIMER] = "timer",
@@ -143,6 +143,8 @@ static void keep_ports(lua_State *L, struct vm *vm)
         lua_rawgeti(L, -1, (int)i + 1);
         vm->ports[i].serve[0] = ref_field(L, "packet");
         vm->ports[i].serve[1] = ref_field(L, "message");
+        vm->ports[i].request = ref_field(L, "request");
+        vm->ports[i].handshake = ref_field(L, "handshake");
         lua_pop(L, 2);
         number_pack(vm, &vm->ports[i].pack[0], i * 2);
         number_pack(vm, &vm->ports[i].pack[1], i * 2 + 1);
@@ -155,12 +157,22 @@ static int collect(lua_State *L)
     return 0;
 }
 
+/* The library "jit" switches the compiler on: SD_JIT=off comes behind it. */
+static void open_libraries(lua_State *L)
+{
+    const char *jit = getenv("SD_JIT");
+
+    luaL_openlibs(L);
+    if (jit != NULL && strcmp(jit, "off") == 0)
+        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+}
+
 int vm_boot(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     int i, core;
 
-    luaL_openlibs(L);
+    open_libraries(L);
     lua_newtable(L);
     core = lua_gettop(L);
     bind_sys(L);

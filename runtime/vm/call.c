@@ -248,6 +248,16 @@ static void on_close(void *arg, struct conn *c, const char *reason)
         end_asks(vm, c);
 }
 
+/* The client will not hear of the world any more, only what it is owed. */
+static void on_eof(void *arg, struct conn *c)
+{
+    struct vm *vm = arg;
+    struct member *m = people_find(c);
+
+    if (m != NULL && conn_protocol(c) != CONN_HTTP)
+        people_leave(vm->people, m, "client");
+}
+
 /* Scripts know a request by index | serial << 20, as long as it has not
  * ended. */
 static uint32_t add_request(struct vm *vm, struct http_request *r)
@@ -334,45 +344,49 @@ static void request_ended(struct co *co, int status)
     vm_request_ended(vm, q);
 }
 
-static void enter_request(struct vm *vm, enum vm_entry entry, struct conn *c,
-                          struct http_request *r)
+/* NULL: out of memory, and the request has been answered. */
+static struct co *enter_request(struct vm *vm, int ref, struct conn *c,
+                                struct http_request *r)
 {
-    struct co *co =
-        vm_enter(vm, vm->entry[entry], CO_CALL, conn_conf(c)->timeout);
+    struct co *co = vm_enter(vm, ref, CO_CALL, conn_conf(c)->timeout);
     uint32_t i;
 
     if (co == NULL) {
         http_fail(r, 503, slice_str("out of memory"));
-        return;
+        return NULL;
     }
     i = add_request(vm, r);
     co->number = (double)((uint64_t)vm->requests[i].serial << REQUEST_BITS | i);
     co->on_end = request_ended;
-    if (entry == ENTRY_HANDSHAKE) {
-        co->conn = (uint64_t)vm_handle(c); /* found while it is open */
-        if (vm->has_handshake_hook)
-            vm->requests[i].member = people_add(vm->people, c);
-    }
     lua_pushnumber(co->L, co->number);
-    lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
     lua_pushnumber(co->L, vm_handle(c));
-    co_start(co, 3);
+    return co;
 }
 
 static void on_handshake(void *arg, struct conn *c, struct http_request *r)
 {
     struct vm *vm = arg;
+    struct co *co;
 
     if (!vm->has_handshake_hook) {
         conn_ws_accept(r, slice_make("", 0));
         return;
     }
-    enter_request(arg, ENTRY_HANDSHAKE, c, r);
+    co = enter_request(vm, vm->ports[conn_port(c)].handshake, c, r);
+    if (co == NULL)
+        return;
+    co->conn = (uint64_t)vm_handle(c); /* found while it is open */
+    vm_request(vm, co->number)->member = people_add(vm->people, c);
+    co_start(co, 2);
 }
 
 static void on_request(void *arg, struct conn *c, struct http_request *r)
 {
-    enter_request(arg, ENTRY_REQUEST, c, r);
+    struct vm *vm = arg;
+    struct co *co = enter_request(vm, vm->ports[conn_port(c)].request, c, r);
+
+    if (co != NULL)
+        co_start(co, 2);
 }
 
 /* length(head) of a script's pack: the size, 0 for nil, -1 for false. */
@@ -413,6 +427,7 @@ const struct conn_ops vm_conn_ops = {
     .on_handshake = on_handshake,
     .on_request = on_request,
     .on_bye = on_bye,
+    .on_eof = on_eof,
     .on_close = on_close,
     .on_length = on_length,
 };

@@ -1,13 +1,13 @@
-/* co.c - see co.h.
+/* co.c - see co.h: the pool, and running.
  *
  * A LuaJIT coroutine that has returned can be started again with another
  * function, so the pool keeps finished ones and a call costs one lua_resume.
  * One that ended with an error is dead and is replaced.
  *
  * Three numbers guard against waking the wrong thing.  `index` is the place
- * in the pool, `life` says which use of it, `wait` which of its waits.  A
- * ticket names (index, wait): co_wake() accepts it once.  Both counters are
- * 32 bits; with the 20 bits of the index they are exact in a Lua number.
+ * in the pool, `life` says which use of it, `wait` which of its waits.  Both
+ * counters are 32 bits; with the 20 bits of the index they are exact in a Lua
+ * number.
  *
  * Nothing resumes a coroutine from inside another one: co_wake() during Lua
  * is followed by co_ready(), and co_flush() runs the queue when C has control
@@ -22,23 +22,11 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "loop/loop.h"
 #include "loop/timer.h"
 #include "vm/state.h"
 
 #define CO_MAX      (1u << 20)
 #define CO_IDLE_MAX 4096
-
-enum co_state {
-    CO_IDLE,
-    CO_READY,
-    CO_RUNNING,
-    CO_WAITING
-};
-
-char co_marks[4];
-
-static void on_timer(struct timer *timer);
 
 static struct co *co_new(struct vm *vm)
 {
@@ -57,7 +45,7 @@ static struct co *co_new(struct vm *vm)
     co->index = cos->n;
     co->ref = LUA_NOREF;
     list_init(&co->link);
-    co->timer.fn = on_timer;
+    co->timer.fn = co_on_timer;
     cos->at[cos->n++] = co;
     return co;
 }
@@ -165,6 +153,25 @@ void co_give_back(struct co *co)
     rest(co);
 }
 
+/* Under lua_cpcall, on the coroutine's own stack. */
+static int make_room(lua_State *L)
+{
+    luaL_checkstack(L, *(const int *)lua_touserdata(L, 1), "too many values");
+    return 0;
+}
+
+/* A stack grows by allocating, which may raise, and nothing catches that on a
+ * coroutine which does not run. */
+bool co_room(struct co *co, int n)
+{
+    if (n < LUA_MINSTACK)
+        return true;
+    if (lua_cpcall(co->L, make_room, &n) == 0)
+        return true;
+    lua_pop(co->L, 1);
+    return false;
+}
+
 const char *co_error_text(lua_State *L)
 {
     if (lua_gettop(L) > 0 && lua_type(L, -1) == LUA_TSTRING)
@@ -222,16 +229,6 @@ void co_ready(struct co *co, int nargs)
     list_add(&co->vm->cos.ready, &co->link);
 }
 
-void co_answer(struct co *co, co_take_fn *take, void *answer)
-{
-    sd_assert(co->vm->cos.current == NULL);
-    co->take = take;
-    co->answer = answer;
-    lua_pushlightuserdata(co->L, CO_ANSWER);
-    co_start(co, 1);
-    co->take = NULL;
-}
-
 unsigned co_flush(struct vm *vm)
 {
     struct cos *cos = &vm->cos;
@@ -278,131 +275,6 @@ struct co *co_current(lua_State *L)
     struct co *co = vm_of(L)->cos.current;
 
     return co != NULL && co->L == L ? co : NULL;
-}
-
-struct ticket co_next_ticket(const struct co *co)
-{
-    return (struct ticket){co->index, co->wait + 1};
-}
-
-/* Why L cannot wait here, or NULL when it can. */
-static const char *why_not(lua_State *L)
-{
-    struct vm *vm = vm_of(L);
-
-    if (vm->cos.current == NULL)
-        return "at file scope or in a function that may not wait";
-    if (vm->cos.current->L != L)
-        return "in a coroutine not made by sd";
-    if (!lua_isyieldable(L))
-        return "inside a C callback (gsub, sort ...)";
-    if (vm->cos.current->may_not_wait)
-        return "in a route or pack";
-    return NULL;
-}
-
-/* When this wait ends: its own timeout or the call's deadline, the sooner.
- * A timeout made from what the call has left is the call's deadline. */
-static void arm(struct co *co, uint64_t timeout)
-{
-    struct loop *loop = co->vm->env.loop;
-    uint64_t now = loop_now(loop), ms = timeout;
-
-    co->own_timeout = true;
-    if (co->deadline != 0) {
-        uint64_t left = co->deadline > now ? co->deadline - now : 0;
-
-        if (timeout == 0 || left <= timeout) {
-            co->own_timeout = false;
-            ms = left;
-        }
-    }
-    if (timeout != 0 || co->deadline != 0)
-        timer_start(loop, &co->timer, ms);
-}
-
-void co_may_park(lua_State *L)
-{
-    const char *reason = why_not(L);
-
-    if (reason != NULL)
-        co_raise(L, "cannot wait %s", reason);
-    if (vm_of(L)->cos.current->cancelled) {
-        lua_pushliteral(L, "cancelled");
-        lua_error(L);
-    }
-}
-
-struct ticket co_park(lua_State *L, uint64_t timeout)
-{
-    struct co *co;
-
-    co_may_park(L);
-    co = vm_of(L)->cos.current;
-    co->wait++;
-    co->state = CO_WAITING;
-    arm(co, timeout);
-    return (struct ticket){co->index, co->wait};
-}
-
-int co_yield(lua_State *L)
-{
-    return lua_yield(L, 0);
-}
-
-static void unpark(struct co *co)
-{
-    timer_stop(co->vm->env.loop, &co->timer);
-    co->wait++; /* the ticket is used up */
-    co->state = CO_READY;
-    lua_settop(co->L, 0);
-}
-
-void co_unpark(lua_State *L)
-{
-    struct co *co = co_current(L);
-
-    sd_assert(co != NULL && co->state == CO_WAITING);
-    timer_stop(co->vm->env.loop, &co->timer);
-    co->wait++;
-    co->state = CO_RUNNING;
-}
-
-bool co_is_waiting(struct vm *vm, struct ticket t)
-{
-    struct co *co = t.index < vm->cos.n ? vm->cos.at[t.index] : NULL;
-
-    return co != NULL && co->state == CO_WAITING && co->wait == t.wait;
-}
-
-struct co *co_wake(struct vm *vm, struct ticket t)
-{
-    struct co *co = t.index < vm->cos.n ? vm->cos.at[t.index] : NULL;
-
-    if (co == NULL || co->state != CO_WAITING || co->wait != t.wait)
-        return NULL;
-    unpark(co);
-    return co;
-}
-
-static void on_timer(struct timer *timer)
-{
-    struct co *co = list_entry(timer, struct co, timer);
-
-    sd_assert(co->state == CO_WAITING);
-    unpark(co);
-    lua_pushlightuserdata(co->L, co->own_timeout ? CO_TIMEOUT : CO_EXPIRED);
-    co_ready(co, 1);
-}
-
-void co_cancel(struct co *co)
-{
-    co->cancelled = true;
-    if (co->state != CO_WAITING)
-        return;
-    unpark(co);
-    lua_pushlightuserdata(co->L, CO_CANCELLED);
-    co_ready(co, 1);
 }
 
 int co_raise(lua_State *L, const char *fmt, ...)

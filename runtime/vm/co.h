@@ -1,22 +1,7 @@
-/* co.h - coroutines that wait: pool, tickets, deadlines, cancellation.
+/* co.h - coroutines of ours: a pool of them, and what runs when.
  *
- * Every call from C into Lua runs in a pooled coroutine (struct co).  A
- * binding that waits parks the coroutine, keeps the ticket, and returns
- * co_yield(L).  Whoever has the answer calls co_wake() with the ticket: it
- * gives the co back once, or NULL when the coroutine has gone on without the
- * answer (deadline, cancellation, end), which is then dropped unconverted.
- *
- * A wait ends with one mark on the stack, a light userdata that the wrapper in
- * lua/sd/wait.lua turns into results:
- *     CO_ANSWER      results are made by core.take(), inside the coroutine,
- *                    so that running out of memory is an error like any other
- *     CO_TIMEOUT     its own timeout passed: nil, "timeout"
- *     CO_EXPIRED     the deadline of the whole call passed: nil, "timeout"
- *     CO_CANCELLED   raises "cancelled"
- * Values that another coroutine sent follow as they are, without a mark.
- *
- * Pushing marks, numbers and references never allocates; nothing else is
- * pushed from outside a protected call. */
+ * Every call from C into Lua runs in a pooled coroutine (struct co), which
+ * may wait (vm/co_wait.h). */
 #ifndef SD_VM_CO_H
 #define SD_VM_CO_H
 
@@ -29,6 +14,13 @@
 
 struct vm;
 struct co;
+
+enum co_state {
+    CO_IDLE,
+    CO_READY,
+    CO_RUNNING,
+    CO_WAITING
+};
 
 enum co_kind {
     CO_CALL, /* serves a packet, request, task, configured timer: counted */
@@ -49,7 +41,7 @@ struct co {
     uint32_t index;    /* place in the pool */
     uint32_t life;     /* raised each time it is taken */
     uint32_t wait;     /* raised each time it parks */
-    uint8_t state;     /* enum co_state, co.c */
+    uint8_t state;     /* enum co_state */
     uint8_t kind;      /* enum co_kind */
     bool cancelled;    /* every wait raises from now on */
     bool may_not_wait; /* a route's functions run in it */
@@ -66,11 +58,6 @@ struct co {
     uint64_t conn; /* for on_end: the conn it serves */
     double number; /* for on_end: the request or timer it serves */
     void *arg;     /* for on_end */
-};
-
-struct ticket {
-    uint32_t index;
-    uint32_t wait;
 };
 
 struct cos {
@@ -98,10 +85,6 @@ void co_start(struct co *co, int nargs);
 /* Run at the end of the loop's turn. */
 void co_ready(struct co *co, int nargs);
 
-/* Resume a woken co with an answer; runs now, so `answer` is borrowed.  Not
- * to be called while Lua runs. */
-void co_answer(struct co *co, co_take_fn *take, void *answer);
-
 /* Run what is ready.  Returns how many ran. */
 unsigned co_flush(struct vm *vm);
 
@@ -112,45 +95,18 @@ struct co *co_by_id(struct vm *vm, uint64_t id);
 /* The coroutine that runs on L, NULL when L is none of ours. */
 struct co *co_current(lua_State *L);
 
-/* Ticket the next co_park() of this coroutine will have. */
-struct ticket co_next_ticket(const struct co *co);
+/* Room for `n` values more on its stack.  False: out of memory. */
+bool co_room(struct co *co, int n);
 
 /* Undo of co_take() for a coroutine that was not started. */
 void co_give_back(struct co *co);
 
-/* Raise what co_park() would raise here. */
-void co_may_park(lua_State *L);
-
 /* What an error on top of L says, for the log. */
 const char *co_error_text(lua_State *L);
-
-/* Suspend what runs on L, for at most `timeout` ms (0: only its deadline).
- * Raises where waiting is not allowed, saying why at the script's line. */
-struct ticket co_park(lua_State *L, uint64_t timeout);
-int co_yield(lua_State *L);
-
-/* Instead of co_yield(): there is nothing to wait for after all. */
-void co_unpark(lua_State *L);
-
-/* Does a coroutine still wait on this ticket? */
-bool co_is_waiting(struct vm *vm, struct ticket t);
-
-/* The co that waits on this ticket, once; then call co_answer(), or push
- * values on co->L and co_ready().  NULL: the ticket is dead. */
-struct co *co_wake(struct vm *vm, struct ticket t);
-
-/* Make every wait raise from now on; a running wait ends now. */
-void co_cancel(struct co *co);
 
 /* Raise at the line of the script, not of the framework.  Never returns; the
  * type is for `return co_raise(...)`. */
 __attribute__((noreturn, format(printf, 2, 3))) int
 co_raise(lua_State *L, const char *fmt, ...);
-
-extern char co_marks[4]; /* their addresses are the marks */
-#define CO_ANSWER    ((void *)&co_marks[0])
-#define CO_TIMEOUT   ((void *)&co_marks[1])
-#define CO_EXPIRED   ((void *)&co_marks[2])
-#define CO_CANCELLED ((void *)&co_marks[3])
 
 #endif

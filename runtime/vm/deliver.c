@@ -181,7 +181,7 @@ static int send(struct deliver *d, struct conn *c)
 {
     struct encoded *e;
 
-    if (!conn_is_open(c))
+    if (!conn_is_open(c) || conn_is_half_closed(c))
         return SD_EGONE;
     if (conn_protocol(c) == CONN_HTTP)
         return SD_EOFFLINE;

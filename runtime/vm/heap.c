@@ -174,7 +174,9 @@ static void *move(struct heap *h, void *p, size_t old, size_t size)
     return q;
 }
 
-void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
+/* Apart, so that heap_resize() has no registers to save. */
+static __attribute__((noinline)) void *resize(struct heap *h, void *p,
+                                              size_t old, size_t size)
 {
     void *q = NULL;
 
@@ -193,6 +195,29 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
     else
         h->starved = true;
     return q;
+}
+
+/* Nearly every call frees a small block, or takes one that was freed. */
+void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
+{
+    struct block *b;
+
+    if (size == 0 && p != NULL && old <= SMALL_MAX) {
+        b = p;
+        b->next = h->classes[class_of(old)];
+        h->classes[class_of(old)] = b;
+        h->used -= old;
+        return NULL;
+    }
+    if (p == NULL && size - 1 < SMALL_MAX && h->used + size <= h->limit) {
+        b = h->classes[class_of(size)];
+        if (b != NULL) {
+            h->classes[class_of(size)] = b->next;
+            h->used += size;
+            return b;
+        }
+    }
+    return resize(h, p, old, size);
 }
 
 bool heap_was_starved(struct heap *h)

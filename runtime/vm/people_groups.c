@@ -3,6 +3,8 @@
  * Which groups a uid has is kept in Redis; here is only who of this worker's
  * conns is in which, in the same structure as topics.  A group may have any
  * name, so what means something in a topic is escaped. */
+#include <string.h>
+
 #include "vm/people.h"
 
 enum {
@@ -20,7 +22,7 @@ static bool topic_of(struct slice *topic, char *out, struct slice name)
     for (size_t i = 0; i < name.len; i++) {
         unsigned char c = (unsigned char)name.p[i];
 
-        if (c < ' ' || c == '%' || c == '+' || c == '#' || c == '/') {
+        if (c < ' ' || strchr("%+#/", c) != NULL) {
             out[n++] = '%';
             out[n++] = digits[c >> 4];
             out[n++] = digits[c & 15];

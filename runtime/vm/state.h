@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "loop/loop.h"
-#include "vm/co.h"
+#include "vm/co_wait.h"
 #include "vm/vm.h"
 
 struct conn;
@@ -29,8 +29,6 @@ enum vm_entry {
     ENTRY_BYE,        /* (handle, port): the last packet before we close */
     ENTRY_CLOSE,      /* (handle, port): the same, and on_close */
     ENTRY_ANSWER,     /* (handle, port): maybe an answer to an ask */
-    ENTRY_HANDSHAKE,  /* (handle, request, port) */
-    ENTRY_REQUEST,    /* (request, port) */
     ENTRY_ENDED,      /* (id): a tracked coroutine has ended */
     ENTRY_TASK,       /* (): the task call at hand */
     ENTRY_TIMER,      /* (i): the i-th configured timer is due */
@@ -56,6 +54,7 @@ struct vm_pack {
 struct vm_port {
     struct vm_pack pack[2];
     int serve[2]; /* references to the functions that serve a packet */
+    int request, handshake; /* ... and those of HTTP */
 };
 
 /* A request that scripts know by number: index | serial << 20. */
@@ -82,7 +81,8 @@ struct vm {
     const char *stack_nested; /* and coroutines inside coroutines below this */
     struct loop_hook hook;
     int entry[ENTRY_COUNT];
-    int collect; /* a function that collects garbage */
+    int collect;       /* a function that collects garbage */
+    size_t collect_at; /* bytes of the heap that call for it */
     unsigned nports;
     struct vm_port *ports;
     bool has_open_hook, has_close_hook, has_handshake_hook, has_end_hook;
@@ -181,6 +181,7 @@ void bind_redis(lua_State *L);
 /* Close the clients of bind_redis(); their calls in flight are forgotten. */
 void redis_unbind(struct vm *vm);
 void bind_people(lua_State *L);
+void bind_send(lua_State *L);
 void bind_far(lua_State *L);
 void bind_crypto(lua_State *L);
 void bind_bytes(lua_State *L);

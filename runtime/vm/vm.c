@@ -7,10 +7,8 @@
 
 #include <lauxlib.h>
 #include <lua.h>
-#include <luajit.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -62,6 +60,19 @@ static int traceback(lua_State *L)
     return 1;
 }
 
+/* Lua waits with a collection until the heap is twice what the last one left,
+ * which may be more than it is ever given: one packet of 2 MB can make 140 MB
+ * of garbage, and the next would fail.  So above half of the limit it is told
+ * to collect, and again when half of what was left by that is used up. */
+static size_t collect_mark(const struct vm *vm, size_t used)
+{
+    size_t limit = vm->env.conf->server.vm_memory;
+
+    if (limit == 0)
+        return SIZE_MAX;
+    return used < limit / 4 ? limit / 2 : used + (limit - used) / 2;
+}
+
 /* Called with nothing that allocates: the function was kept at boot. */
 static void collect_garbage(struct vm *vm)
 {
@@ -70,16 +81,20 @@ static void collect_garbage(struct vm *vm)
         log_error("garbage collection: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
-    log_warn("out of memory: %zu bytes left in use after a collection",
-             heap_used(vm->heap));
+    vm->collect_at = collect_mark(vm, heap_used(vm->heap));
 }
 
 static bool on_turn(struct loop_hook *hook)
 {
     struct vm *vm = list_entry(hook, struct vm, hook);
 
-    if (heap_was_starved(vm->heap))
+    if (heap_was_starved(vm->heap)) {
         collect_garbage(vm);
+        log_warn("out of memory: %zu bytes left in use after a collection",
+                 heap_used(vm->heap));
+    } else if (heap_used(vm->heap) > vm->collect_at) {
+        collect_garbage(vm);
+    }
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
     return co_flush(vm) > 0;
@@ -121,6 +136,7 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
 
     vm->magic = VM_MAGIC;
     vm->env = *env;
+    vm->collect_at = collect_mark(vm, 0);
     vm->stack_low = stack_low();
     vm->stack_nested = (const char *)__builtin_frame_address(0) - NESTED_MAX;
     vm->heap = heap_new(limit > 0 ? limit : SIZE_MAX / 2);
@@ -139,14 +155,11 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
             size_t why_size)
 {
     struct vm *vm = mem_zalloc(sizeof(*vm));
-    const char *jit = getenv("SD_JIT");
 
     vm_init(vm, env);
     vm->L = lua_newstate(vm_alloc, vm);
     sd_assert(vm->L != NULL);
     lua_atpanic(vm->L, on_panic);
-    if (jit != NULL && strcmp(jit, "off") == 0)
-        luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_pushcfunction(vm->L, traceback);
     lua_pushcfunction(vm->L, vm_boot);
     if (lua_pcall(vm->L, 0, 0, 1) != 0) {

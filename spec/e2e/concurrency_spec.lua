@@ -87,6 +87,13 @@ describe("a script", function()
                 local a = sd.go(function() return h:wait() end)
                 local b = sd.go(function() return h:wait() end)
                 return { (a:wait()), (b:wait()) }]], { 7, 7 } },
+            { "takes thousands of arguments", [[
+                local list = {}
+                for i = 1, 7000 do list[i] = i end
+                local h = sd.go(function(...)
+                    return select("#", ...), (select(7000, ...))
+                end, unpack(list))
+                return pack(h:wait())]], { ["1"] = 7000, ["2"] = 7000, n = 2 } },
             { "gives nil and its error", [[
                 return pack(sd.go(function() return nil, "busy: x" end):wait())]],
                 { n = 2, ["2"] = "busy: x" } },

@@ -225,15 +225,19 @@ end }]] })
         start()
         s:status()
         local before = holdings()
-        math.randomseed(7)
-        for _ = 1, 20 do
-            local list = {}
-            for _, p in ipairs(s:status().processes) do
-                if p.role ~= "master" and p.pid > 0 then
-                    list[#list + 1] = p.pid
-                end
-            end
-            s:kill("KILL", list[math.random(#list)])
+        -- Each four times, so that no breaker opens, in any order.
+        local victims = {}
+        for i = 0, 19 do
+            local role = i % 5 < 3 and "worker" or "task"
+            table.insert(victims, math.random(#victims + 1),
+                { role = role, index = i % 5 < 3 and i % 5 or i % 5 - 3 })
+        end
+        for _, v in ipairs(victims) do
+            local pid = until_(function()
+                local p = s:process(v.role, v.index)
+                return p.pid > 0 and p.pid
+            end, "it has a process")
+            s:kill("KILL", pid)
             socket.sleep(math.random() * 0.05)
         end
         until_(function()

@@ -2,6 +2,7 @@
 -- many coroutines. One call fails; the worker and the others go on.
 local cjson = require("cjson")
 local server = require("spec.support.server")
+local web = require("spec.support.web")
 
 local files = {
     ["config/server.lua"] = [[
@@ -70,6 +71,9 @@ function Hog:children()
     while n < 3000 do sd.sleep(0.01) end
     return { n = n }
 end
+function Hog:count(params)
+    return { n = #params.list }
+end
 function Hog:fine()
     return { fine = true }
 end
@@ -128,6 +132,18 @@ describe("a script that takes too much", function()
             local body, code = s:get("/hog/children")
             assert.equal(200, code, body)
             assert.equal(3000, cjson.decode(body).n)
+        end
+        assert_fine()
+    end)
+
+    it("of memory in one packet after the other leaves none behind", function()
+        local deep = ("["):rep(60) .. ("]"):rep(60)
+        local list = "[" .. (deep .. ","):rep(1500) .. "0]" -- makes 9 MB
+        for _ = 1, 30 do
+            local r = assert(web.ask(s:port("web"), "/hog/count",
+                { method = "POST", body = '{"list":' .. list .. "}",
+                    headers = { ["Content-Type"] = "application/json" } }))
+            assert.same({ 200, { n = 1501 } }, { r.status, cjson.decode(r.body) })
         end
         assert_fine()
     end)

@@ -33,6 +33,17 @@ function C:question()
     local _, err = self:ask({ q = 1 })
     asked[1] = err
 end
+function C:linger()
+    local uid, sent, _ = self.uid, nil, nil
+    for _ = 1, 200 do
+        if not sd.uid_is_online(uid) then break end
+        sd.sleep(0.01)
+    end
+    local online = sd.uid_is_online(uid)
+    _, sent = self:send({ unheard = true })
+    local _, bound = self:bind_uid("again")
+    return { online = online, sent = sent, bound = bound }
+end
 function C:asked() return { err = asked[1] } end
 return C]],
 }
@@ -75,6 +86,16 @@ describe("a client of a node", function()
         end
         assert.is_true(c:is_closed())
         assert.equal("client", reason_of("half"))
+    end)
+
+    it("is gone for everybody else as soon as it shut its side", function()
+        local c = client.open(ports.game)
+        assert.is_true(c:call("c/login", { uid = "left" }).result)
+        c:cast("c/linger")
+        c.sock:shutdown("send")
+        local push = c:receive()
+        assert.same({ online = false, sent = "gone", bound = "gone" }, push)
+        assert.is_true(c:is_closed())
     end)
 
     it("is not waited for when it shut its side and is asked", function()

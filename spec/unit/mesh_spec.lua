@@ -2,6 +2,8 @@
 local ffi = require("ffi")
 local c = require("spec.support.c")
 
+jit.off(true, true) -- C calls back into Lua here
+
 local lib = c.use("ipc/mesh.h")
 c.use("base/err.h")
 c.use("ipc/body.h")

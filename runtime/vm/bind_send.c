@@ -1,0 +1,201 @@
+/* bind_send.c - sends to many conns, for lua/sd/people.lua.
+ *
+ * Between deliver_begin() and deliver_end() nothing raises; values are encoded
+ * before. */
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/err.h"
+#include "net/net.h"
+#include "vm/deliver.h"
+#include "vm/lua_msgpack.h"
+#include "vm/people.h"
+#include "vm/spread.h"
+#include "vm/state.h"
+
+static int fail(lua_State *L, int err)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, err_word(err));
+    return 2;
+}
+
+static int done(lua_State *L)
+{
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static struct slice check_slice(lua_State *L, int idx)
+{
+    struct slice s;
+
+    s.p = luaL_checklstring(L, idx, &s.len);
+    return s;
+}
+
+static struct member *member_of(struct uids_binding *b)
+{
+    return list_entry(b, struct member, binding);
+}
+
+/* Mark the conns of the uids in the list at `idx`, or of nobody. */
+static void pass_over(lua_State *L, int idx)
+{
+    struct people *p = vm_of(L)->people;
+    struct slice uid;
+    int i, n = lua_istable(L, idx) ? (int)lua_objlen(L, idx) : 0;
+
+    people_begin_fanout(p);
+    for (i = 1; i <= n; i++) {
+        lua_rawgeti(L, idx, i);
+        uid.p = luaL_checklstring(L, -1, &uid.len);
+        people_pass_over(p, uid);
+        lua_pop(L, 1);
+    }
+}
+
+/* The value and, behind it, what to leave out and whether it is volatile. */
+static void begin(lua_State *L, struct deliver *d, int idx)
+{
+    struct vm *vm = vm_of(L);
+    struct buf *value = deliver_value(vm);
+    const char *why;
+
+    if (value == NULL)
+        co_raise(L, "encode() of a pack may not send");
+    pass_over(L, idx + 1);
+    if (lua_msgpack_encode(L, idx, value, &why) < 0)
+        co_raise(L, "cannot send: %s", why);
+    deliver_begin(d, vm, L, buf_slice(value));
+    d->is_volatile = lua_toboolean(L, idx + 2) != 0;
+}
+
+/* SD_EOFFLINE for who is passed over. */
+static int send_to(struct deliver *d, const struct member *m)
+{
+    if (people_is_passed_over(d->vm->people, m))
+        return SD_EOFFLINE;
+    return deliver_to(d, m->conn);
+}
+
+/* spread(name, value, except, volatile) -> true, or nil, word */
+static int spread(lua_State *L, enum spread_kind kind)
+{
+    struct vm *vm = vm_of(L);
+    struct spread s = {.kind = kind, .name = check_slice(L, 1)};
+    const char *why;
+    struct deliver d;
+    int rc;
+
+    lua_settop(L, 4);
+    buf_truncate(&vm->scratch, 0);
+    if (lua_istable(L, 3) && lua_objlen(L, 3) > 0 &&
+        lua_msgpack_encode(L, 3, &vm->scratch, &why) < 0)
+        return co_raise(L, "except: %s", why);
+    begin(L, &d, 2);
+    s.except = buf_slice(&vm->scratch);
+    s.value = d.value;
+    s.is_volatile = d.is_volatile;
+    rc = spread_far(vm, &s);
+    if (rc == 0)
+        spread_here(&d, s.kind, s.name);
+    deliver_end(&d);
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* core.publish(topic, value, except, volatile) -> true, or nil, word */
+static int l_publish(lua_State *L)
+{
+    if (!topics_is_name(check_slice(L, 1)))
+        return co_raise(L, "bad topic name");
+    return spread(L, SPREAD_TOPIC);
+}
+
+/* core.send_group(group, value, except, volatile) -> the same */
+static int l_send_group(lua_State *L)
+{
+    return spread(L, SPREAD_GROUP);
+}
+
+/* core.send_all("", value, except, volatile) -> the same */
+static int l_send_all(lua_State *L)
+{
+    return spread(L, SPREAD_ALL);
+}
+
+/* core.change_group(verb, uid, group): "enter", "leave" or "delete", on all
+ * workers -> true, or nil, word */
+static int l_change_group(lua_State *L)
+{
+    static const char *const verbs[] = {"enter", "leave", "delete", NULL};
+    int verb = luaL_checkoption(L, 1, NULL, verbs), rc;
+
+    rc = spread_group(vm_of(L), (uint32_t)verb, check_slice(L, 2),
+                      check_slice(L, 3));
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* 0 when at least one conn of the uid took it or was passed over. */
+static int send_to_uid(struct deliver *d, struct slice uid)
+{
+    struct uids_binding *b = uids_first(d->vm->people->uids, uid);
+    int rc = SD_EOFFLINE, one;
+
+    for (; b != NULL; b = uids_next(b)) {
+        const struct member *m = member_of(b);
+
+        one = people_is_passed_over(d->vm->people, m) ? 0 : send_to(d, m);
+        rc = rc == 0 ? 0 : one;
+    }
+    return rc;
+}
+
+/* core.send_uids(uids, value, except, volatile) -> list of true or a word */
+static int l_send_uids(lua_State *L)
+{
+    struct deliver d;
+    int i, n, results;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 4);
+    n = (int)lua_objlen(L, 1);
+    lua_createtable(L, n, 0); /* so that filling it cannot raise */
+    results = lua_gettop(L);
+    begin(L, &d, 2);
+    for (i = 1; i <= n; i++) {
+        struct slice uid = {"", 0};
+
+        lua_rawgeti(L, 1, i);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            uid.p = lua_tolstring(L, -1, &uid.len);
+        lua_pushinteger(L, send_to_uid(&d, uid));
+        lua_rawseti(L, results, i);
+        lua_pop(L, 1);
+    }
+    deliver_end(&d);
+    for (i = 1; i <= n; i++) {
+        int rc;
+
+        lua_rawgeti(L, results, i);
+        rc = (int)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        if (rc == 0)
+            lua_pushboolean(L, 1);
+        else
+            lua_pushstring(L, err_word(rc));
+        lua_rawseti(L, results, i);
+    }
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"publish", l_publish},           {"send_group", l_send_group},
+    {"change_group", l_change_group}, {"send_all", l_send_all},
+    {"send_uids", l_send_uids},       {NULL, NULL},
+};
+
+void bind_send(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,164 @@
+-- Groups: named sets of uids in Redis, heard on all workers of the node.
+local client = require("spec.support.client")
+local server = require("spec.support.server")
+
+local files = {
+    ["config/server.lua"] = [[
+return { workers = 3, tasks = 1, name = "n" }]],
+    ["config/redis.lua"] = [[return { default = { url = "embedded" } }]],
+    ["config/ports.lua"] = [[
+return {
+    game = { listen = "127.0.0.1:0", protocol = "tcp", uid_policy = "allow" },
+    web = { listen = "127.0.0.1:0", protocol = "http",
+        websocket = { codec = "msgpack" } },
+}]],
+    ["scripts/controllers/g.lua"] = [[
+local sd = require("sd")
+local G = {}
+function G:login(p)
+    return { ok = self:bind_uid(p.uid), slot = sd.slot }
+end
+function G:join(p)
+    local ok, err = self:join_group(p.group)
+    return { ok = ok, err = err }
+end
+function G:leave(p) return { ok = self:leave_group(p.group) } end
+function G:say(p)
+    return { ok = sd.send_to_group(p.group, { text = p.text }, p.opts) }
+end
+function G:sd(p)
+    local results = { sd[p.fn](unpack(p.args, 1, 3)) }
+    return { a = results[1], b = results[2] }
+end
+function G:misuse(p)
+    local ok, err = pcall(sd.add_to_group, "ann", p.group)
+    return { ok = ok, err = err }
+end
+return G]],
+}
+
+describe("groups", function()
+    local s, conns, admin
+
+    setup(function()
+        s = server.start(files)
+        admin = client.open(s:port("game"))
+    end)
+
+    teardown(function()
+        admin:close()
+        s:stop()
+    end)
+
+    before_each(function()
+        conns = {}
+    end)
+
+    after_each(function()
+        for _, c in ipairs(conns) do
+            c:close()
+        end
+    end)
+
+    local function login(uid)
+        local c = client.open(s:port("game"))
+        conns[#conns + 1] = c
+        assert.is_true(c:call("g/login", { uid = uid }).result.ok)
+        return c
+    end
+
+    local function sd(fn, ...)
+        return admin:call("g/sd", { fn = fn, args = { ... } }).result
+    end
+
+    local function sorted(list)
+        table.sort(list)
+        return list
+    end
+
+    it("reach their members on every worker, and nobody else", function()
+        login("other")
+        for i = 1, 12 do
+            local c = login("m" .. i)
+            assert.is_true(c:call("g/join", { group = "red" }).result.ok)
+        end
+        admin:call("g/say", { group = "red", text = "hi" })
+        for i = 1, 12 do
+            assert.equal("hi", conns[i + 1]:receive().text)
+        end
+        -- The next packet is the answer of its call, not the message.
+        assert.is_true(conns[1]:call("g/login", { uid = "other" }).result.ok)
+    end)
+
+    it("hold a uid, not a conn: they are there after a reconnect", function()
+        login("eve"):call("g/join", { group = "blue" })
+        conns[1]:close()
+        for _ = 1, 4 do
+            local again = login("eve")
+            admin:call("g/say", { group = "blue", text = "back" })
+            assert.equal("back", again:receive().text)
+            again:close()
+        end
+    end)
+
+    it("take in and let go who is elsewhere", function()
+        local c = login("ann")
+        assert.is_true(sd("add_to_group", "ann", "a/+#$ b").a)
+        admin:call("g/say", { group = "a/+#$ b", text = "1" })
+        assert.equal("1", c:receive().text)
+        assert.is_true(sd("remove_from_group", "ann", "a/+#$ b").a)
+        admin:call("g/say", { group = "a/+#$ b", text = "2" })
+        assert.is_true(sd("add_to_group", "ann", "a/+#$ b").a)
+        admin:call("g/say", { group = "a/+#$ b", text = "3" })
+        assert.equal("3", c:receive().text)
+    end)
+
+    it("leave out whom opts.except names", function()
+        local ann, bob = login("ann"), login("bob")
+        ann:call("g/join", { group = "two" })
+        bob:call("g/join", { group = "two" })
+        admin:call("g/say", { group = "two", text = "1", opts = { except = "ann" } })
+        admin:call("g/say", { group = "two", text = "2" })
+        assert.equal("2", ann:receive().text)
+        assert.equal("1", bob:receive().text)
+        assert.equal("2", bob:receive().text)
+    end)
+
+    it("say who is in them, and repair their lists", function()
+        for _, uid in ipairs({ "x", "y", "z" }) do
+            sd("add_to_group", uid, "list")
+        end
+        assert.same({ "x", "y", "z" }, sorted(sd("group_uids", "list").a))
+        assert.equal(3, sd("group_count", "list").a)
+        assert.is_true(sd("in_group", "y", "list").a)
+        sd("remove_from_group", "y", "list")
+        assert.is_false(sd("in_group", "y", "list").a)
+        local redis = "redis-cli -s " .. s.dir .. "/run/redis.sock "
+        server.shell(redis .. "sadd 'sd:{g:list}:uids' ghost")
+        assert.same({ "x", "z" }, sorted(sd("group_uids", "list").a))
+        local left = server.shell(redis .. "smembers 'sd:{g:list}:uids'")
+        assert.is_nil(left:find("ghost"))
+        assert.same({ "list" }, sd("uid_groups", "x").a)
+        assert.same({}, sd("group_uids", "nobody").a)
+    end)
+
+    it("end as a whole", function()
+        local c = login("dan")
+        c:call("g/join", { group = "gone" })
+        assert.is_true(sd("delete_group", "gone").a)
+        admin:call("g/say", { group = "gone", text = "unheard" })
+        assert.same({}, sd("uid_groups", "dan").a)
+        c:call("g/join", { group = "gone" })
+        admin:call("g/say", { group = "gone", text = "heard" })
+        assert.equal("heard", c:receive().text)
+    end)
+
+    it("need a uid, and a proper name", function()
+        local c = client.open(s:port("game"))
+        conns[1] = c
+        assert.matches("^refused", c:call("g/join", { group = "x" }).result.err)
+        local r = c:call("g/misuse", { group = ("x"):rep(129) }).result
+        assert.is_false(r.ok)
+        assert.matches("controllers/g.lua:%d+: bad group", r.err)
+    end)
+end)
