@@ -85,17 +85,18 @@ unsigned uidmap_find(const struct uidmap *m, struct slice uid, uidmap_fn fn,
                      void *arg);
 bool uidmap_is_online(const struct uidmap *m, struct slice uid);
 
-/* Uids online on this node, each once; exact while nobody binds, and up to
- * UIDMAP_TWINS bindings of uids that are on several workers; beyond that the
- * part they have in common is estimated. */
+/* Uids online on this node, each once; exact while nobody binds.  It costs a
+ * find for each binding of a uid that is on several workers; of more than
+ * UIDMAP_TWINS / workers such in one table the rest is estimated. */
 uint32_t uidmap_count(const struct uidmap *m);
 
 /* Bindings of a slot's living process: 0 for others. */
 uint32_t uidmap_bindings(const struct uidmap *m, unsigned slot);
 
-/* Show some of the uids online (about `max`, each once, by one binding): start
- * with *cursor = 0, ends with 0.  A uid that is online all the time is shown
- * once, whatever it does meanwhile. */
+/* Show some of the uids online (about `max` or fewer, each once, by one of its
+ * bindings; what `fn` returns is not looked at): start with *cursor = 0, ends
+ * with 0.  A uid that is online all the time is shown once, also when its
+ * bindings change meanwhile. */
 void uidmap_scan(const struct uidmap *m, uint64_t *cursor, unsigned max,
                  uidmap_fn fn, void *arg);
 

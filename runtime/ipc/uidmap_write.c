@@ -1,0 +1,364 @@
+/* uidmap_write.c - see uidmap.h; here: the one process that writes a table.
+ *
+ * The order of the stores is what uidmap.c says readers rely on; besides,
+ * `used` counts an entry and the entry knows its hash before anything leads to
+ * it, so a later process finds every head and every bit of the masks that was
+ * ever set by walking the used entries.
+ *
+ * What only the writer needs it keeps to itself: the entry of a conn by the
+ * index in the conn's id (so a close costs the same with one conn of a uid or
+ * with thousands), the links backwards, the free entries. */
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "ipc/uidmap.h"
+#include "ipc/uidmap_table.h"
+
+#define get(x)     atomic_load_explicit(x, memory_order_relaxed)
+#define set(x, v)  atomic_store_explicit(x, v, memory_order_relaxed)
+#define show(x, v) atomic_store_explicit(x, v, memory_order_release)
+
+/* What else is in the bucket of an entry. */
+struct others {
+    bool uid;  /* a binding of the same uid */
+    bool mask; /* one under the same mask */
+};
+
+static struct uidmap_entry *entry_of(struct uidmap *m, uint32_t i)
+{
+    return &m->own.entries[i];
+}
+
+static struct uidmap_rest *rest_of(struct uidmap *m, uint32_t i)
+{
+    return &m->own.rests[i];
+}
+
+static _Atomic uint32_t *head_of(struct uidmap *m, uint32_t hash)
+{
+    return &m->own.heads[hash & (m->block->buckets - 1)];
+}
+
+/* The place in by_conn: the 20 bits of index in a conn id. */
+static uint32_t *held_by(struct uidmap *m, uint64_t conn)
+{
+    return &m->by_conn[conn >> 20 & (UIDMAP_CONNS - 1)];
+}
+
+static void count(_Atomic uint32_t *n, int by)
+{
+    set(n, get(n) + (uint32_t)by);
+}
+
+/* --- the mask --------------------------------------------------------------- */
+
+static void raise_bit(struct uidmap *m, uint32_t hash)
+{
+    _Atomic uint64_t *word = mask_word(m, mask_of(m, hash), m->self);
+    uint64_t bit = UINT64_C(1) << (m->self % 64);
+
+    if ((get(word) & bit) == 0)
+        atomic_fetch_or(word, bit);
+}
+
+static void drop_bit(struct uidmap *m, uint32_t hash)
+{
+    _Atomic uint64_t *word = mask_word(m, mask_of(m, hash), m->self);
+    uint64_t bit = UINT64_C(1) << (m->self % 64);
+
+    if ((get(word) & bit) != 0)
+        atomic_fetch_and(word, ~bit);
+}
+
+/* --- owning ----------------------------------------------------------------- */
+
+/* Drop all bits that processes of this slot have left. */
+static void drop_bits(struct uidmap *m, unsigned epoch)
+{
+    struct uidmap_view v = uidmap_view(m, m->self, epoch);
+    uint32_t used = get(&v.table->used), i;
+
+    sd_assert(used <= m->block->max);
+    for (i = 1; i <= used; i++)
+        drop_bit(m, get(&v.entries[i].hash));
+}
+
+/* Empty our table.  While that goes on it belongs to no epoch; `used` goes
+ * last, so that who is killed in it leaves the work to the next. */
+static void format(struct uidmap *m)
+{
+    struct uidmap_table *t = m->own.table;
+    uint32_t used = get(&t->used), i;
+
+    atomic_store(&t->epoch, 0);
+    for (i = 1; i <= used; i++) {
+        set(head_of(m, get(&entry_of(m, i)->hash)), 0);
+        set(&entry_of(m, i)->serial, 0);
+    }
+    set(&t->twins, 0);
+    set(&t->ntwins, 0);
+    set(&t->bindings, 0);
+    set(&t->uids, 0);
+    set(&t->binds, 0);
+    show(&t->used, 0);
+    atomic_store(&t->claim, uidmap_unclaimed(m->epoch));
+    atomic_store(&t->epoch, m->epoch);
+}
+
+bool uidmap_own(struct uidmap *m, struct uidmap_dead *dead)
+{
+    struct uidmap_view v = uidmap_view(m, m->self, m->epoch);
+    struct uidmap_dead old;
+
+    sd_check(m, UIDMAP_MAGIC);
+    sd_assert(m->own.table == NULL);
+    old = (struct uidmap_dead){
+        .slot = m->self,
+        .epoch = (uint16_t)get(&v.table->epoch),
+    };
+    if (old.epoch != 0 && uidmap_take_over(m, &old)) {
+        *dead = old;
+        return false;
+    }
+    m->own = v;
+    m->by_conn = mem_zalloc(UIDMAP_CONNS * sizeof(*m->by_conn));
+    drop_bits(m, 0);
+    drop_bits(m, 1);
+    format(m);
+    return true;
+}
+
+uint64_t uidmap_number(struct uidmap *m, uint64_t wall_ms)
+{
+    sd_check(m, UIDMAP_MAGIC);
+    m->number = wall_ms > m->number ? wall_ms : m->number + 1;
+    return m->number;
+}
+
+/* --- chains ----------------------------------------------------------------- */
+
+static void link_entry(struct uidmap *m, uint32_t i)
+{
+    _Atomic uint32_t *head = head_of(m, get(&entry_of(m, i)->hash));
+    uint32_t next = get(&entry_of(m, i)->next);
+
+    if (next != 0)
+        entry_of(m, next)->prev = i;
+    show(head, i);
+}
+
+static void unlink_entry(struct uidmap *m, uint32_t i)
+{
+    struct uidmap_entry *e = entry_of(m, i);
+    uint32_t next = get(&e->next);
+
+    if (e->prev != 0)
+        show(&entry_of(m, e->prev)->next, next);
+    else
+        show(head_of(m, get(&e->hash)), next);
+    if (next != 0)
+        entry_of(m, next)->prev = e->prev;
+}
+
+static void link_twin(struct uidmap *m, uint32_t i)
+{
+    struct uidmap_table *t = m->own.table;
+    uint32_t next = get(&t->twins);
+
+    set(&rest_of(m, i)->twin_next, next);
+    rest_of(m, i)->twin_prev = 0;
+    if (next != 0)
+        rest_of(m, next)->twin_prev = i;
+    show(&entry_of(m, i)->twin, 1);
+    show(&t->twins, i);
+    count(&t->ntwins, 1);
+}
+
+static void unlink_twin(struct uidmap *m, uint32_t i)
+{
+    struct uidmap_rest *r = rest_of(m, i);
+    uint32_t next = get(&r->twin_next);
+
+    if (r->twin_prev != 0)
+        show(&rest_of(m, r->twin_prev)->twin_next, next);
+    else
+        show(&m->own.table->twins, next);
+    if (next != 0)
+        rest_of(m, next)->twin_prev = r->twin_prev;
+    count(&m->own.table->ntwins, -1);
+}
+
+/* --- entries ---------------------------------------------------------------- */
+
+static uint64_t word_of(struct uidmap *m, uint32_t i, unsigned w)
+{
+    return w < NEAR_WORDS ? get(&entry_of(m, i)->word[w])
+                          : get(&rest_of(m, i)->word[w - NEAR_WORDS]);
+}
+
+static bool has_key(struct uidmap *m, uint32_t i, const struct uidmap_key *key)
+{
+    const struct uidmap_entry *e = entry_of(m, i);
+    unsigned w;
+
+    if (get(&e->hash) != key->hash || get(&e->len) != key->len)
+        return false;
+    for (w = 0; w < (key->len + 7u) / 8; w++)
+        if (word_of(m, i, w) != key->word[w])
+            return false;
+    return true;
+}
+
+static struct others others_of(struct uidmap *m, const struct uidmap_key *key)
+{
+    struct others o = {false, false};
+    uint32_t i = get(head_of(m, key->hash));
+
+    for (; i != 0 && !o.uid; i = get(&entry_of(m, i)->next)) {
+        if (mask_of(m, get(&entry_of(m, i)->hash)) != mask_of(m, key->hash))
+            continue;
+        o.mask = true;
+        o.uid = has_key(m, i, key);
+    }
+    return o;
+}
+
+/* A free entry, 0 when there is none. */
+static uint32_t take_entry(struct uidmap *m)
+{
+    struct uidmap_table *t = m->own.table;
+    uint32_t i = m->free;
+
+    if (i != 0) {
+        m->free = entry_of(m, i)->prev;
+        return i;
+    }
+    i = get(&t->used);
+    if (i == m->block->max)
+        return 0;
+    return i + 1;
+}
+
+/* Write all of an entry that nothing leads to yet. */
+static void fill(struct uidmap *m, uint32_t i, const struct uidmap_key *key,
+                 uint64_t conn, uint64_t number)
+{
+    struct uidmap_table *t = m->own.table;
+    struct uidmap_entry *e = entry_of(m, i);
+    unsigned w;
+
+    atomic_thread_fence(memory_order_release);
+    set(&e->hash, key->hash);
+    set(&e->len, key->len);
+    set(&e->conn, conn);
+    set(&e->number, number);
+    set(&e->twin, 0);
+    set(&e->next, get(head_of(m, key->hash)));
+    e->prev = 0;
+    for (w = 0; w < (key->len + 7u) / 8; w++) {
+        if (w < NEAR_WORDS)
+            set(&e->word[w], key->word[w]);
+        else
+            set(&rest_of(m, i)->word[w - NEAR_WORDS], key->word[w]);
+    }
+    if (i > get(&t->used))
+        show(&t->used, i);
+    show(&e->serial, (uint64_t)m->epoch << SERIAL_BITS | (get(&t->binds) + 1));
+}
+
+/* The key of a bound entry. */
+static void key_of(struct uidmap *m, uint32_t i, struct uidmap_key *key)
+{
+    unsigned w;
+
+    key->hash = get(&entry_of(m, i)->hash);
+    key->len = get(&entry_of(m, i)->len);
+    for (w = 0; w < (key->len + 7u) / 8; w++)
+        key->word[w] = word_of(m, i, w);
+}
+
+static void drop(struct uidmap *m, uint32_t i)
+{
+    struct uidmap_table *t = m->own.table;
+    struct uidmap_entry *e = entry_of(m, i);
+    struct uidmap_key key;
+    struct others o;
+
+    key_of(m, i, &key);
+    *held_by(m, get(&e->conn)) = 0;
+    unlink_entry(m, i);
+    if (get(&e->twin) != 0)
+        unlink_twin(m, i);
+    o = others_of(m, &key);
+    if (!o.mask)
+        drop_bit(m, key.hash);
+    show(&e->serial, 0);
+    e->prev = m->free;
+    m->free = i;
+    count(&t->bindings, -1);
+    if (!o.uid)
+        count(&t->uids, -1);
+}
+
+/* True when the conn has this uid already; it has no other afterwards. */
+static bool is_bound(struct uidmap *m, const struct uidmap_key *key,
+                     uint64_t conn, uint64_t number)
+{
+    uint32_t i = *held_by(m, conn);
+
+    if (i == 0)
+        return false;
+    if (get(&entry_of(m, i)->conn) != conn || !has_key(m, i, key)) {
+        drop(m, i);
+        return false;
+    }
+    if (number > get(&entry_of(m, i)->number))
+        set(&entry_of(m, i)->number, number);
+    return true;
+}
+
+int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
+                uint64_t number)
+{
+    struct uidmap_table *t = m->own.table;
+    struct uidmap_key key;
+    uint32_t i;
+
+    sd_check(m, UIDMAP_MAGIC);
+    sd_assert(t != NULL && uid.len > 0 && uid.len <= UIDMAP_UID);
+    uidmap_key(m, &key, uid);
+    if (is_bound(m, &key, conn, number))
+        return 0;
+    i = take_entry(m);
+    if (i == 0)
+        return SD_EFULL;
+    *held_by(m, conn) = i;
+    count(&t->bindings, 1);
+    if (!others_of(m, &key).uid)
+        count(&t->uids, 1);
+    fill(m, i, &key, conn, number);
+    raise_bit(m, key.hash);
+    link_entry(m, i);
+    atomic_store(&t->binds, get(&t->binds) + 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (uidmap_elsewhere(m, &key))
+        link_twin(m, i);
+    return 0;
+}
+
+bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn)
+{
+    struct uidmap_key key;
+    uint32_t i;
+
+    sd_check(m, UIDMAP_MAGIC);
+    sd_assert(m->own.table != NULL);
+    i = *held_by(m, conn);
+    if (i == 0 || uid.len == 0 || uid.len > UIDMAP_UID)
+        return false;
+    uidmap_key(m, &key, uid);
+    if (get(&entry_of(m, i)->conn) != conn || !has_key(m, i, &key))
+        return false;
+    drop(m, i);
+    return true;
+}
