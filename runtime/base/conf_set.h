@@ -23,8 +23,8 @@ void conf_arena_free(struct conf_arena **ap);
 /* That copy: its bytes may be changed in place. */
 char *conf_arena_text(struct conf_arena *a, size_t *len);
 
-/* Keep a block of memory (taken) until the end; returns it. */
-void *conf_arena_keep(struct conf_arena *a, void *block);
+/* Keep the block `p` (taken) until the end; returns it. */
+void *conf_arena_keep(struct conf_arena *a, void *p);
 
 /* Put one text where its key says; items of a list are pushed.  The text is
  * kept, not copied.  0, or SD_EINVALID with a line in `why`. */
