@@ -46,8 +46,8 @@ specs() {
 suite build-dev build dev
 suite build-release build release
 {
-    suite fuzz nice spec/fuzz.sh "${FUZZ_SECONDS:-2}"
-    suite lint nice spec/lint.sh
+    suite fuzz nice -n 5 spec/fuzz.sh "${FUZZ_SECONDS:-2}"
+    suite lint nice -n 5 spec/lint.sh
 } &
 suite unit-dev specs dev default
 suite unit-release specs release default

@@ -9,6 +9,7 @@ local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
 local go = require("sd.go")
+local log = require("sd.log")
 
 local uid_text = conn.uid_text
 
@@ -49,19 +50,35 @@ local function options(opts)
     return except ~= nil and uid_list(except) or nil, opts.volatile
 end
 
+--- Coroutines that tell what did not arrive of one send: a hook may wait, but
+--- a list of uids may be long.
+local REPORTERS = 32
+
+local function tell(uid, data, reason)
+    local hook = app.hooks.on_undeliverable
+    local ok, err = xpcall(hook, fault.catch, uid, data, reason)
+    err = not ok and fault.of_xpcall(err)
+    if fault.is_raised(err) then
+        log.raised(err)
+    elseif not ok then
+        log.error("on_undeliverable: " .. tostring(err))
+    end
+end
+
 --- Tell the application what did not arrive.
 local function report(uids, data, results)
-    local hook = app.hooks.on_undeliverable
-    if not hook then
-        return
-    end
+    local missed = {}
     for i, uid in ipairs(uids) do
-        local reason = results[i]
-        if reason ~= true then
-            go.after(0, function()
-                hook(uid, data, reason)
-            end)
+        if results[i] ~= true and app.hooks.on_undeliverable then
+            missed[#missed + 1] = { uid, results[i] }
         end
+    end
+    for first = 1, math.min(#missed, REPORTERS) do
+        go.after(0, function()
+            for i = first, #missed, REPORTERS do
+                tell(missed[i][1], data, missed[i][2])
+            end
+        end)
     end
 end
 

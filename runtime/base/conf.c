@@ -1,11 +1,8 @@
 /* conf.c - see conf.h.
  *
- * The struct is filled from the schema: a key says where its value stands,
- * this file only how a text becomes a value there.  The first mention of a
- * port, redis or timer makes its struct with all its defaults.
- *
- * Strings are not copied one by one: the conf owns one copy of the entries,
- * unescaped in place, and points into it. */
+ * The struct is filled from the schema: a path says which struct is meant, a
+ * key where in it its value stands (conf_set.c).  The first mention of a port,
+ * redis or timer makes its struct with all its defaults. */
 #include "base/conf.h"
 
 #include <inttypes.h>
@@ -15,11 +12,9 @@
 
 #include "base/assert.h"
 #include "base/conf_schema.h"
-#include "base/conf_value.h"
+#include "base/conf_set.h"
 #include "base/err.h"
 #include "base/mem.h"
-
-#define ARENA_MAGIC 0xc04fa4e1
 
 enum {
     NAMES_MAX = 4096,          /* ports, redis and timers together */
@@ -28,44 +23,11 @@ enum {
     FRAME_MAX_LINE = 64 * 1024 /* the same for lines */
 };
 
-struct arena {
-    unsigned magic;
-    char *text;
-    size_t len;
-    void **blocks; /* lists, and defaults cut into items */
-    unsigned nblocks;
-};
-
 enum {
-    WHY_MAX = 256,
     PATH_SHOWN = 100 /* of a path, in a complaint */
 };
 
-static char why_text[WHY_MAX + PATH_SHOWN]; /* the last complaint */
-
-/* --- memory that lives as long as the conf -------------------------------- */
-
-static void *arena_keep(struct conf *c, void *p)
-{
-    struct arena *a = c->arena;
-
-    a->blocks = mem_realloc(a->blocks, (a->nblocks + 1) * sizeof(a->blocks[0]));
-    a->blocks[a->nblocks++] = p;
-    return p;
-}
-
-static void arena_free(struct arena *a)
-{
-    unsigned i;
-
-    sd_check(a, ARENA_MAGIC);
-    a->magic = 0;
-    for (i = 0; i < a->nblocks; i++)
-        mem_free(a->blocks[i]);
-    mem_free(a->blocks);
-    mem_free(a->text);
-    mem_free(a);
-}
+static char why_text[CONF_WHY_MAX + PATH_SHOWN]; /* the last complaint */
 
 /* Undo the escapes of a value where it stands; its length. */
 static size_t unescape(char *value)
@@ -86,111 +48,12 @@ static size_t unescape(char *value)
     return (size_t)(to - value);
 }
 
-/* --- values --------------------------------------------------------------- */
-
-/* Lists grow by doubling: the room is the next power of two. */
-static void list_push(struct conf *c, struct conf_list *l, const char *item)
-{
-    const char **grown;
-
-    if ((l->n & (l->n - 1)) == 0) {
-        unsigned room = l->n > 0 ? l->n * 2 : 1;
-
-        grown = arena_keep(c, mem_alloc(room * sizeof(char *)));
-        if (l->n > 0)
-            memcpy(grown, l->at, l->n * sizeof(char *));
-        l->at = grown;
-    }
-    l->at[l->n++] = item;
-}
-
-static void set_number(void *field, const struct conf_key *key,
-                       const struct conf_value *v)
-{
-    switch (key->store) {
-    case CONF_AS_BOOL:
-        *(bool *)field = key->type == CONF_CHOICE ? v->choice == 1 : v->yes;
-        break;
-    case CONF_AS_UNSIGNED:
-        *(unsigned *)field = (unsigned)v->whole;
-        break;
-    case CONF_AS_U64:
-        *(uint64_t *)field = v->whole;
-        break;
-    case CONF_AS_I64:
-        *(int64_t *)field = (int64_t)v->number;
-        break;
-    case CONF_AS_DOUBLE:
-        *(double *)field = v->number;
-        break;
-    case CONF_AS_CHOICE:
-        *(int *)field = v->choice;
-        break;
-    case CONF_AS_MINUTES:
-        *(int *)field = (int)v->number;
-        break;
-    default:
-        sd_assert(false);
-    }
-}
-
-static void set_text(void *field, const struct conf_key *key, const char *text,
-                     size_t len)
-{
-    const char **place = field;
-
-    if (key->store == CONF_AS_BYTES)
-        *(unsigned *)(void *)(place + 1) = (unsigned)len;
-    *place = len == 0 && key->nullable ? NULL : text;
-}
-
-/* Put one text where its key says.  Items of a list are pushed. */
+/* Put one text where its key says; why_text tells what is wrong with it. */
 static int set(struct conf *c, void *section, const struct conf_key *key,
                const char *text, size_t len)
 {
-    char *field = (char *)section + key->offset;
-    struct conf_value v;
-
-    if (conf_value_read(&v, key, text, why_text, WHY_MAX) < 0)
-        return SD_EINVALID;
-    if (key->store == CONF_AS_NOTHING)
-        return 0;
-    if (key->store == CONF_AS_LIST)
-        list_push(c, (struct conf_list *)(void *)field, text);
-    else if (key->store == CONF_AS_TEXT || key->store == CONF_AS_BYTES)
-        set_text(field, key, text, len);
-    else
-        set_number(field, key, &v);
-    return 0;
-}
-
-static void set_default_list(struct conf *c, void *section,
-                             const struct conf_key *key)
-{
-    char *text = arena_keep(c, mem_dup(key->fallback, strlen(key->fallback)));
-    char *rest = NULL, *item;
-
-    for (item = strtok_r(text, ",", &rest); item != NULL;
-         item = strtok_r(NULL, ",", &rest))
-        sd_assert(set(c, section, key, item, strlen(item)) == 0);
-}
-
-/* All defaults of the keys whose paths begin with `prefix`. */
-static void set_defaults(struct conf *c, void *section, const char *prefix)
-{
-    const struct conf_key *key;
-    size_t len = strlen(prefix);
-    unsigned i;
-
-    for (i = 0; (key = conf_key_at(i)) != NULL; i++) {
-        if (strncmp(key->path, prefix, len) != 0 || key->fallback == NULL)
-            continue;
-        if (key->store == CONF_AS_LIST)
-            set_default_list(c, section, key);
-        else
-            sd_assert(set(c, section, key, key->fallback,
-                          strlen(key->fallback)) == 0);
-    }
+    return conf_set(c->arena, section, key, (struct conf_text){text, len},
+                    why_text);
 }
 
 /* --- sections ------------------------------------------------------------- */
@@ -229,8 +92,8 @@ static struct conf_port *find_port(struct conf *c, struct slice name)
         return NULL;
     c->ports = grow(c->ports, &c->nports, sizeof(*c->ports));
     port = &c->ports[c->nports - 1];
-    port->name = arena_keep(c, mem_dup(name.p, name.len));
-    set_defaults(c, port, "ports.");
+    port->name = conf_arena_keep(c->arena, mem_dup(name.p, name.len));
+    conf_set_defaults(c->arena, port, "ports.");
     return port;
 }
 
@@ -247,8 +110,8 @@ static struct conf_redis *find_redis(struct conf *c, struct slice name)
         return NULL;
     c->redis = grow(c->redis, &c->nredis, sizeof(*c->redis));
     redis = &c->redis[c->nredis - 1];
-    redis->name = arena_keep(c, mem_dup(name.p, name.len));
-    set_defaults(c, redis, "redis.");
+    redis->name = conf_arena_keep(c->arena, mem_dup(name.p, name.len));
+    conf_set_defaults(c->arena, redis, "redis.");
     return redis;
 }
 
@@ -280,7 +143,7 @@ static struct conf_timer *find_timer(struct conf *c, struct slice part)
     timer = &c->timers[n - 1];
     timer->from = timer->to = -1;
     timer->delay = UINT64_MAX;
-    set_defaults(c, timer, "timers.");
+    conf_set_defaults(c->arena, timer, "timers.");
     return timer;
 }
 
@@ -366,22 +229,23 @@ static int set_entry(struct conf *c, struct slice path, char *value)
 
 static int set_entries(struct conf *c)
 {
-    struct arena *a = c->arena;
-    struct slice rest = slice_make(a->text, a->len);
-    char why[WHY_MAX];
+    size_t len;
+    char *text = conf_arena_text(c->arena, &len);
+    struct slice rest = slice_make(text, len);
+    char why[CONF_WHY_MAX];
 
     while (rest.len > 0) {
         struct slice path = slice_make(rest.p, strnlen(rest.p, rest.len));
-        char *value = a->text + (path.p - a->text) + path.len + 1;
+        char *value = text + (path.p - text) + path.len + 1;
 
-        if (path.len + 1 >= rest.len || a->text[a->len - 1] != '\0') {
+        if (path.len + 1 >= rest.len || text[len - 1] != '\0') {
             snprintf(why_text, sizeof(why_text), "cut off");
             return SD_EINVALID;
         }
         rest = slice_skip(rest, path.len + 1);
         rest = slice_skip(rest, strlen(value) + 1);
         if (set_entry(c, path, value) < 0) {
-            snprintf(why, sizeof(why), "%.*s", WHY_MAX - 3, why_text);
+            snprintf(why, sizeof(why), "%.*s", CONF_WHY_MAX - 3, why_text);
             snprintf(why_text, sizeof(why_text), "%.*s: %s",
                      path.len < PATH_SHOWN ? (int)path.len : PATH_SHOWN, path.p,
                      why);
@@ -428,15 +292,11 @@ static int finish(struct conf *c)
 int conf_open(struct conf **out, struct slice entries, const char **why)
 {
     struct conf *c = mem_zalloc(sizeof(*c));
-    struct arena *a = mem_zalloc(sizeof(*a));
 
-    a->magic = ARENA_MAGIC;
-    a->text = mem_dup(entries.p, entries.len);
-    a->len = entries.len;
-    c->arena = a;
-    set_defaults(c, &c->server, "server.");
-    set_defaults(c, &c->log, "log.");
-    set_defaults(c, &c->admin, "admin.");
+    c->arena = conf_arena_new(entries);
+    conf_set_defaults(c->arena, &c->server, "server.");
+    conf_set_defaults(c->arena, &c->log, "log.");
+    conf_set_defaults(c->arena, &c->admin, "admin.");
     if (set_entries(c) < 0 || finish(c) < 0) {
         *why = why_text;
         conf_close(&c);
@@ -453,7 +313,7 @@ void conf_close(struct conf **cp)
     *cp = NULL;
     if (c == NULL)
         return;
-    arena_free(c->arena);
+    conf_arena_free(&c->arena);
     mem_free(c->ports);
     mem_free(c->redis);
     mem_free(c->timers);

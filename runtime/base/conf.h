@@ -118,6 +118,8 @@ struct conf_admin {
     const char *listen, *token;
 };
 
+struct conf_arena;
+
 struct conf {
     struct conf_server server;
     unsigned nports, nredis, ntimers;
@@ -126,7 +128,7 @@ struct conf {
     struct conf_timer *timers; /* arguments: entry "timers" of sd.config */
     struct conf_log log;
     struct conf_admin admin;
-    void *arena; /* private: what the strings live in */
+    struct conf_arena *arena; /* private: what the strings live in */
 };
 
 /* Read flattened entries.  0, or SD_EINVALID with *why naming the first bad

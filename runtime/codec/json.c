@@ -4,24 +4,19 @@
  * is one bit per depth.  A key is read together with its colon, so that no
  * state says "colon next".
  *
- * Strings are looked at eight bytes at a time for what ends a plain run: a
- * quote, a backslash, a control character.  A byte above 127 only leaves a
- * mark; the whole string is then checked once.  That stays right after
- * unescaping, since an escape gives whole characters and cannot complete a
- * broken one beside it. */
+ * In a string a byte above 127 only leaves a mark; the whole string is then
+ * checked once.  That stays right after unescaping, since an escape gives
+ * whole characters and cannot complete a broken one beside it. */
 #include "codec/json.h"
 
-#include <endian.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/err.h"
 #include "codec/decimal.h"
+#include "codec/json_run.h"
 #include "codec/utf8.h"
-
-#define ONES  0x0101010101010101u
-#define HIGHS 0x8080808080808080u
 
 enum state {
     AT_VALUE,     /* a value must follow */
@@ -30,44 +25,6 @@ enum state {
     AT_AFTER,     /* behind a value: a comma, a closing bracket, the end */
     AT_NOTHING    /* the end was told, or an error */
 };
-
-/* The first of eight bytes that ends a plain run, or 8; *high gathers a bit
- * when some byte is above 127. */
-static inline size_t plain8(const char *p, uint64_t *high)
-{
-    uint64_t x, hit;
-
-    memcpy(&x, p, 8);
-    x = le64toh(x);
-    *high |= x & HIGHS;
-    hit = ((x - ONES * 0x20) | ((x ^ (ONES * '"')) - ONES) |
-           ((x ^ (ONES * '\\')) - ONES)) &
-          ~x & HIGHS;
-    return hit != 0 ? (size_t)__builtin_ctzll(hit) >> 3 : 8;
-}
-
-/* Where the run of plain bytes from `p` ends. */
-static const char *plain_run(const char *p, const char *end, uint64_t *high)
-{
-    const char *start = p;
-    size_t n;
-
-    for (; end - p >= 8; p += 8) {
-        n = plain8(p, high);
-        if (n < 8)
-            return p + n;
-    }
-    if (p < end && p - start >= 8)
-        return end - 8 + plain8(end - 8, high); /* some for the second time */
-    for (; p < end; p++) {
-        unsigned char c = (unsigned char)*p;
-
-        if (c < 0x20 || c == '"' || c == '\\')
-            break;
-        *high |= c & 0x80u;
-    }
-    return p;
-}
 
 /* --- reading --------------------------------------------------------------- */
 
@@ -161,7 +118,7 @@ static int read_escape(struct json *j)
 
 /* A string that holds an escape, which begins at `p`; j->p is where the
  * string begins. */
-static int unescape(struct json *j, const char *p, uint64_t *high)
+static int unescape(struct json *j, const char *p, bool *high)
 {
     const char *run = j->p;
     int c;
@@ -176,7 +133,7 @@ static int unescape(struct json *j, const char *p, uint64_t *high)
         buf_commit(j->scratch,
                    utf8_put(buf_reserve(j->scratch, UTF8_MAX), (uint32_t)c));
         run = j->p;
-        p = plain_run(run, j->end, high);
+        p = json_run(run, j->end, high);
     }
     buf_append(j->scratch, run, (size_t)(p - run));
     j->text = buf_slice(j->scratch);
@@ -187,8 +144,8 @@ static int unescape(struct json *j, const char *p, uint64_t *high)
 /* j->p is behind the opening quote, and moves behind the closing one. */
 static int read_string(struct json *j)
 {
-    uint64_t high = 0;
-    const char *p = plain_run(j->p, j->end, &high);
+    bool high = false;
+    const char *p = json_run(j->p, j->end, &high);
 
     if (p < j->end && *p == '\\') {
         if (unescape(j, p, &high) < 0)
@@ -200,7 +157,7 @@ static int read_string(struct json *j)
     if (j->p == j->end || *j->p != '"')
         return fail(j, "control character in a string");
     j->p++;
-    if (high != 0 && !utf8_is_valid(j->text)) {
+    if (high && !utf8_is_valid(j->text)) {
         j->why = "string is not UTF-8";
         j->state = AT_NOTHING;
         return SD_EINVALID;
@@ -358,7 +315,7 @@ static size_t put_escape(char *out, unsigned char c)
 /* The rest of a string from `stop`, which needs an escape, to `end`. */
 static void write_escaped(struct buf *out, const char *stop, const char *end)
 {
-    uint64_t high = 0;
+    bool high = false;
     const char *p;
 
     while (stop < end) {
@@ -366,7 +323,7 @@ static void write_escaped(struct buf *out, const char *stop, const char *end)
 
         buf_commit(out, put_escape(to, (unsigned char)*stop));
         p = stop + 1;
-        stop = plain_run(p, end, &high);
+        stop = json_run(p, end, &high);
         buf_append(out, p, (size_t)(stop - p));
     }
     buf_append(out, "\"", 1);
@@ -375,12 +332,12 @@ static void write_escaped(struct buf *out, const char *stop, const char *end)
 int json_write_string(struct buf *out, struct slice s)
 {
     const char *end = s.p + s.len, *stop;
-    uint64_t high = 0;
+    bool high = false;
     size_t plain;
     char *to;
 
-    stop = plain_run(s.p, end, &high);
-    if ((high != 0 || stop < end) && !utf8_is_valid(s))
+    stop = json_run(s.p, end, &high);
+    if ((high || stop < end) && !utf8_is_valid(s))
         return SD_EINVALID;
     plain = (size_t)(stop - s.p);
     to = buf_reserve(out, s.len + 2);

@@ -5,7 +5,7 @@
  * overlong forms, surrogates and numbers above U+10FFFF out.  So the whole
  * state is a count and a range, and a piece may end anywhere.
  *
- * Most text is ASCII: eight bytes at a time are looked at for a high bit. */
+ * Most text is ASCII: sixteen bytes at a time are looked at for a high bit. */
 #include "codec/utf8.h"
 
 #include <string.h>
@@ -15,13 +15,13 @@
 static const unsigned char *skip_ascii(const unsigned char *p,
                                        const unsigned char *end)
 {
-    uint64_t v;
+    uint64_t v[2];
 
-    while (end - p >= 8) {
-        memcpy(&v, p, sizeof(v));
-        if (v & HIGH_BITS)
+    while (end - p >= 16) {
+        memcpy(v, p, sizeof(v));
+        if ((v[0] | v[1]) & HIGH_BITS)
             break;
-        p += 8;
+        p += 16;
     }
     while (p < end && *p < 0x80)
         p++;

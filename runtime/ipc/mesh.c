@@ -218,12 +218,6 @@ unsigned mesh_self(const struct mesh *m)
     return m->self;
 }
 
-uint16_t mesh_epoch(const struct mesh *m)
-{
-    sd_check(m, MESH_MAGIC);
-    return m->epoch;
-}
-
 unsigned mesh_master(const struct mesh *m)
 {
     sd_check(m, MESH_MAGIC);

@@ -1,21 +1,18 @@
 /* mesh.h - the processes of a node, joined by rings in one shared memory.
  *
  * One ring per ordered pair that talks (worker-worker, worker-task, agent and
- * master with all), one wakeup (eventfd) and one socket for large bodies per
- * process.  Numbers of slots: workers first, then two per task, the agent,
- * the master.
+ * master with all), one wakeup and one socket for large bodies per process.
+ * Numbers of slots: workers first, two per task, the agent, the master.
  *
- * What holds (design.md "Between processes of a node"): a message is seen
- * whole or not at all; messages of one pair arrive in order; a full ring is
- * SD_EBUSY, never loss; a call reserves room for its answer; what a dead
- * reader had not popped comes back to its writer.  What it *had* popped the
- * mesh cannot know: callers keep a list of their unanswered calls by (slot,
- * epoch) and end those when on_gone says so. */
+ * A message is seen whole or not at all; messages of one pair arrive in order;
+ * a full ring is SD_EBUSY, never loss; a call reserves room for its answer;
+ * what a dead reader had not popped comes back to its writer.  What it *had*
+ * popped the mesh cannot know: callers keep a list of their unanswered calls
+ * by (slot, epoch) and end those when on_gone says so. */
 #ifndef SD_IPC_MESH_H
 #define SD_IPC_MESH_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/slice.h"
@@ -48,8 +45,7 @@ struct mesh_msg {
     uint32_t type;  /* enum msg_type */
     bool dead;      /* the sender has died since */
     bool answer;
-    /* 0, or SD_ECRASHED: the large part did not arrive; body is v[0] alone */
-    int err;
+    int err; /* SD_ECRASHED: the large part is lost, body is v[0] alone */
     struct slice body; /* borrowed until on_msg returns or mesh_pop_now() */
 };
 
@@ -72,9 +68,8 @@ struct mesh_hooks {
  * nothing is left open and *out is untouched. */
 int mesh_create(struct mesh **out, const struct mesh_shape *shape);
 
-/* The descriptors the process of `slot` inherits, in the order mesh_attach()
- * wants them; borrowed, all close-on-exec.  `fds` has MESH_FDS_MAX places;
- * returns how many. */
+/* The descriptors that `slot` inherits, as mesh_attach() wants them; borrowed,
+ * close-on-exec.  `fds` has MESH_FDS_MAX places; returns how many. */
 unsigned mesh_fds(const struct mesh *m, unsigned slot, int *fds);
 
 /* Child.  Takes the descriptors, also on error. */
@@ -89,18 +84,11 @@ void mesh_set_hooks(struct mesh *m, const struct mesh_hooks *hooks);
 int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
               const struct slice *v, unsigned n);
 
-/* The same without a copy: up to `len` <= MESH_INLINE bytes in place. */
-int mesh_reserve(struct mesh *m, unsigned to, enum mesh_kind kind, uint32_t len,
-                 void **out);
-void mesh_commit(struct mesh *m, unsigned to, uint32_t type, uint32_t len);
-
 /* Hand on up to about `max` waiting messages, in turns of at most 32 per
- * sender, and everything there is to say about dead processes.  Returns how
- * many messages were handed on. */
+ * sender, and all there is to say of dead processes.  Returns how many. */
 unsigned mesh_poll(struct mesh *m, unsigned max);
 
-/* Inside on_msg: free the room of this message now; its inline body is no
- * longer valid. */
+/* Inside on_msg: free this message's room now, and with it its inline body. */
 void mesh_pop_now(struct mesh *m);
 void mesh_resume(struct mesh *m); /* look at held messages again */
 
@@ -109,9 +97,8 @@ void mesh_resume(struct mesh *m); /* look at held messages again */
 bool mesh_walk(struct mesh *m, unsigned from,
                int (*fn)(void *arg, const struct mesh_msg *m), void *arg);
 
-/* The loop: poll until mesh_before_sleep() is true, then block in epoll with
- * mesh_fd(); call mesh_after_wake() whenever epoll returned, and
- * mesh_on_wake() when mesh_fd() is readable. */
+/* The loop: poll until mesh_before_sleep() is true, then block with mesh_fd();
+ * call mesh_after_wake() when epoll returned, mesh_on_wake() when readable. */
 int mesh_fd(const struct mesh *m);
 bool mesh_before_sleep(struct mesh *m);
 void mesh_after_wake(struct mesh *m);
@@ -122,12 +109,11 @@ void mesh_slot_filled(struct mesh *m, unsigned slot, int pid);
 void mesh_slot_died(struct mesh *m, unsigned slot);
 
 unsigned mesh_self(const struct mesh *m);
-uint16_t mesh_epoch(const struct mesh *m); /* one's own */
 unsigned mesh_master(const struct mesh *m);
 struct slots *mesh_slots(const struct mesh *m);
 void *mesh_extra(const struct mesh *m); /* page aligned, zeroed at start */
 
-/* Unanswered calls to `slot`, and messages dropped as garbage by a reader. */
+/* Unanswered calls to `slot`; messages dropped as garbage. */
 unsigned mesh_calls(const struct mesh *m, unsigned slot);
 uint64_t mesh_garbage(const struct mesh *m);
 

@@ -52,8 +52,6 @@ struct mesh {
     struct peer *current; /* whose message on_msg has, NULL once popped */
     bool current_answer;
 
-    unsigned reserved_to;
-    enum mesh_kind reserved_kind;
     uint64_t bodies; /* sent, numbers their names */
     uint64_t garbage;
 

@@ -158,28 +158,3 @@ int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
         err = send_far(m, to, type, kind, v, n);
     return err;
 }
-
-int mesh_reserve(struct mesh *m, unsigned to, enum mesh_kind kind, uint32_t len,
-                 void **out)
-{
-    struct peer *p = peer_of(m, to);
-    int err;
-
-    if (len > MESH_INLINE)
-        return SD_ETOOLARGE;
-    err = may_send(m, p, to, kind);
-    if (err == 0)
-        err = reserve(p, out, len, kind);
-    if (err == 0) {
-        m->reserved_to = to;
-        m->reserved_kind = kind;
-    }
-    return err;
-}
-
-void mesh_commit(struct mesh *m, unsigned to, uint32_t type, uint32_t len)
-{
-    sd_check(m, MESH_MAGIC);
-    sd_assert(to == m->reserved_to);
-    commit(m, to, type, m->reserved_kind, len);
-}

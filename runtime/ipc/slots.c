@@ -174,42 +174,12 @@ void slots_read(const struct slots *s, unsigned i, struct slot_info *out)
         out->figure[f] = slots_get(s, i, f);
 }
 
-int slots_find(const struct slots *s, enum slot_role role, unsigned index)
-{
-    unsigned i;
-
-    for (i = 0; i < slots_count(s); i++)
-        if (load(&s->slot[i].role) == role && load(&s->slot[i].index) == index)
-            return (int)i;
-    return -1;
-}
-
 int slots_is_alive(const struct slots *s, unsigned i, uint16_t epoch)
 {
     enum slot_state state = slots_state(s, i);
 
     return slots_epoch(s, i) == epoch && state >= SLOT_STARTING &&
            state <= SLOT_DRAINING;
-}
-
-int slots_least(const struct slots *s, enum slot_role role, enum slot_figure f,
-                unsigned from)
-{
-    unsigned i, k, n = slots_count(s);
-    uint64_t v, least = UINT64_MAX;
-    int best = -1;
-
-    for (k = 0; k < n; k++) {
-        i = (from + k) % n;
-        if (slots_role(s, i) != role || slots_state(s, i) != SLOT_READY)
-            continue;
-        v = slots_get(s, i, f);
-        if (best < 0 || v < least) {
-            least = v;
-            best = (int)i;
-        }
-    }
-    return best;
 }
 
 const char *slot_role_name(enum slot_role role)

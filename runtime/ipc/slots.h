@@ -85,16 +85,8 @@ uint64_t slots_get(const struct slots *s, unsigned i, enum slot_figure f);
 
 void slots_read(const struct slots *s, unsigned i, struct slot_info *out);
 
-/* Number of the slot with this role and index, or -1. */
-int slots_find(const struct slots *s, enum slot_role role, unsigned index);
-
 /* Is the process of this (slot, epoch) alive as far as the master knows? */
 int slots_is_alive(const struct slots *s, unsigned i, uint16_t epoch);
-
-/* The ready slot of `role` with the lowest figure `f`; -1 when none is.
- * `from` rotates the choice among equals. */
-int slots_least(const struct slots *s, enum slot_role role, enum slot_figure f,
-                unsigned from);
 
 const char *slot_role_name(enum slot_role role);
 const char *slot_state_name(enum slot_state state);

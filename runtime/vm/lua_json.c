@@ -3,7 +3,8 @@
  * No tree stands between bytes and tables: decoding sets each value into its
  * table as the reader tells it, encoding writes each one as lua_next() tells
  * it.  Both recurse by container, at most LUA_VALUE_DEPTH deep, which is also
- * what ends a cycle.
+ * what ends a cycle.  A small table whose parts are each used many times can
+ * still be endless as text; LUA_VALUE_BYTES ends that.
  *
  * Lua's "not enough memory" may leave these functions by longjmp at any call
  * of its API.  Therefore they own nothing on the C stack: the buffer for
@@ -27,6 +28,7 @@ enum {
 
 static _Thread_local struct buf scratch;
 static _Thread_local struct lua_fault fault;
+static _Thread_local size_t limit; /* of the buffer being written */
 
 /* --- decoding -------------------------------------------------------------- */
 
@@ -134,11 +136,18 @@ static inline void put(struct buf *out, char c)
     out->p[out->head + out->len++] = c;
 }
 
+static int too_long(void)
+{
+    return lua_fault_set(&fault, "cannot encode more than 64 MiB");
+}
+
 static int put_string(lua_State *L, int idx, struct buf *out)
 {
     size_t len;
     const char *p = lua_tolstring(L, idx, &len);
 
+    if (out->len > limit)
+        return too_long();
     if (json_write_string(out, slice_make(p, len)) < 0)
         return lua_fault_set(&fault, "cannot encode text that is not UTF-8");
     return 0;
@@ -211,6 +220,8 @@ static int put_table(lua_State *L, int idx, struct buf *out, int depth)
     if (depth == LUA_VALUE_DEPTH)
         return lua_fault_set(&fault, "tables nest deeper than %d (a cycle?)",
                              LUA_VALUE_DEPTH);
+    if (out->len > limit)
+        return too_long();
     if (!lua_checkstack(L, TABLE_SLOTS))
         return lua_fault_set(&fault, "no room on the Lua stack");
     lua_pushnil(L);
@@ -262,6 +273,7 @@ int lua_json_encode(lua_State *L, int idx, struct buf *out, const char **why)
 
     if (idx < 0 && idx > LUA_REGISTRYINDEX)
         idx += top + 1;
+    limit = before + LUA_VALUE_BYTES;
     err = put_value(L, idx, out, 0);
     if (err < 0) {
         lua_settop(L, top);

@@ -20,6 +20,7 @@ enum {
 };
 
 static _Thread_local struct lua_fault fault;
+static _Thread_local size_t limit; /* of the buffer being written */
 
 /* --- decoding -------------------------------------------------------------- */
 
@@ -169,11 +170,18 @@ int lua_msgpack_decode(lua_State *L, struct slice s, const char **why)
 
 static int put_value(lua_State *L, int idx, struct buf *out, int depth);
 
+static int too_long(void)
+{
+    return lua_fault_set(&fault, "cannot encode more than 64 MiB");
+}
+
 static int put_string(lua_State *L, int idx, struct buf *out)
 {
     size_t len;
     const char *p = lua_tolstring(L, idx, &len);
 
+    if (out->len > limit)
+        return too_long();
     if (msgpack_write_string(out, slice_make(p, len)) < 0)
         return lua_fault_set(&fault, "cannot encode text of 4 GiB or more");
     return 0;
@@ -245,6 +253,8 @@ static int put_table(lua_State *L, int idx, struct buf *out, int depth)
     if (depth == LUA_VALUE_DEPTH)
         return lua_fault_set(&fault, "tables nest deeper than %d (a cycle?)",
                              LUA_VALUE_DEPTH);
+    if (out->len > limit)
+        return too_long();
     if (!lua_checkstack(L, TABLE_SLOTS))
         return lua_fault_set(&fault, "no room on the Lua stack");
     if (lua_value_is_list(L, idx, &n))
@@ -286,6 +296,7 @@ int lua_msgpack_encode(lua_State *L, int idx, struct buf *out, const char **why)
 
     if (idx < 0 && idx > LUA_REGISTRYINDEX)
         idx += top + 1;
+    limit = before + LUA_VALUE_BYTES;
     err = put_value(L, idx, out, 0);
     if (err < 0) {
         lua_settop(L, top);

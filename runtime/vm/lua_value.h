@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 enum {
-    LUA_VALUE_DEPTH = 64 /* tables within tables */
+    LUA_VALUE_DEPTH = 64,              /* tables within tables */
+    LUA_VALUE_BYTES = 64 * 1024 * 1024 /* of an encoded value, about */
 };
 
 /* Integers up to here are numbers; larger ones become strings of digits. */

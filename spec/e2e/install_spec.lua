@@ -2,17 +2,12 @@
 local server = require("spec.support.server")
 
 local shell = server.shell
-local build = os.getenv("SD_BUILD") or "build/dev"
 
 describe("an installed sdlua", function()
     local prefix, app
 
     setup(function()
-        prefix = shell("mktemp -d /tmp/sdlua-install.XXXXXX"):gsub("%s", "")
-        local out, status = shell(
-            "cmake --install " .. build .. " --prefix " .. prefix
-        )
-        assert.equal(0, status, out)
+        prefix = server.install()
         -- Moved, so that nothing can point back to where it was installed.
         shell("mv " .. prefix .. " " .. prefix .. ".moved")
         prefix = prefix .. ".moved"
@@ -36,5 +31,7 @@ describe("an installed sdlua", function()
         app:wait_ready()
         local body, code = app:get("/probe/who")
         assert.equal(200, code, body)
+        local exe = shell("readlink /proc/" .. app.pid .. "/exe")
+        assert.equal(prefix .. "/bin/sdlua", (exe:gsub("%s", "")))
     end)
 end)

@@ -93,6 +93,7 @@ function app.on_uid_closed(uid, last, reason)
     table.insert(package.loaded["people_ends"], { uid, last, reason })
 end
 function app.on_undeliverable(uid, data, reason)
+    if data.raise == uid then error("a hook that raises") end
     table.insert(package.loaded["people_ends"], { uid, data, reason })
 end
 function app.on_handshake(self)
@@ -249,6 +250,23 @@ describe("people of one worker", function()
             return sd(other, "topic_count", "f4") == 0
         end)
         other:close()
+    end)
+
+    it("reports each uid of a long list, also when the hook raises", function()
+        local c = client.open(ports.game)
+        local uids = {}
+        for i = 1, 500 do
+            uids[i] = "far" .. i
+        end
+        assert.is_true(sd(c, "send_to_uids", uids, { raise = "far5" }))
+        local told = {}
+        for _, one in ipairs(ends(c, 499)) do
+            told[one[1]] = one[3]
+        end
+        for i = 1, 500 do
+            assert.equal(i ~= 5 and "offline" or nil, told["far" .. i])
+        end
+        c:close()
     end)
 
     it("sends to uids, to all, and reports what did not arrive", function()

@@ -67,7 +67,7 @@ return { web = { listen = "127.0.0.1:%d", protocol = "http" } }]]):format(
 
     it("refuses when on_start raises", function()
         with("scripts/app.lua", ON_START:format('error("no licence")'))
-        refuses("worker %d: .*scripts/app%.lua:1: no licence")
+        refuses("%l+ %d: .*scripts/app%.lua:1: no licence")
     end)
 
     it("refuses when a process dies in on_start", function()
@@ -157,9 +157,20 @@ return { web = { listen = "127.0.0.1:%d", protocol = "http" } }]]):format(
     end)
 
     if is_root then
+        local prefix
+
+        setup(function()
+            prefix = server.install()
+        end)
+
+        teardown(function()
+            server.shell("rm -rf " .. prefix)
+        end)
+
         it("refuses a port that it may not bind", function()
             with("config/ports.lua",
                 [[return { web = { listen = "127.0.0.1:80", protocol = "http" } }]])
+            s.binary = prefix .. "/bin/sdlua"
             server.shell("chown -R nobody " .. s.dir)
             if server.shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
                     :match("^0") then
@@ -171,6 +182,7 @@ return { web = { listen = "127.0.0.1:%d", protocol = "http" } }]]):format(
 
         it("refuses a folder that it may not write", function()
             s = server.new()
+            s.binary = prefix .. "/bin/sdlua"
             server.shell("chmod 755 " .. s.dir)
             refuses("run: Permission denied", as_nobody)
         end)

@@ -256,6 +256,18 @@ describe("a daemon", function()
         assert.equal(200, select(2, s:get("/probe/who")))
     end)
 
+    it("goes on when restart finds a fault in the application", function()
+        s = server.new()
+        assert.equal(0, select(2, s:run("start -d")))
+        local pid = s:status().pid
+        s:write("scripts/controllers/bad.lua", "return {")
+        local out, code = s:run("restart -d")
+        assert.equal(1, code)
+        assert.matches("scripts/controllers/bad.lua:1", out)
+        assert.equal(pid, s:status().pid)
+        assert.equal(200, select(2, s:get("/probe/who")))
+    end)
+
     it("goes on when its log cannot be written", function()
         s = server.new({ ["config/log.lua"] =
             [[return { file = "/dev/full" }]] })

@@ -13,12 +13,21 @@ local function owner(path)
 end
 
 describe("a root master with server.user", function()
-    local s
+    local s, prefix
+
+    setup(function()
+        prefix = server.install()
+    end)
+
+    teardown(function()
+        server.shell("rm -rf " .. prefix)
+    end)
 
     local function make(files)
         files["config/server.lua"] =
             [[return { workers = 1, tasks = 1, user = "nobody" }]]
         s = server.new(files)
+        s.binary = prefix .. "/bin/sdlua"
         server.shell("chmod 755 " .. s.dir)
     end
 

@@ -181,6 +181,22 @@ for _, codec in ipairs(codecs) do
             assert.matches("cycle", why)
         end)
 
+        it("refuses what is small here and endless as bytes", function()
+            local text = ("x"):rep(1024 * 1024)
+            local many, doubled = {}, { text }
+            for i = 1, 1000 do
+                many[i] = text
+            end
+            for _ = 1, 20 do
+                doubled = { doubled, doubled }
+            end
+            for _, value in ipairs({ many, doubled }) do
+                local got, why = encode(value)
+                assert.is_nil(got)
+                assert.matches("^cannot encode more than 64 MiB", why)
+            end
+        end)
+
         it("names what cannot be encoded, and where", function()
             local co = coroutine.create(function() end)
             local cases = {

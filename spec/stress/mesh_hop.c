@@ -156,5 +156,8 @@ int main(int argc, char **argv)
     }
     if (pid == 0)
         _exit(0);
+    mesh_close(&a);
+    mesh_close(&b);
+    mesh_close(&mesh);
     return waitpid(pid, NULL, 0) == pid ? 0 : 1;
 }

@@ -106,6 +106,17 @@ function server.is_alive(pid)
     return stat ~= nil and stat:match("%) (%u)") ~= "Z"
 end
 
+--- Install the build into a new folder of /tmp that every user may read; the
+--- build itself may be in somebody's closed home. The caller removes it.
+---@return string prefix
+function server.install()
+    local prefix = shell("mktemp -d /tmp/sdlua-install.XXXXXX"):gsub("%s", "")
+    local out, status = shell(("chmod 755 %s; env -u LD_PRELOAD cmake --install %s --prefix %s")
+        :format(prefix, quote(binary:match("^(.*)/")), prefix))
+    assert(status == 0, out)
+    return prefix
+end
+
 --- Make a folder. `files` replace or, with false, remove the defaults.
 ---@param files table<string, string|false>|nil
 ---@return spec.server
@@ -180,7 +191,7 @@ function server:launch()
     local run = ("env -u LD_PRELOAD %s %s %s -C %s start"):format(
         self.env,
         tool,
-        quote(binary),
+        quote(self.binary or binary),
         self.dir
     )
     shell(

@@ -204,16 +204,6 @@ describe("mesh", function()
         assert.equal(7, b[8191])
     end)
 
-    it("writes in place with reserve and commit", function()
-        n = start(2, 0)
-        local room = ffi.new("void *[1]")
-        assert.equal(0, lib.mesh_reserve(n[0].mesh, 1, lib.MESH_PLAIN, 99, room))
-        ffi.copy(room[0], "in place")
-        lib.mesh_commit(n[0].mesh, 1, SEND, 8)
-        n:poll()
-        assert.same({ "in place" }, bodies(n[1].log.msgs))
-    end)
-
     it("answers busy when a ring is full, and loses nothing", function()
         n = start(2, 0)
         local sent = 0

@@ -68,26 +68,6 @@ describe("slots", function()
         end
     end)
 
-    it("finds by role and index", function()
-        assert.equal(4, lib.slots_find(s, lib.SLOT_TASK, 2))
-        assert.equal(-1, lib.slots_find(s, lib.SLOT_AGENT, 0))
-    end)
-
-    it("chooses the least busy ready slot, in turn among equals", function()
-        assert.equal(-1, lib.slots_least(s, lib.SLOT_TASK, lib.SLOT_BUSY, 0))
-        for i = 2, 5 do
-            lib.slots_set_state(s, i, lib.SLOT_READY)
-            lib.slots_set(s, i, lib.SLOT_BUSY, i == 4 and 0 or 1)
-        end
-        assert.equal(4, lib.slots_least(s, lib.SLOT_TASK, lib.SLOT_BUSY, 0))
-        lib.slots_set_state(s, 4, lib.SLOT_DRAINING)
-        local seen = {}
-        for from = 0, 5 do
-            seen[lib.slots_least(s, lib.SLOT_TASK, lib.SLOT_BUSY, from)] = true
-        end
-        assert.same({ [2] = true, [3] = true, [5] = true }, seen)
-    end)
-
     it("names roles and states", function()
         assert.equal("worker", ffi.string(lib.slot_role_name(lib.SLOT_WORKER)))
         assert.equal("broken", ffi.string(lib.slot_state_name(lib.SLOT_BROKEN)))
