@@ -13,6 +13,7 @@
 #define SD_IPC_MESH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/slice.h"
@@ -83,6 +84,10 @@ void mesh_set_hooks(struct mesh *m, const struct mesh_hooks *hooks);
  * ring leads there; SD_ETOOLARGE; SD_EUNAVAILABLE as of body_send(). */
 int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
               const struct slice *v, unsigned n);
+
+/* Would mesh_send() find room for a MESH_PLAIN of `len` bytes?  0; SD_EBUSY;
+ * SD_EGONE.  Of a longer one than MESH_INLINE: for the record of its memfd. */
+int mesh_room(struct mesh *m, unsigned to, size_t len);
 
 /* Hand on up to about `max` waiting messages, in turns of at most 32 per
  * sender, and all there is to say of dead processes.  Returns how many. */

@@ -158,3 +158,15 @@ int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
         err = send_far(m, to, type, kind, v, n);
     return err;
 }
+
+int mesh_room(struct mesh *m, unsigned to, size_t len)
+{
+    struct peer *p = peer_of(m, to);
+    int err = may_send(m, p, to, MESH_PLAIN);
+    void *room;
+
+    if (len > MESH_INLINE)
+        len = sizeof(struct body_name) + MESH_HEAD_MAX;
+    /* A reservation that is not committed is forgotten by the next one. */
+    return err != 0 ? err : reserve(p, &room, len, MESH_PLAIN);
+}

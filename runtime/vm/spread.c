@@ -36,11 +36,10 @@ static bool is_other_worker(const struct vm *vm, unsigned slot)
 static int find_room(const struct vm *vm, uint32_t len)
 {
     unsigned i, n = slots_count(mesh_slots(vm->env.mesh));
-    void *place;
 
-    for (i = 0; i < n && len <= MESH_INLINE; i++) {
+    for (i = 0; i < n; i++) {
         if (is_other_worker(vm, i) &&
-            mesh_reserve(vm->env.mesh, i, MESH_PLAIN, len, &place) == SD_EBUSY)
+            mesh_room(vm->env.mesh, i, len) == SD_EBUSY)
             return SD_EBUSY;
     }
     return 0;
