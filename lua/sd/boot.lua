@@ -11,6 +11,7 @@ local conn = require("sd.conn")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
+local people = require("sd.people")
 local routes = require("sd.normal")
 local serve = require("sd.serve")
 local task = require("sd.task")
@@ -123,6 +124,7 @@ local boot = {
     has_handshake_hook = hooks.on_handshake ~= nil,
     has_bye = has_bye(),
     has_uid_closed_hook = hooks.on_uid_closed ~= nil,
+    has_undeliverable_hook = hooks.on_undeliverable ~= nil,
 }
 
 --- on_start; a text when it failed.
@@ -194,6 +196,16 @@ function boot.uid_closed()
     if not ok and fault.is_raised(err) then
         log.raised(err)
     end
+end
+
+--- Sends of others reached nobody here: C says which.
+function boot.undelivered()
+    local data, lost = core.undelivered()
+    local uids, words = {}, {}
+    for i = 1, lost and #lost or 0, 2 do
+        uids[#uids + 1], words[#words + 1] = lost[i], lost[i + 1]
+    end
+    people.report(uids, data, words)
 end
 
 boot.task = task.serve

@@ -1,7 +1,7 @@
 --- Sends to people and to topics, and who is online.
 ---
---- What is published and sent to all reaches the conns of every worker of the
---- node; the rest, as yet, those of this worker. The calls are those of the
+--- All of it reaches the conns of every worker of the node, also from a task;
+--- `topic_count` alone counts those of this worker. The calls are those of the
 --- whole cluster, so scripts need not change when there is more to reach.
 
 local app = require("sd.app")
@@ -95,6 +95,28 @@ function people.publish(topic, data, opts)
     return core.publish(topic, data, options(opts))
 end
 
+--- Send to uids, each once. What has left for another worker and does not
+--- arrive is reported there.
+local function send(uids, data, opts)
+    local except, is_volatile = options(opts)
+    local list, seen = {}, {}
+    for _, uid in ipairs(except or {}) do
+        seen[uid] = true
+    end
+    for _, uid in ipairs(uids) do
+        if not seen[uid] then
+            seen[uid] = true
+            list[#list + 1] = uid
+        end
+    end
+    local results, err = core.send_uids(list, data, nil, is_volatile)
+    if not results then
+        return nil, err
+    end
+    report(list, data, results)
+    return true
+end
+
 --- Send to all conns of a uid. What does not arrive goes to the hook
 --- `on_undeliverable`.
 ---@param uid sd.Uid
@@ -103,9 +125,7 @@ end
 ---@return true? ok
 ---@return string? err "busy"
 function people.send_to_uid(uid, data, opts)
-    local list = { uid_text(uid) }
-    report(list, data, core.send_uids(list, data, options(opts)))
-    return true
+    return send({ uid_text(uid) }, data, opts)
 end
 
 --- The same for many uids; each receives it once.
@@ -118,15 +138,7 @@ function people.send_to_uids(uids, data, opts)
     if type(uids) ~= "table" then
         fault.misuse("bad uids (a list expected)")
     end
-    local list, seen = {}, {}
-    for _, uid in ipairs(uid_list(uids)) do
-        if not seen[uid] then
-            seen[uid] = true
-            list[#list + 1] = uid
-        end
-    end
-    report(list, data, core.send_uids(list, data, options(opts)))
-    return true
+    return send(uid_list(uids), data, opts)
 end
 
 --- Send to every conn, bound or not.
@@ -202,5 +214,6 @@ function people.topic_count(filter)
 end
 
 people.options = options
+people.report = report
 
 return people

@@ -38,11 +38,21 @@ enum msg_type {
     MSG_CLOSE_CONN = 8,
     MSG_CLOSE_CONN_REPLY = 9, /* Body: struct msg_done. */
 
-    /* any -> worker: a uid has come into a group or left it.  Body: struct
-     * msg_group, the uid's bytes, the group's. */
+    /* any -> worker: a uid has come into a group or left it, or its conns are
+     * to listen to a filter, or no longer.  Body: struct msg_group, the uid's
+     * bytes, the group's or filter's. */
     MSG_GROUP = 10,
 
-    MSG_TYPES = 11 /* one past the last */
+    /* any -> worker: a value for the conns of many uids.  Body: struct
+     * msg_uids, the uids (of each: length and a flag, a byte each, then its
+     * bytes; the flag: no other worker is told of it), value. */
+    MSG_SEND_UIDS = 12,
+
+    /* any -> worker: close a conn if this is still its binding.  Body: struct
+     * msg_conn_number, reason text. */
+    MSG_KICK = 14,
+
+    MSG_TYPES = 15 /* one past the last */
 };
 
 struct msg_task_call {
@@ -69,12 +79,24 @@ struct msg_publish {
 enum msg_group_verb {
     MSG_GROUP_ENTER,
     MSG_GROUP_LEAVE,
-    MSG_GROUP_DELETE /* everybody leaves; no uid */
+    MSG_GROUP_DELETE, /* everybody leaves; no uid */
+    MSG_GROUP_SUBSCRIBE,
+    MSG_GROUP_UNSUBSCRIBE
 };
 
 struct msg_group {
     uint32_t verb; /* enum msg_group_verb */
     uint32_t uid_len;
+};
+
+struct msg_uids {
+    uint32_t uids_len;
+    uint32_t is_volatile;
+};
+
+struct msg_conn_number {
+    uint64_t conn;
+    uint64_t number; /* of its binding, ipc/uidmap.h */
 };
 
 struct msg_done {

@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "ipc/shtimer.h"
 #include "loop/sig.h"
 #include "proc/crew.h"
 #include "proc/ctl.h"
@@ -25,6 +24,7 @@
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/status.h"
+#include "proc/tables.h"
 #include "proc/title.h"
 
 enum {
@@ -106,11 +106,14 @@ static int open_mesh(struct master *m)
     struct mesh_shape shape = {
         .workers = m->node.conf->server.workers,
         .tasks = m->node.conf->server.tasks,
-        .extra = shtimer_size(),
+        .extra = tables_size(m->node.conf),
     };
     int err = mesh_create(&m->mesh, &shape);
 
-    return err < 0 ? complain(slice_str(err_str(err))) : 0;
+    if (err < 0)
+        return complain(slice_str(err_str(err)));
+    tables_init(m->mesh, m->node.conf);
+    return 0;
 }
 
 static int child_output(const struct master *m)

@@ -14,12 +14,14 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "ipc/uidmap.h"
 #include "loop/pollfd.h"
 #include "net/net.h"
 #include "proc/child.h"
 #include "proc/logfile.h"
 #include "proc/process.h"
 #include "proc/status.h"
+#include "proc/tables.h"
 
 enum {
     PROCESS_MAGIC = 0x70726f63,
@@ -152,6 +154,7 @@ static void close_all(struct process *p)
     pollfd_close(&p->leash_watch);
     if (p->loop != NULL)
         loop_close(&p->loop);
+    uidmap_close(&p->uids);
     mesh_close(&p->mesh);
     conf_close(&p->conf);
     bundle_close(&p->bundle);
@@ -171,6 +174,8 @@ int process_open(struct process *p, const struct heritage *h)
     if (err < 0)
         goto fail;
     p->slots = mesh_slots(p->mesh);
+    p->uids = uidmap_attach(tables_uids(p->mesh), p->slots, h->slot,
+                            (uint16_t)h->epoch);
     err = open_conf(p, &why);
     if (err < 0)
         goto fail;
@@ -218,7 +223,8 @@ void process_start(struct process *p)
         .bundle = p->bundle,
         .conf = p->conf,
         .net = p->net,
-        .timers = mesh_extra(p->mesh),
+        .timers = tables_timers(p->mesh),
+        .uids = p->uids,
         .embedded_redis = p->h->redis,
     };
 

@@ -16,6 +16,7 @@
 
 struct pollfd_watch;
 struct net;
+struct uidmap;
 
 /* Embedded in the role's struct.  The first block may be read by the role. */
 struct process {
@@ -24,6 +25,7 @@ struct process {
     struct loop *loop;
     struct mesh *mesh;
     struct slots *slots;
+    struct uidmap *uids;
     struct bundle *bundle;
     struct conf *conf;
     struct vm *vm;   /* NULL until process_start() */

@@ -1,11 +1,15 @@
 /* bind_people.c - uids and topics, for lua/sd/people.lua: who the conns of
- * this worker are, and what they listen to. */
+ * this worker are, what they listen to, and who is online on the node. */
 #include <lauxlib.h>
 #include <lua.h>
 
 #include "base/err.h"
+#include "ipc/msg.h"
+#include "ipc/uidmap.h"
 #include "net/conn.h"
 #include "vm/people.h"
+#include "vm/reach.h"
+#include "vm/spread.h"
 #include "vm/state.h"
 
 enum {
@@ -47,11 +51,6 @@ static struct member *member_at(lua_State *L, int idx)
     if (m == NULL && conn_protocol(c) != CONN_HTTP)
         m = people_add(vm->people, c);
     return m != NULL && !m->is_leaving ? m : NULL;
-}
-
-static struct member *member_of(struct uids_binding *b)
-{
-    return list_entry(b, struct member, binding);
 }
 
 /* --- who a conn is ---------------------------------------------------------- */
@@ -99,12 +98,13 @@ static int l_unbind_uid(lua_State *L)
 /* core.kick(uid, reason) -> true, or nil, word; then close who is kicked */
 static int l_kick(lua_State *L)
 {
-    struct people *p = vm_of(L)->people;
+    struct vm *vm = vm_of(L);
     struct slice uid = check_slice(L, 1);
+    const char *reason = luaL_checkstring(L, 2);
+    unsigned n = reach_kick_uid(vm->reach, uid, reason);
 
-    if (people_kick(p, uid, luaL_checkstring(L, 2)) == 0)
-        return fail(L, SD_EOFFLINE);
-    return done(L);
+    n += people_kick(vm->people, uid, reason);
+    return n == 0 ? fail(L, SD_EOFFLINE) : done(L);
 }
 
 /* core.next_kicked() -> handle, or nil when all were given */
@@ -118,19 +118,29 @@ static int l_next_kicked(lua_State *L)
     return 1;
 }
 
+/* --- who is online ----------------------------------------------------------- */
+
+static bool is_online(const struct vm *vm, struct slice uid)
+{
+    if (vm->env.uids != NULL)
+        return uidmap_is_online(vm->env.uids, uid);
+    return uids_first(vm->people->uids, uid) != NULL;
+}
+
 /* core.is_online(uid) */
 static int l_is_online(lua_State *L)
 {
-    struct people *p = vm_of(L)->people;
-
-    lua_pushboolean(L, uids_first(p->uids, check_slice(L, 1)) != NULL);
+    lua_pushboolean(L, is_online(vm_of(L), check_slice(L, 1)));
     return 1;
 }
 
 /* core.count_online() -> uids with a conn */
 static int l_count_online(lua_State *L)
 {
-    lua_pushnumber(L, uids_count(vm_of(L)->people->uids));
+    struct vm *vm = vm_of(L);
+
+    lua_pushnumber(L, vm->env.uids != NULL ? uidmap_count(vm->env.uids)
+                                           : uids_count(vm->people->uids));
     return 1;
 }
 
@@ -147,17 +157,26 @@ static void add_to_page(void *arg, struct slice uid)
     lua_rawseti(page->L, -2, ++page->n);
 }
 
+static bool add_binding(void *arg, const struct uidmap_binding *b)
+{
+    add_to_page(arg, b->uid);
+    return true;
+}
+
 /* core.online_uids(list, cursor) -> list, next; nil: that was all */
 static int l_online_uids(lua_State *L)
 {
-    struct people *p = vm_of(L)->people;
+    struct vm *vm = vm_of(L);
     double from = luaL_optnumber(L, 2, 0);
     uint64_t cursor = from > 0 && from < 4294967296.0 ? (uint64_t)from : 0;
     struct page page = {L, 0};
 
     lua_settop(L, 1);
     do {
-        uids_scan(p->uids, &cursor, add_to_page, &page);
+        if (vm->env.uids != NULL)
+            uidmap_scan(vm->env.uids, &cursor, PAGE, add_binding, &page);
+        else
+            uids_scan(vm->people->uids, &cursor, add_to_page, &page);
     } while (cursor != 0 && page.n < PAGE);
     if (cursor == 0)
         return 1;
@@ -194,23 +213,13 @@ static struct slice check_filter(lua_State *L, int idx)
     return filter;
 }
 
-static int subscribe(struct vm *vm, struct member *m, struct slice filter)
-{
-    struct topics *t = vm->people->topics;
-    unsigned max = conn_conf(m->conn)->max_subscriptions;
-
-    if (max > 0 && m->topics.count >= max && !topics_has(t, &m->topics, filter))
-        return SD_ETOOLARGE;
-    topics_subscribe(t, &m->topics, filter);
-    return 0;
-}
-
 /* core.subscribe(handle, filter) -> true, or nil, word */
 static int l_subscribe(lua_State *L)
 {
     struct slice filter = check_filter(L, 2);
     struct member *m = member_at(L, 1);
-    int rc = m != NULL ? subscribe(vm_of(L), m, filter) : SD_EGONE;
+    int rc =
+        m != NULL ? people_subscribe(vm_of(L)->people, m, filter) : SD_EGONE;
 
     return rc < 0 ? fail(L, rc) : done(L);
 }
@@ -226,33 +235,30 @@ static int l_unsubscribe(lua_State *L)
     return 0;
 }
 
+/* Of the conns that a uid has on any worker: true, or nil, word */
+static int change_uid(lua_State *L, uint32_t verb)
+{
+    struct vm *vm = vm_of(L);
+    struct slice uid = check_slice(L, 1), filter = check_filter(L, 2);
+    int rc = is_online(vm, uid) ? 0 : SD_EOFFLINE;
+
+    if (rc == 0 && verb == MSG_GROUP_SUBSCRIBE)
+        rc = people_subscribe_uid(vm->people, uid, filter);
+    if (rc == 0 || (rc == SD_EOFFLINE && is_online(vm, uid)))
+        rc = spread_group(vm, verb, uid, filter);
+    return rc < 0 ? fail(L, rc) : done(L);
+}
+
 /* core.subscribe_uid(uid, filter) -> true, or nil, word */
 static int l_subscribe_uid(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
-    struct slice filter = check_filter(L, 2);
-    struct uids_binding *b = uids_first(vm->people->uids, check_slice(L, 1));
-    int rc = b != NULL ? 0 : SD_EOFFLINE, one;
-
-    for (; b != NULL; b = uids_next(b)) {
-        one = subscribe(vm, member_of(b), filter);
-        rc = one < 0 ? one : rc;
-    }
-    return rc < 0 ? fail(L, rc) : done(L);
+    return change_uid(L, MSG_GROUP_SUBSCRIBE);
 }
 
 /* core.unsubscribe_uid(uid, filter) -> true, or nil, word */
 static int l_unsubscribe_uid(lua_State *L)
 {
-    struct people *p = vm_of(L)->people;
-    struct slice filter = check_filter(L, 2);
-    struct uids_binding *b = uids_first(p->uids, check_slice(L, 1));
-
-    if (b == NULL)
-        return fail(L, SD_EOFFLINE);
-    for (; b != NULL; b = uids_next(b))
-        topics_unsubscribe(p->topics, &member_of(b)->topics, filter);
-    return done(L);
+    return change_uid(L, MSG_GROUP_UNSUBSCRIBE);
 }
 
 /* core.topic_count(filter) -> conns with exactly this filter */
@@ -314,4 +320,5 @@ void bind_people(lua_State *L)
     luaL_register(L, NULL, functions);
     bind_send(L);
     bind_far(L);
+    bind_reach(L);
 }

@@ -10,6 +10,7 @@
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
+#include "vm/reach.h"
 #include "vm/spread.h"
 #include "vm/state.h"
 
@@ -71,14 +72,6 @@ static void begin(lua_State *L, struct deliver *d, int idx)
     d->is_volatile = lua_toboolean(L, idx + 2) != 0;
 }
 
-/* SD_EOFFLINE for who is passed over. */
-static int send_to(struct deliver *d, const struct member *m)
-{
-    if (people_is_passed_over(d->vm->people, m))
-        return SD_EOFFLINE;
-    return deliver_to(d, m->conn);
-}
-
 /* spread(name, value, except, volatile) -> true, or nil, word */
 static int spread(lua_State *L, enum spread_kind kind)
 {
@@ -136,26 +129,63 @@ static int l_change_group(lua_State *L)
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
-/* 0 when at least one conn of the uid took it or was passed over. */
+/* 0 when at least one conn of the uid took it. */
 static int send_to_uid(struct deliver *d, struct slice uid)
 {
     struct uids_binding *b = uids_first(d->vm->people->uids, uid);
     int rc = SD_EOFFLINE, one;
 
     for (; b != NULL; b = uids_next(b)) {
-        const struct member *m = member_of(b);
-
-        one = people_is_passed_over(d->vm->people, m) ? 0 : send_to(d, m);
+        one = deliver_to(d, member_of(b)->conn);
         rc = rc == 0 ? 0 : one;
     }
     return rc;
 }
 
-/* core.send_uids(uids, value, except, volatile) -> list of true or a word */
+/* The i-th of the list at 1. */
+static struct slice uid_at(lua_State *L, int i)
+{
+    struct slice uid = {"", 0};
+
+    lua_rawgeti(L, 1, i);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        uid.p = lua_tolstring(L, -1, &uid.len);
+    lua_pop(L, 1); /* the list keeps it */
+    return uid;
+}
+
+/* Send to the uids of the list at 1, of which all must be told or none, and
+ * fill the list at `results`: 0, or an error of the i-th. */
+static int send_uids(lua_State *L, struct deliver *d, int results)
+{
+    struct reach *reach = d->vm->reach;
+    int i, n = (int)lua_objlen(L, 1), rc;
+
+    reach_begin(reach);
+    for (i = 1; i <= n; i++) {
+        lua_pushinteger(L, reach_add(reach, uid_at(L, i)));
+        lua_rawseti(L, results, i);
+    }
+    rc = reach_send(reach, d->value, d->is_volatile);
+    for (i = 1; i <= n && rc == 0; i++) {
+        int one = send_to_uid(d, uid_at(L, i));
+
+        lua_rawgeti(L, results, i);
+        if (lua_tointeger(L, -1) != 0)
+            one = 0; /* others have it */
+        lua_pop(L, 1);
+        lua_pushinteger(L, one);
+        lua_rawseti(L, results, i);
+    }
+    return rc;
+}
+
+/* core.send_uids(uids, value, nil, volatile) -> list of true or a word; or
+ * nil, word */
 static int l_send_uids(lua_State *L)
 {
     struct deliver d;
-    int i, n, results;
+    int i, n, results, rc;
 
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 4);
@@ -163,20 +193,11 @@ static int l_send_uids(lua_State *L)
     lua_createtable(L, n, 0); /* so that filling it cannot raise */
     results = lua_gettop(L);
     begin(L, &d, 2);
-    for (i = 1; i <= n; i++) {
-        struct slice uid = {"", 0};
-
-        lua_rawgeti(L, 1, i);
-        if (lua_type(L, -1) == LUA_TSTRING)
-            uid.p = lua_tolstring(L, -1, &uid.len);
-        lua_pushinteger(L, send_to_uid(&d, uid));
-        lua_rawseti(L, results, i);
-        lua_pop(L, 1);
-    }
+    rc = send_uids(L, &d, results);
     deliver_end(&d);
+    if (rc < 0)
+        return fail(L, rc);
     for (i = 1; i <= n; i++) {
-        int rc;
-
         lua_rawgeti(L, results, i);
         rc = (int)lua_tointeger(L, -1);
         lua_pop(L, 1);

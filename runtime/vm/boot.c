@@ -26,6 +26,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_TASK] = "task",
     [ENTRY_TIMER] = "timer",
     [ENTRY_UID_CLOSED] = "uid_closed",
+    [ENTRY_UNDELIVERED] = "undelivered",
 };
 
 /* package.loaders: preload, framework, bundle, then what the system has (C
@@ -200,6 +201,7 @@ int vm_boot(lua_State *L)
     vm->has_close_hook = flag_field(L, "has_close_hook");
     vm->has_handshake_hook = flag_field(L, "has_handshake_hook");
     vm->has_bye = flag_field(L, "has_bye");
+    vm->has_undeliverable_hook = flag_field(L, "has_undeliverable_hook");
     vm->has_end_hook = flag_field(L, "has_uid_closed_hook");
     keep_ports(L, vm);
     lua_pushcfunction(L, collect);

@@ -16,6 +16,7 @@
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
+#include "vm/reach.h"
 #include "vm/spread.h"
 #include "vm/state.h"
 #include "vm/task_state.h"
@@ -117,39 +118,62 @@ static void take_close(struct vm *vm, struct conn *c, struct slice text)
     vm_close_conn(vm, c, reason);
 }
 
-void people_on_msg(struct vm *vm, const struct mesh_msg *m)
+/* MSG_SEND and MSG_CLOSE_CONN */
+static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
 {
     struct msg_conn to;
-    struct wire_head h;
-    struct slice body;
     struct conn *c = NULL;
 
-    if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
-        body.len < sizeof(to)) { /* the smallest of all bodies */
-        log_warn("message of type %u from slot %u is unreadable", m->type,
-                 m->from);
-        return;
-    }
-    if (m->type == MSG_PUBLISH) {
-        spread_take(vm, body);
-        return;
-    }
-    if (m->type == MSG_GROUP) {
-        spread_take_group(vm, body);
-        return;
-    }
     memcpy(&to, body.p, sizeof(to));
     body = slice_skip(body, sizeof(to));
     if (vm->env.net != NULL)
         c = net_find(vm->env.net, to.conn);
     if (c == NULL)
         vm->people->counters.gone++;
-    else if (m->type == MSG_SEND)
+    else if (type == MSG_SEND)
         take_send(vm, c, body);
     else
         take_close(vm, c, body);
 }
 
+void people_on_msg(struct vm *vm, const struct mesh_msg *m)
+{
+    struct wire_head h;
+    struct slice body;
+
+    if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
+        body.len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
+        log_warn("message of type %u from slot %u is unreadable", m->type,
+                 m->from);
+        return;
+    }
+    switch (m->type) {
+    case MSG_PUBLISH:
+        spread_take(vm, body);
+        break;
+    case MSG_GROUP:
+        spread_take_group(vm, body);
+        break;
+    case MSG_SEND_UIDS:
+        reach_take_send(vm->reach, body);
+        break;
+    case MSG_KICK:
+        reach_take_kick(vm->reach, body);
+        break;
+    default:
+        take_for_conn(vm, m->type, body);
+    }
+}
+
+void people_on_back(struct vm *vm, const struct mesh_msg *m)
+{
+    struct wire_head h;
+    struct slice body;
+
+    if (m->type == MSG_SEND_UIDS && m->err == 0 &&
+        wire_read(&h, &body, m->body) > 0)
+        reach_on_back(vm->reach, body);
+}
 static const luaL_Reg functions[] = {
     {"send_far", l_send_far}, {"close_far", l_close_far}, {NULL, NULL}};
 

@@ -1,7 +1,10 @@
 /* people.h - who the conns of this worker are and what they listen to.
  *
  * A conn that is bound, subscribed or closing has a member, kept as its
- * conn_user(); most conns of a port without logins have none.  Knows no Lua. */
+ * conn_user(); most conns of a port without logins have none.  Knows no Lua.
+ *
+ * With `map` set each binding is also written where all processes of the node
+ * read it, and policies hold among all workers. */
 #ifndef SD_VM_PEOPLE_H
 #define SD_VM_PEOPLE_H
 
@@ -14,6 +17,8 @@
 #include "net/uids.h"
 
 struct conn;
+struct uidmap;
+struct uidmap_binding;
 
 struct member {
     struct list link; /* of all members */
@@ -21,6 +26,7 @@ struct member {
     uint64_t id;     /* of the conn */
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
+    uint64_t number; /* of the binding, among those of the node */
     struct topics_holder topics, groups;
     uint64_t passed_over; /* the fan-out that leaves it out */
     char *reason;         /* why the conn has closed; NULL: it has not */
@@ -29,7 +35,7 @@ struct member {
 /* A binding that has ended and that nobody was told of yet. */
 struct people_end {
     struct list link;
-    bool last;           /* no conn of the uid is left */
+    bool last;           /* no conn of the uid is left on the node */
     struct slice uid;    /* both behind the struct */
     struct slice reason; /* of the close, or "replaced", "unbound" */
 };
@@ -45,6 +51,8 @@ struct people_counters {
 struct people {
     unsigned magic;
     struct uids *uids;
+    struct uidmap *map; /* of the node; NULL: this worker is alone */
+    unsigned slot;      /* ours in it */
     struct topics *topics;
     struct topics *groups; /* who of here is in which; names as topics */
     struct list members;
@@ -52,6 +60,8 @@ struct people {
     struct list kicked; /* unbound, to be closed; by binding.link */
     /* One more in `ends`; false: nobody can be told.  NULL: keep none. */
     bool (*on_end)(void *arg);
+    /* A conn of another worker has to go: its uid was bound anew here. */
+    void (*on_rival)(void *arg, const struct uidmap_binding *b);
     void *arg;
     uint64_t fanouts;
     uint64_t group_leaves; /* people_leave_group(), people_delete_group() */
@@ -65,8 +75,10 @@ void people_free(struct people **pp);
 struct member *people_find(const struct conn *c);
 struct member *people_add(struct people *p, struct conn *c);
 
-/* Bind an open conn, instead of what it was bound to.  0 or SD_EREFUSED.
- * Who loses the uid is unbound, and `kicked`. */
+/* Bind an open conn, instead of what it was bound to.  0 or SD_EREFUSED, or
+ * SD_EBUSY: more conns than the node may have.  Who loses the uid is unbound,
+ * and `kicked`; that may be the conn itself, when two workers bind the uid at
+ * the same time and the other one's number is higher. */
 int people_bind(struct people *p, struct member *m, struct slice uid,
                 enum uids_policy policy);
 void people_unbind(struct people *p, struct member *m);
@@ -79,6 +91,19 @@ struct member *people_next_kicked(struct people *p);
 
 /* The conn has closed: nothing finds it any more.  Idempotent. */
 void people_leave(struct people *p, struct member *m, const char *reason);
+
+/* Listen to a filter.  0 or SD_ETOOLARGE: it listens to enough. */
+int people_subscribe(struct people *p, struct member *m, struct slice filter);
+
+/* The same for all conns a uid has here: 0, SD_EOFFLINE, SD_ETOOLARGE. */
+int people_subscribe_uid(struct people *p, struct slice uid,
+                         struct slice filter);
+void people_unsubscribe_uid(struct people *p, struct slice uid,
+                            struct slice filter);
+
+/* A binding of a dead worker has ended: who was told last is no more. */
+void people_tell_end(struct people *p, struct slice uid, bool last,
+                     const char *reason);
 
 /* Leave and forget.  `c` may be NULL when the conn is no more. */
 void people_remove(struct people *p, struct member *m, struct conn *c);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "loop/loop.h"
 #include "vm/co_wait.h"
+#include "vm/heir.h"
 #include "vm/vm.h"
 
 struct conn;
@@ -17,22 +18,24 @@ struct deliveries;
 struct member;
 struct mesh_msg;
 struct people;
+struct reach;
 
 #define VM_MAGIC 0x766d3031u
 
 /* Functions of the framework that C calls (lua/sd/boot.lua returns them). */
 enum vm_entry {
-    ENTRY_START,      /* run on_start */
-    ENTRY_STOP,       /* run on_stop */
-    ENTRY_OPEN,       /* (handle, port): on_connect */
-    ENTRY_GONE,       /* (handle, port): end the asks of a closed conn */
-    ENTRY_BYE,        /* (handle, port): the last packet before we close */
-    ENTRY_CLOSE,      /* (handle, port): the same, and on_close */
-    ENTRY_ANSWER,     /* (handle, port): maybe an answer to an ask */
-    ENTRY_ENDED,      /* (id): a tracked coroutine has ended */
-    ENTRY_TASK,       /* (): the task call at hand */
-    ENTRY_TIMER,      /* (i): the i-th configured timer is due */
-    ENTRY_UID_CLOSED, /* (): the binding at hand has ended */
+    ENTRY_START,       /* run on_start */
+    ENTRY_STOP,        /* run on_stop */
+    ENTRY_OPEN,        /* (handle, port): on_connect */
+    ENTRY_GONE,        /* (handle, port): end the asks of a closed conn */
+    ENTRY_BYE,         /* (handle, port): the last packet before we close */
+    ENTRY_CLOSE,       /* (handle, port): the same, and on_close */
+    ENTRY_ANSWER,      /* (handle, port): maybe an answer to an ask */
+    ENTRY_ENDED,       /* (id): a tracked coroutine has ended */
+    ENTRY_TASK,        /* (): the task call at hand */
+    ENTRY_TIMER,       /* (i): the i-th configured timer is due */
+    ENTRY_UID_CLOSED,  /* (): the binding at hand has ended */
+    ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_COUNT
 };
 
@@ -86,6 +89,7 @@ struct vm {
     unsigned nports;
     struct vm_port *ports;
     bool has_open_hook, has_close_hook, has_handshake_hook, has_end_hook;
+    bool has_undeliverable_hook;
     bool has_bye;           /* a route has words for it */
     const char *bye_reason; /* during ENTRY_BYE */
 
@@ -108,6 +112,8 @@ struct vm {
     struct tasks *tasks;       /* vm/task.c */
     struct schedule *schedule; /* vm/schedule.c, once started */
     struct people *people;
+    struct reach *reach; /* uids on other workers */
+    struct heir heir;
     struct deliveries *deliveries;
     vm_started_fn *on_started;
     void *started_arg;
@@ -151,6 +157,9 @@ const char *vm_close_reason(const struct conn *c);
 
 /* Messages for conns, from other processes. */
 void people_on_msg(struct vm *vm, const struct mesh_msg *m);
+
+/* A message of ours that its dead reader had not read. */
+void people_on_back(struct vm *vm, const struct mesh_msg *m);
 
 /* A conn id as scripts know it. */
 struct vm_conn_id {

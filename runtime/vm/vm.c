@@ -18,9 +18,11 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "net/http.h"
+#include "net/reason.h"
 #include "vm/deliver.h"
 #include "vm/heap.h"
 #include "vm/people.h"
+#include "vm/reach.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
@@ -97,6 +99,7 @@ static bool on_turn(struct loop_hook *hook)
     }
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
+    reach_turn(vm->reach);
     return co_flush(vm) > 0;
 }
 
@@ -114,6 +117,12 @@ static const char *stack_low(void)
     return (const char *)low + STACK_GUARD;
 }
 
+static void inherited_ended(struct co *co, int status)
+{
+    vm_log_end(co, status);
+    heir_ended(&co->vm->heir);
+}
+
 /* A binding has ended: tell on_uid_closed at the end of the turn. */
 static bool on_binding_end(void *arg)
 {
@@ -125,9 +134,30 @@ static bool on_binding_end(void *arg)
                       vm->env.conf->server.call_timeout);
     if (co == NULL)
         return false;
-    co->on_end = vm_log_end;
+    co->on_end = vm->heir.is_in_page ? inherited_ended : vm_log_end;
+    heir_opened(&vm->heir);
     co_ready(co, 0);
     return true;
+}
+
+static void on_rival(void *arg, const struct uidmap_binding *b)
+{
+    struct vm *vm = arg;
+
+    reach_kick(vm->reach, b, reason_word(REASON_REPLACED));
+}
+
+static void open_people(struct vm *vm)
+{
+    vm->people = people_new();
+    vm->people->on_end = on_binding_end;
+    vm->people->on_rival = on_rival;
+    vm->people->arg = vm;
+    vm->people->slot = vm->env.slot;
+    if (vm->env.role == VM_WORKER)
+        vm->people->map = vm->env.uids;
+    vm->reach = reach_new(vm);
+    heir_init(&vm->heir, vm);
 }
 
 static void vm_init(struct vm *vm, const struct vm_env *env)
@@ -145,9 +175,7 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     vm->hook.rank = LOOP_WORK;
     loop_hook_add(env->loop, &vm->hook);
     vm->tasks = tasks_new(vm);
-    vm->people = people_new();
-    vm->people->on_end = on_binding_end;
-    vm->people->arg = vm;
+    open_people(vm);
     vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * env->conf->nports);
 }
 
@@ -172,15 +200,22 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
     return 0;
 }
 
+static void on_owned(struct vm *vm)
+{
+    vm->schedule = schedule_open(vm);
+    vm->on_started(vm->started_arg, 0, NULL);
+    heir_look(&vm->heir);
+}
+
 static void start_ended(struct co *co, int status)
 {
     struct vm *vm = co->vm;
     bool failed = status != 0 || lua_type(co->L, 1) == LUA_TSTRING;
 
-    if (!failed)
-        vm->schedule = schedule_open(vm);
-    vm->on_started(vm->started_arg, failed ? SD_EFAILED : 0,
-                   failed ? co_error_text(co->L) : NULL);
+    if (failed)
+        vm->on_started(vm->started_arg, SD_EFAILED, co_error_text(co->L));
+    else
+        heir_start(&vm->heir, on_owned);
 }
 
 void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg)
@@ -251,6 +286,8 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_PUBLISH:
     case MSG_GROUP:
     case MSG_CLOSE_CONN:
+    case MSG_SEND_UIDS:
+    case MSG_KICK:
         people_on_msg(vm, m);
         break;
     case MSG_TASK_CANCEL:
@@ -266,11 +303,15 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
 static void on_back(void *data, const struct mesh_msg *m)
 {
     tasks_on_back(data, m);
+    people_on_back(data, m);
 }
 
 static void on_gone(void *data, unsigned slot, uint16_t epoch)
 {
-    tasks_on_gone(data, slot, epoch);
+    struct vm *vm = data;
+
+    tasks_on_gone(vm, slot, epoch);
+    heir_look(&vm->heir);
 }
 
 void vm_mesh_hooks(struct vm *vm, struct mesh_hooks *out)
@@ -328,6 +369,7 @@ void vm_close(struct vm **vp)
     cos_fini(vm);
     tasks_free(&vm->tasks);
     people_free(&vm->people);
+    reach_free(&vm->reach);
     deliveries_free(&vm->deliveries);
     buf_fini(&vm->scratch);
     mem_free(vm->ports);

@@ -18,6 +18,7 @@
 struct loop;
 struct mesh;
 struct net;
+struct uidmap;
 struct conn;
 struct conn_ops;
 struct vm;
@@ -46,6 +47,7 @@ struct vm_env {
     struct bundle *bundle;
     const struct conf *conf;
     struct net *net;            /* NULL in a task process */
+    struct uidmap *uids;        /* NULL: uids of this process only */
     void *timers;               /* shared schedule block, ipc/shtimer.h */
     const char *embedded_redis; /* socket path for url "embedded" */
 };

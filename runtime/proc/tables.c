@@ -1,0 +1,36 @@
+/* tables.c - see tables.h.  One behind the other, each from a cache line on.
+ * All processes of a node are one binary, so the places are known. */
+#include "proc/tables.h"
+
+#include "ipc/shtimer.h"
+#include "ipc/uidmap.h"
+
+enum {
+    LINE = 64
+};
+
+static size_t uids_offset(void)
+{
+    return (shtimer_size() + LINE - 1) / LINE * LINE;
+}
+
+size_t tables_size(const struct conf *conf)
+{
+    return uids_offset() +
+           uidmap_size(conf->server.workers, conf->server.max_conns);
+}
+
+void tables_init(const struct mesh *m, const struct conf *conf)
+{
+    uidmap_init(tables_uids(m), conf->server.workers, conf->server.max_conns);
+}
+
+void *tables_timers(const struct mesh *m)
+{
+    return mesh_extra(m);
+}
+
+void *tables_uids(const struct mesh *m)
+{
+    return (char *)mesh_extra(m) + uids_offset();
+}

@@ -1,0 +1,21 @@
+/* tables.h - what lies in the memory that a mesh has for upper layers: when
+ * timers run next (ipc/shtimer.h), and which conns uids have (ipc/uidmap.h). */
+#ifndef SD_PROC_TABLES_H
+#define SD_PROC_TABLES_H
+
+#include <stddef.h>
+
+#include "base/conf.h"
+#include "ipc/mesh.h"
+
+/* Bytes of all of them. */
+size_t tables_size(const struct conf *conf);
+
+/* Master: once, before any process runs. */
+void tables_init(const struct mesh *m, const struct conf *conf);
+
+/* Where they are, in any process. */
+void *tables_timers(const struct mesh *m);
+void *tables_uids(const struct mesh *m);
+
+#endif

@@ -1,0 +1,492 @@
+/* reach.c - see reach.h.
+ *
+ * A send is all or nothing: room is looked for in every ring first, so that
+ * "busy" means that nobody got it.
+ *
+ * A uid travels with a byte that says whether we sent for it to one worker
+ * only: then that worker reports when it has no conn of the uid any more.
+ * With several, one of them has delivered it, most likely, and a report would
+ * be wrong.
+ *
+ * A kick may not get lost, because two conns would keep one uid; so it waits
+ * when a ring is full.  It names the conn and the number of its binding: who
+ * has bound the conn anew since does not mean this kick. */
+#include "vm/reach.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/wire.h"
+#include "ipc/mesh.h"
+#include "ipc/msg.h"
+#include "ipc/uidmap.h"
+#include "net/conns.h"
+#include "net/net.h"
+#include "vm/deliver.h"
+#include "vm/lua_msgpack.h"
+#include "vm/people.h"
+#include "vm/task_state.h"
+
+enum {
+    REASON_MAX = 123, /* what a WebSocket's close frame can carry */
+    LIST_KEEP = 4096  /* larger lists of uids are given back */
+};
+
+/* The uids that one worker is told of. */
+struct uid_list {
+    struct buf text; /* of each: length, flag, bytes */
+    bool is_used;
+};
+
+struct late_kick {
+    struct list link;
+    unsigned slot;
+    uint16_t epoch;
+    struct msg_conn_number who;
+    char reason[REASON_MAX + 1];
+};
+
+/* What reached nobody, until the hook has it. */
+struct undelivered {
+    struct list link;
+    struct buf uids; /* of each: length, -error code / 1, bytes */
+    struct buf value;
+};
+
+struct reach {
+    struct vm *vm;
+    unsigned n; /* slots */
+    struct uid_list *to;
+    unsigned *used; /* slots of the lists in use */
+    unsigned nused;
+    unsigned *found; /* of one uid */
+    unsigned nfound;
+    struct list late;
+    struct list undelivered;
+};
+
+struct reach *reach_new(struct vm *vm)
+{
+    struct reach *r = mem_zalloc(sizeof(*r));
+
+    r->vm = vm;
+    if (vm->env.mesh != NULL)
+        r->n = slots_count(mesh_slots(vm->env.mesh));
+    r->to = mem_zalloc((r->n + 1) * sizeof(*r->to));
+    r->used = mem_zalloc((r->n + 1) * sizeof(*r->used));
+    r->found = mem_zalloc((r->n + 1) * sizeof(*r->found));
+    list_init(&r->late);
+    list_init(&r->undelivered);
+    return r;
+}
+
+static struct undelivered *take_undelivered(struct reach *r)
+{
+    struct undelivered *u;
+
+    if (list_empty(&r->undelivered))
+        return NULL;
+    u = list_entry(r->undelivered.next, struct undelivered, link);
+    list_del(&u->link);
+    return u;
+}
+
+static void drop_undelivered(struct undelivered *u)
+{
+    buf_fini(&u->uids);
+    buf_fini(&u->value);
+    mem_free(u);
+}
+
+void reach_free(struct reach **rp)
+{
+    struct reach *r = *rp;
+    struct undelivered *u;
+
+    while (!list_empty(&r->late)) {
+        struct late_kick *k = list_entry(r->late.next, struct late_kick, link);
+
+        list_del(&k->link);
+        mem_free(k);
+    }
+    while ((u = take_undelivered(r)) != NULL)
+        drop_undelivered(u);
+    for (unsigned i = 0; i < r->n; i++)
+        buf_fini(&r->to[i].text);
+    mem_free(r->to);
+    mem_free(r->used);
+    mem_free(r->found);
+    mem_free(r);
+    *rp = NULL;
+}
+
+/* v[0] is for the wire head. */
+static int tell(struct reach *r, unsigned slot, uint32_t type, struct slice *v,
+                unsigned n)
+{
+    struct vm *vm = r->vm;
+    struct wire_head h = {.boot = vm->env.boot,
+                          .counter = ++vm->tasks->counter,
+                          .life_ms = UINT32_MAX,
+                          .type = (uint16_t)type,
+                          .epoch = (uint16_t)vm->env.epoch,
+                          .slot = (uint8_t)vm->env.slot};
+    char head[WIRE_HEAD];
+    size_t len = 0;
+    int rc;
+
+    for (unsigned i = 1; i < n; i++)
+        len += v[i].len;
+    if (len > WIRE_BODY_MAX)
+        return SD_ETOOLARGE;
+    h.len = (uint32_t)len;
+    wire_encode(head, &h);
+    v[0] = slice_make(head, sizeof(head));
+    rc = mesh_send(vm->env.mesh, slot, type, MESH_PLAIN, v, n);
+    v[0] = slice_make(NULL, 0); /* head is ours */
+    return rc;
+}
+
+/* --- lists of uids ------------------------------------------------------------ */
+
+/* `tag` is a flag or an error; uids have at most 128 bytes. */
+static void add_uid(struct buf *list, struct slice uid, unsigned tag)
+{
+    char head[2] = {(char)uid.len, (char)tag};
+
+    buf_append(list, head, sizeof(head));
+    buf_append(list, uid.p, uid.len);
+}
+
+/* The next of a list; false: that was all, or the rest makes no sense. */
+static bool next_uid(struct slice *list, struct slice *uid, unsigned *tag)
+{
+    size_t len;
+
+    if (list->len < 2)
+        return false;
+    len = (unsigned char)list->p[0];
+    if (len > list->len - 2)
+        return false;
+    *tag = (unsigned char)list->p[1];
+    *uid = slice_make(list->p + 2, len);
+    *list = slice_skip(*list, len + 2);
+    return true;
+}
+
+/* --- what reaches nobody ------------------------------------------------------ */
+
+/* Tags are the distance of an error from the first one that has a word. */
+static unsigned tag_of(int err)
+{
+    return (unsigned)(SD_EINVALID - err);
+}
+
+static int err_of(unsigned tag)
+{
+    return SD_EINVALID - (int)tag;
+}
+
+/* Takes the list. */
+static void report(struct reach *r, struct buf *uids, struct slice value)
+{
+    struct vm *vm = r->vm;
+    struct undelivered *u;
+    struct co *co = NULL;
+
+    if (uids->len > 0 && vm->has_undeliverable_hook)
+        co = vm_enter(vm, vm->entry[ENTRY_UNDELIVERED], CO_CALL,
+                      vm->env.conf->server.call_timeout);
+    if (co == NULL) {
+        buf_fini(uids);
+        return;
+    }
+    u = mem_zalloc(sizeof(*u));
+    u->uids = *uids;
+    *uids = (struct buf){0};
+    buf_append(&u->value, value.p, value.len);
+    list_add(&r->undelivered, &u->link);
+    co->on_end = vm_log_end;
+    co_ready(co, 0);
+}
+
+/* core.undelivered() -> value, {uid, word, uid, word ...} */
+static int l_undelivered(lua_State *L)
+{
+    struct reach *r = vm_of(L)->reach;
+    struct undelivered *u;
+    struct slice list, uid;
+    const char *why;
+    unsigned tag;
+    int n = 0;
+
+    if (list_empty(&r->undelivered))
+        return 0;
+    u = list_entry(r->undelivered.next, struct undelivered, link);
+    if (lua_msgpack_decode(L, buf_slice(&u->value), &why) < 0)
+        lua_pushnil(L);
+    lua_newtable(L);
+    list = buf_slice(&u->uids);
+    while (next_uid(&list, &uid, &tag)) {
+        lua_pushlstring(L, uid.p, uid.len);
+        lua_rawseti(L, -2, ++n);
+        lua_pushstring(L, err_word(err_of(tag)));
+        lua_rawseti(L, -2, ++n);
+    }
+    drop_undelivered(take_undelivered(r));
+    return 2;
+}
+
+/* Nobody has read this list: those who were there only were not reached. */
+static void report_lost(struct reach *r, struct slice list, struct slice value)
+{
+    struct buf lost = {0};
+    struct slice uid;
+    unsigned is_only;
+
+    while (next_uid(&list, &uid, &is_only)) {
+        r->vm->people->counters.gone++;
+        if (is_only != 0)
+            add_uid(&lost, uid, tag_of(SD_EGONE));
+    }
+    report(r, &lost, value);
+}
+
+/* --- sends -------------------------------------------------------------------- */
+
+void reach_begin(struct reach *r)
+{
+    for (unsigned i = 0; i < r->nused; i++) {
+        struct uid_list *to = &r->to[r->used[i]];
+
+        to->is_used = false;
+        if (to->text.cap > LIST_KEEP)
+            buf_fini(&to->text);
+        else
+            buf_truncate(&to->text, 0);
+    }
+    r->nused = 0;
+}
+
+static bool on_found(void *arg, const struct uidmap_binding *b)
+{
+    struct reach *r = arg;
+
+    for (unsigned i = 0; i < r->nfound; i++) {
+        if (r->found[i] == b->slot)
+            return true;
+    }
+    if (b->slot < r->n)
+        r->found[r->nfound++] = b->slot;
+    return true;
+}
+
+bool reach_add(struct reach *r, struct slice uid)
+{
+    bool is_far = false;
+
+    r->nfound = 0;
+    if (r->vm->env.uids != NULL)
+        uidmap_find(r->vm->env.uids, uid, on_found, r);
+    for (unsigned i = 0; i < r->nfound; i++) {
+        struct uid_list *to = &r->to[r->found[i]];
+
+        if (r->found[i] == r->vm->env.slot)
+            continue;
+        if (!to->is_used)
+            r->used[r->nused++] = r->found[i];
+        to->is_used = is_far = true;
+        add_uid(&to->text, uid, r->nfound == 1);
+    }
+    return is_far;
+}
+
+static int find_room(struct reach *r, size_t len)
+{
+    for (unsigned i = 0; i < r->nused; i++) {
+        size_t all = WIRE_HEAD + len + r->to[r->used[i]].text.len;
+
+        if (all > WIRE_HEAD + WIRE_BODY_MAX)
+            return SD_ETOOLARGE;
+        if (mesh_room(r->vm->env.mesh, r->used[i], all) == SD_EBUSY)
+            return SD_EBUSY;
+    }
+    return 0;
+}
+
+int reach_send(struct reach *r, struct slice value, bool is_volatile)
+{
+    int rc = find_room(r, sizeof(struct msg_uids) + value.len);
+
+    for (unsigned i = 0; i < r->nused && rc == 0; i++) {
+        struct slice uids = buf_slice(&r->to[r->used[i]].text);
+        struct msg_uids m = {(uint32_t)uids.len, is_volatile};
+        struct slice v[4] = {
+            {NULL, 0}, {(const char *)&m, sizeof(m)}, uids, value};
+
+        if (tell(r, r->used[i], MSG_SEND_UIDS, v, 4) < 0)
+            report_lost(r, uids, value);
+    }
+    return rc;
+}
+
+/* 0 when one of its conns took it. */
+static int send_here(struct deliver *d, struct slice uid)
+{
+    struct uids_binding *b = uids_first(d->vm->people->uids, uid);
+    int rc = SD_EGONE, one;
+
+    for (; b != NULL; b = uids_next(b)) {
+        one = deliver_to(d, list_entry(b, struct member, binding)->conn);
+        rc = rc == 0 ? 0 : one;
+    }
+    return rc;
+}
+
+static bool open_uids(struct slice body, struct msg_uids *m, struct slice *uids,
+                      struct slice *value)
+{
+    if (body.len < sizeof(*m))
+        return false;
+    memcpy(m, body.p, sizeof(*m));
+    body = slice_skip(body, sizeof(*m));
+    if (m->uids_len > body.len)
+        return false;
+    *uids = slice_make(body.p, m->uids_len);
+    *value = slice_skip(body, m->uids_len);
+    return true;
+}
+
+void reach_take_send(struct reach *r, struct slice body)
+{
+    struct slice uids, value, uid;
+    struct buf lost = {0};
+    struct msg_uids m;
+    struct deliver d;
+    unsigned is_only;
+
+    if (!open_uids(body, &m, &uids, &value))
+        return;
+    deliver_begin(&d, r->vm, r->vm->L, value);
+    d.is_volatile = m.is_volatile != 0;
+    while (next_uid(&uids, &uid, &is_only)) {
+        int rc = send_here(&d, uid);
+
+        if (rc < 0 && is_only != 0)
+            add_uid(&lost, uid, tag_of(rc));
+    }
+    deliver_end(&d);
+    report(r, &lost, value);
+}
+
+void reach_on_back(struct reach *r, struct slice body)
+{
+    struct slice uids, value;
+    struct msg_uids m;
+
+    if (open_uids(body, &m, &uids, &value))
+        report_lost(r, uids, value);
+}
+
+/* --- kicks -------------------------------------------------------------------- */
+
+/* False: not now.  A process whose predecessor's death the mesh has still to
+ * tell us of cannot be reached yet either. */
+static bool send_kick(struct reach *r, struct late_kick *k)
+{
+    const struct slots *slots = mesh_slots(r->vm->env.mesh);
+    struct slice v[3] = {{NULL, 0},
+                         {(const char *)&k->who, sizeof(k->who)},
+                         slice_str(k->reason)};
+
+    int rc = tell(r, k->slot, MSG_KICK, v, 3);
+
+    return rc != SD_EBUSY &&
+           (rc != SD_EGONE || !slots_is_alive(slots, k->slot, k->epoch));
+}
+
+void reach_kick(struct reach *r, const struct uidmap_binding *b,
+                const char *reason)
+{
+    struct late_kick kick = {
+        .slot = b->slot, .epoch = b->epoch, .who = {b->conn, b->number}};
+    size_t len = strlen(reason);
+    struct late_kick *late;
+
+    memcpy(kick.reason, reason, len < REASON_MAX ? len : REASON_MAX);
+    if (list_empty(&r->late) && send_kick(r, &kick))
+        return;
+    late = mem_alloc(sizeof(*late));
+    *late = kick;
+    list_add(&r->late, &late->link);
+}
+
+struct kick_all {
+    struct reach *reach;
+    const char *reason;
+    unsigned n;
+};
+
+static bool on_kick(void *arg, const struct uidmap_binding *b)
+{
+    struct kick_all *k = arg;
+
+    if (b->slot != k->reach->vm->env.slot) {
+        reach_kick(k->reach, b, k->reason);
+        k->n++;
+    }
+    return true;
+}
+
+unsigned reach_kick_uid(struct reach *r, struct slice uid, const char *reason)
+{
+    struct kick_all k = {r, reason, 0};
+
+    if (r->vm->env.uids != NULL)
+        uidmap_find(r->vm->env.uids, uid, on_kick, &k);
+    return k.n;
+}
+
+void reach_turn(struct reach *r)
+{
+    while (!list_empty(&r->late)) {
+        struct late_kick *k = list_entry(r->late.next, struct late_kick, link);
+
+        if (!send_kick(r, k))
+            return;
+        list_del(&k->link);
+        mem_free(k);
+    }
+}
+
+void reach_take_kick(struct reach *r, struct slice body)
+{
+    char reason[REASON_MAX + 1] = "";
+    const struct member *m = NULL;
+    struct msg_conn_number who;
+    struct conn *c = NULL;
+
+    if (body.len < sizeof(who) || r->vm->env.net == NULL)
+        return;
+    memcpy(&who, body.p, sizeof(who));
+    body = slice_skip(body, sizeof(who));
+    memcpy(reason, body.p, body.len < REASON_MAX ? body.len : REASON_MAX);
+    c = net_find(r->vm->env.net, who.conn);
+    if (c != NULL)
+        m = people_find(c);
+    if (m == NULL || !uids_is_bound(&m->binding) || m->number != who.number)
+        return;
+    vm_close_conn(r->vm, c, reason);
+}
+
+static const luaL_Reg functions[] = {{"undelivered", l_undelivered},
+                                     {NULL, NULL}};
+
+void bind_reach(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+}

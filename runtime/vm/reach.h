@@ -1,0 +1,57 @@
+/* reach.h - uids on the other workers of the node: sends, kicks, asks.
+ *
+ * Which worker has which uid says ipc/uidmap.h.  A worker is told once for all
+ * of its uids, and looks again itself: who has gone meanwhile is reported
+ * there. */
+#ifndef SD_VM_REACH_H
+#define SD_VM_REACH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "vm/state.h"
+
+struct uidmap_binding;
+
+struct reach *reach_new(struct vm *vm);
+void reach_free(struct reach **rp);
+
+/* --- sends to uids ------------------------------------------------------------
+ * reach_begin(), reach_add() for each uid, reach_send(). */
+
+void reach_begin(struct reach *r);
+
+/* Note which workers have the uid.  True: another one than we. */
+bool reach_add(struct reach *r, struct slice uid);
+
+/* To the other workers.  0; SD_EBUSY when one of them has no room, and then
+ * nobody was told; SD_ETOOLARGE. */
+int reach_send(struct reach *r, struct slice value, bool is_volatile);
+
+/* --- kicks -------------------------------------------------------------------- */
+
+/* Tell the worker of a binding to close its conn; later when there is no room
+ * now. */
+void reach_kick(struct reach *r, const struct uidmap_binding *b,
+                const char *reason);
+
+/* All conns of a uid on other workers.  How many. */
+unsigned reach_kick_uid(struct reach *r, struct slice uid, const char *reason);
+
+/* End of a turn: what had no room. */
+void reach_turn(struct reach *r);
+
+/* --- what comes from others --------------------------------------------------- */
+
+/* Bodies of MSG_SEND_UIDS and MSG_KICK, behind the wire head. */
+void reach_take_send(struct reach *r, struct slice body);
+void reach_take_kick(struct reach *r, struct slice body);
+
+/* A MSG_SEND_UIDS that its reader did not read before it died. */
+void reach_on_back(struct reach *r, struct slice body);
+
+/* Add core.undelivered() to the table on top of the stack. */
+void bind_reach(lua_State *L);
+
+#endif

@@ -1,0 +1,351 @@
+-- Uids of all workers of a node: who is online, sends, kicks, and what becomes
+-- of those whose worker died.
+local client = require("spec.support.client")
+local server = require("spec.support.server")
+
+local WORKERS = 4
+
+local files = {
+    ["config/server.lua"] = [[
+return { workers = 4, tasks = 1, name = "n" }]],
+    ["config/redis.lua"] = [[return { default = { url = "embedded" } }]],
+    ["config/ports.lua"] = [[
+return {
+    game = { listen = "127.0.0.1:0", protocol = "tcp" },
+    web = { listen = "127.0.0.1:0", protocol = "http" },
+}]],
+    ["scripts/app.lua"] = [[
+local sd = require("sd")
+local app = {}
+function app.on_uid_closed(uid, last, reason)
+    sd.redis():rpush("ends", sd.json.encode({ uid, last, reason }))
+end
+function app.on_undeliverable(uid, data, reason)
+    sd.redis():rpush("lost", sd.json.encode({ uid, data, reason }))
+end
+return app]],
+    ["scripts/tasks/desk.lua"] = [[
+local sd = require("sd")
+return { run = function(self, fn, args)
+    local a, b = sd[fn](unpack(args, 1, 4))
+    return { a = a, b = b }
+end }]],
+    ["scripts/controllers/u.lua"] = [[
+local sd = require("sd")
+local U = {}
+function U:login(p)
+    local ok, err = self:bind_uid(p.uid, { policy = p.policy })
+    return { ok = ok, err = err, slot = sd.slot }
+end
+function U:logout() return self:unbind_uid() end
+function U:me() return { uid = self.uid, slot = sd.slot } end
+function U:sd(p)
+    local a, b = sd[p.fn](unpack(p.args, 1, 4))
+    return { a = a, b = b }
+end
+function U:task(p) return sd.task("desk"):run(p.fn, p.args) end
+function U:count(p)
+    for i = 1, p.n do
+        local ok, err
+        repeat
+            ok, err = sd.send_to_uid(p.uid, { n = i, pad = p.pad })
+            if not ok then sd.sleep(0.01) end
+        until ok
+    end
+    return true
+end
+function U:list(p)
+    local list = sd.redis():lrange(p.key, 0, -1)
+    for i, text in ipairs(list) do list[i] = sd.json.decode(text) end
+    return list
+end
+function U:forget() sd.redis():del("ends", "lost") return true end
+return U]],
+}
+
+describe("uids of " .. WORKERS .. " workers", function()
+    local s, conns, admin
+
+    setup(function()
+        s = server.start(files)
+    end)
+
+    teardown(function()
+        s:stop()
+    end)
+
+    local function open()
+        local c = client.open(s:port("game"))
+        conns[#conns + 1] = c
+        return c
+    end
+
+    before_each(function()
+        conns = {}
+        admin = open()
+        admin:call("u/forget")
+    end)
+
+    after_each(function()
+        for _, c in ipairs(conns) do
+            c:close()
+        end
+        server.until_(function()
+            local c = client.open(s:port("game"))
+            local n = c:call("u/sd", { fn = "count_online", args = {} }).result.a
+            c:close()
+            return n == 0
+        end, "nobody is online")
+    end)
+
+    --- A conn of each worker, by slot.
+    local function spread()
+        local by_slot, n = {}, 0
+        for _ = 1, 300 do
+            local c = open()
+            local slot = c:call("u/me").result.slot
+            if not by_slot[slot] then
+                by_slot[slot] = c
+                n = n + 1
+            end
+            if n == WORKERS then
+                return by_slot
+            end
+        end
+        error("a worker gets no conn")
+    end
+
+    local function login(c, uid, policy)
+        return c:call("u/login", { uid = uid, policy = policy }).result
+    end
+
+    local function sd(c, fn, ...)
+        local r = c:call("u/sd", { fn = fn, args = { ... } })
+        assert.is_nil(r.error and r.error.message)
+        return r.result.a, r.result.b
+    end
+
+    local function task(fn, ...)
+        local r = admin:call("u/task", { fn = fn, args = { ... } }).result
+        return r.a, r.b
+    end
+
+    --- What the hooks have written, once there are `n`.
+    local function told(key, n)
+        local list
+        server.until_(function()
+            list = admin:call("u/list", { key = key }).result
+            return #list >= n
+        end, n .. " " .. key)
+        table.sort(list, function(a, b)
+            return a[1] < b[1]
+        end)
+        return list
+    end
+
+    it("are online for each of them and for tasks", function()
+        local by_slot = spread()
+        local names = {}
+        for slot, c in pairs(by_slot) do
+            login(c, "u" .. slot)
+            names[#names + 1] = "u" .. slot
+        end
+        table.sort(names)
+        for _, c in pairs(by_slot) do
+            for _, uid in ipairs(names) do
+                assert.is_true(sd(c, "uid_is_online", uid))
+            end
+            assert.equal(WORKERS, sd(c, "count_online"))
+            local uids = sd(c, "online_uids")
+            table.sort(uids)
+            assert.same(names, uids)
+        end
+        assert.is_true(task("uid_is_online", "u2"))
+        assert.is_false(task("uid_is_online", "u9"))
+        assert.equal(WORKERS, task("count_online"))
+        sd(admin, "add_to_group", "u1", "team")
+        sd(admin, "add_to_group", "away", "team")
+        assert.same({ "u1" }, sd(by_slot[2], "group_uids", "team", { online = true }))
+        assert.equal(1, task("group_count", "team", { online = true }))
+    end)
+
+    it("have a last conn on the node", function()
+        local by_slot = spread()
+        login(by_slot[0], "ann", "allow")
+        login(by_slot[1], "ann", "allow")
+        by_slot[0]:call("u/logout")
+        assert.same({ { "ann", false, "unbound" } }, told("ends", 1))
+        by_slot[1]:call("u/logout")
+        assert.same({ "ann", true, "unbound" }, told("ends", 2)[2])
+    end)
+
+    it("receive what is sent to them, once and in order", function()
+        local by_slot = spread()
+        for slot, c in pairs(by_slot) do
+            login(c, "u" .. slot)
+        end
+        for slot, c in pairs(by_slot) do
+            by_slot[0]:call("u/count", { uid = "u" .. slot, n = 100 })
+            for n = 1, 100 do
+                local got = #c.pushes > 0 and table.remove(c.pushes, 1) or c:receive()
+                assert.equal(n, got.n)
+            end
+        end
+        local uids = { "u0", "u1", "u2", "u3", "u1" }
+        local big = { big = ("x"):rep(100000) }
+        assert.is_true(sd(admin, "send_to_uids", uids, big, { except = "u2" }))
+        assert.is_true(task("send_to_uids", uids, { n = "task" }))
+        for slot, c in pairs(by_slot) do
+            if slot ~= 2 then
+                assert.equal(100000, #c:receive().big)
+            end
+            assert.equal("task", c:receive().n)
+        end
+    end)
+
+    it("reach all conns of a uid wherever they are", function()
+        local by_slot = spread()
+        for _, c in pairs(by_slot) do
+            login(c, "ann", "allow")
+        end
+        assert.is_true(sd(admin, "send_to_uid", "ann", { n = 1 }))
+        assert.is_true(sd(admin, "subscribe_uid", "ann", "news"))
+        assert.is_true(sd(admin, "publish", "news", { n = 2 }))
+        assert.is_true(sd(admin, "unsubscribe_uid", "ann", "news"))
+        assert.is_true(sd(admin, "publish", "news", { n = 3 }))
+        assert.is_true(sd(admin, "send_to_uid", "ann", { n = 4 }))
+        for _, c in pairs(by_slot) do
+            assert.equal(1, c:receive().n)
+            assert.equal(2, c:receive().n)
+            assert.equal(4, c:receive().n)
+        end
+        local _, err = sd(admin, "subscribe_uid", "nobody", "news")
+        assert.equal("offline", err)
+    end)
+
+    it("are reported when they are nowhere", function()
+        assert.is_true(sd(admin, "send_to_uids", { "a", "b" }, { n = 1 }))
+        local lost = told("lost", 2)
+        assert.same({ "a", { n = 1 }, "offline" }, lost[1])
+        assert.same({ "b", { n = 1 }, "offline" }, lost[2])
+    end)
+
+    it("are kicked by a newer conn of another worker", function()
+        local by_slot = spread()
+        login(by_slot[0], "ann")
+        for slot = 1, WORKERS - 1 do
+            assert.is_true(login(by_slot[slot], "ann").ok)
+            assert.is_true(by_slot[slot - 1]:is_closed())
+        end
+        assert.is_true(sd(admin, "uid_is_online", "ann"))
+        assert.equal(1, sd(admin, "count_online"))
+        for _, e in ipairs(told("ends", WORKERS - 1)) do
+            assert.same({ "ann", false, "replaced" }, e)
+        end
+    end)
+
+    it("are refused while another worker has them", function()
+        local by_slot = spread()
+        assert.is_true(login(by_slot[0], "ann").ok)
+        assert.is_true(login(by_slot[1], "bob").ok)
+        assert.equal("refused", login(by_slot[1], "ann", "refuse").err)
+        assert.equal("bob", by_slot[1]:call("u/me").result.uid)
+        assert.is_true(sd(admin, "uid_is_online", "bob"))
+        by_slot[0]:call("u/logout")
+        assert.is_true(login(by_slot[1], "ann", "refuse").ok)
+    end)
+
+    --- All conns bind at once, again and again; `policy` leaves one.
+    local function race(policy, check)
+        for round = 1, 20 do
+            local uid = policy .. round
+            local by_slot = spread()
+            for _, c in pairs(by_slot) do
+                c:cast("u/login", { uid = uid, policy = policy })
+            end
+            check(by_slot, uid)
+            for _, c in pairs(by_slot) do
+                c:close()
+            end
+        end
+    end
+
+    it("have one conn of those that bind at the same time", function()
+        race("kick", function(by_slot, uid)
+            server.until_(function()
+                local alive = 0
+                for slot, c in pairs(by_slot) do
+                    local ok, r = pcall(c.call, c, "u/me")
+                    if ok and r and r.result and r.result.uid == uid then
+                        alive = alive + 1
+                    else
+                        by_slot[slot] = nil
+                    end
+                end
+                assert.is_true(alive > 0, "nobody has it")
+                return alive == 1
+            end, "one has it")
+        end)
+        race("refuse", function(by_slot, uid)
+            local n = 0
+            for _, c in pairs(by_slot) do
+                if c:call("u/me").result.uid == uid then
+                    n = n + 1
+                end
+            end
+            assert.is_true(n <= 1)
+        end)
+    end)
+
+    it("are kicked everywhere", function()
+        local by_slot = spread()
+        for _, c in pairs(by_slot) do
+            login(c, "ann", "allow")
+        end
+        assert.is_true(task("kick_uid", "ann", "enough"))
+        for _, c in pairs(by_slot) do
+            assert.is_true(c:is_closed())
+        end
+        local ends = told("ends", WORKERS)
+        local last = 0
+        for _, e in ipairs(ends) do
+            assert.equal("enough", e[3])
+            last = last + (e[2] and 1 or 0)
+        end
+        assert.is_true(last >= 1)
+        local _, err = sd(admin, "kick_uid", "ann")
+        assert.equal("offline", err)
+    end)
+
+    it("are told of when their worker dies", function()
+        local by_slot = spread()
+        local victim
+        for slot, c in pairs(by_slot) do
+            if slot ~= admin:call("u/me").result.slot then
+                victim = victim or slot
+                login(c, slot == victim and "gone" or "both" .. slot)
+            end
+        end
+        local other
+        for slot in pairs(by_slot) do
+            if slot ~= victim then
+                other = other or slot
+            end
+        end
+        for _ = 1, 300 do
+            local c = open()
+            if c:call("u/me").result.slot == victim then
+                login(c, "twice", "allow")
+                break
+            end
+        end
+        login(by_slot[other], "twice", "allow")
+        admin:call("u/forget")
+        s:kill("KILL", s:process("worker", victim).pid)
+        local ends = told("ends", 2)
+        assert.same({ "gone", true, "error" }, ends[1])
+        assert.same({ "twice", false, "error" }, ends[2])
+        assert.is_false(sd(admin, "uid_is_online", "gone"))
+        assert.is_true(sd(admin, "uid_is_online", "twice"))
+    end)
+end)
