@@ -36,7 +36,7 @@
 #define MAP_MAGIC   0x4d534831u
 #define MAP_PAGE    4096u
 #define MAP_SEALS   (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
-#define MAP_EXTRA   ((size_t)1 << 30)
+#define MAP_EXTRA   ((size_t)1 << 40) /* sparse */
 #define AGENT(map)  ((map)->n - 2)
 #define MASTER(map) ((map)->n - 1)
 

@@ -88,7 +88,7 @@ size_t uidmap_size(unsigned workers, uint32_t max_conns)
 {
     struct uidmap_block b = shape_of(workers, max_conns);
 
-    return PAGE + masks_size(&b) + 2 * workers * table_size(&b);
+    return PAGE + masks_size(&b) + (size_t)2 * workers * table_size(&b);
 }
 
 void uidmap_init(void *mem, unsigned workers, uint32_t max_conns)

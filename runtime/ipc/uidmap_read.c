@@ -89,7 +89,7 @@ static bool is_same(const struct uidmap *m, const struct stamp *a,
                     const struct stamp *b)
 {
     return a->binds == b->binds &&
-           memcmp(a->bits, b->bits, m->block->words * 8) == 0;
+           memcmp(a->bits, b->bits, m->block->words * sizeof(*a->bits)) == 0;
 }
 
 static bool show(uidmap_fn fn, void *arg, const struct uidmap_copy *c,

@@ -16,6 +16,8 @@ describe("ipc under stress", function()
         ["shows nothing of killed writers, returns all of killed readers"] =
             "ring_kill 300",
         ["ends every call once while processes are killed"] = "mesh_kill 100",
+        ["shows whole bindings while their writers are killed"] =
+            "uidmap_kill 80",
     }) do
         it(what, function()
             local out = run(command)
