@@ -224,6 +224,12 @@ unsigned mesh_master(const struct mesh *m)
     return m->map.n - 1;
 }
 
+struct counters *mesh_counters(const struct mesh *m, unsigned slot)
+{
+    sd_check(m, MESH_MAGIC);
+    return mesh_map_counters(&m->map, slot);
+}
+
 struct slots *mesh_slots(const struct mesh *m)
 {
     sd_check(m, MESH_MAGIC);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "ipc/counters.h"
 #include "ipc/slots.h"
 
 enum {
@@ -116,6 +117,7 @@ void mesh_slot_died(struct mesh *m, unsigned slot);
 unsigned mesh_self(const struct mesh *m);
 unsigned mesh_master(const struct mesh *m);
 struct slots *mesh_slots(const struct mesh *m);
+struct counters *mesh_counters(const struct mesh *m, unsigned slot);
 void *mesh_extra(const struct mesh *m); /* page aligned, zeroed at start */
 
 /* Unanswered calls to `slot`; messages dropped as garbage. */

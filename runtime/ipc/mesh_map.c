@@ -98,7 +98,8 @@ static int lay_out(struct mesh_map *map, const struct mesh_shape *shape)
     map->n = shape->workers + 2 * shape->tasks + 2;
     map->doors = pages(sizeof(struct head));
     map->slots = map->doors + pages(map->n * sizeof(struct door));
-    map->extra = map->slots + pages(slots_size(map->n));
+    map->counters = map->slots + pages(slots_size(map->n));
+    map->extra = map->counters + pages(map->n * counters_size());
     map->ctls = map->extra + pages(shape->extra);
     map->data = map->ctls + pages((size_t)map->n * map->n * RING_CTL_SIZE);
     map->size = map->data + rings(map) * MAP_RING_CAP;
@@ -223,6 +224,13 @@ void mesh_map_ring(const struct mesh_map *map, unsigned from, unsigned to,
               map->base + map->data +
                   (rings_before(map, to) + rank) * MAP_RING_CAP,
               MAP_RING_CAP, MAP_RING_KEEP);
+}
+
+struct counters *mesh_map_counters(const struct mesh_map *map, unsigned slot)
+{
+    sd_assert(slot < map->n);
+    return (struct counters *)(void *)(map->base + map->counters +
+                                       slot * counters_size());
 }
 
 struct slots *mesh_map_slots(const struct mesh_map *map)

@@ -1,8 +1,8 @@
 /* mesh_map.h - the shared memory of a mesh: where everything lies in it.
  *
- * For mesh.c only.  From the front: head, doors, slots, extra, control blocks
- * of the rings, data of the rings.  Sparse: a page nobody wrote costs
- * nothing. */
+ * For mesh.c only.  From the front: head, doors, slots, counters, extra,
+ * control blocks of the rings, data of the rings.  Sparse: a page nobody wrote
+ * costs nothing. */
 #ifndef SD_IPC_MESH_MAP_H
 #define SD_IPC_MESH_MAP_H
 
@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ipc/counters.h"
 #include "ipc/mesh.h"
 #include "ipc/ring.h"
 
@@ -25,7 +26,7 @@ struct mesh_map {
     unsigned workers;
     unsigned tasks;
     unsigned n;                             /* slots */
-    size_t doors, slots, extra, ctls, data; /* offsets */
+    size_t doors, slots, counters, extra, ctls, data; /* offsets */
 };
 
 /* Lay out a new memory of this shape; *fd is the memfd, close-on-exec. */
@@ -44,6 +45,7 @@ void mesh_map_ring(const struct mesh_map *map, unsigned from, unsigned to,
                    struct ring *out);
 
 struct slots *mesh_map_slots(const struct mesh_map *map);
+struct counters *mesh_map_counters(const struct mesh_map *map, unsigned slot);
 
 /* Counts deaths; a process compares it with the count it knows. */
 uint32_t mesh_map_deaths(const struct mesh_map *map);

@@ -10,6 +10,7 @@
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -180,6 +181,17 @@ int slots_is_alive(const struct slots *s, unsigned i, uint16_t epoch)
 
     return slots_epoch(s, i) == epoch && state >= SLOT_STARTING &&
            state <= SLOT_DRAINING;
+}
+
+void slots_name(char *out, size_t size, const struct slots *s, unsigned i)
+{
+    enum slot_role role = slots_role(s, i);
+
+    if (role == SLOT_AGENT || role == SLOT_MASTER)
+        snprintf(out, size, "%s", slot_role_name(role));
+    else
+        snprintf(out, size, "%s %u", slot_role_name(role),
+                 load(&slot_of(s, i)->index));
 }
 
 const char *slot_role_name(enum slot_role role)

@@ -88,6 +88,9 @@ void slots_read(const struct slots *s, unsigned i, struct slot_info *out);
 /* Is the process of this (slot, epoch) alive as far as the master knows? */
 int slots_is_alive(const struct slots *s, unsigned i, uint16_t epoch);
 
+/* "worker 0"; "agent" and "master", of which there is one. */
+void slots_name(char *out, size_t size, const struct slots *s, unsigned i);
+
 const char *slot_role_name(enum slot_role role);
 const char *slot_state_name(enum slot_state state);
 

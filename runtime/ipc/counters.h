@@ -1,0 +1,65 @@
+/* counters.h - what a process counts, published for everybody to read.
+ *
+ * One page of shared memory per slot.  The process in the slot hands over all
+ * its numbers at once, at its heartbeat; readers get numbers of one moment,
+ * also when the process was killed in the middle.  Counters of a slot never
+ * go backwards: the next process goes on where the last one has ended. */
+#ifndef SD_IPC_COUNTERS_H
+#define SD_IPC_COUNTERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    COUNTERS_REASONS = 16 /* words of net/reason.h, at most */
+};
+
+enum counter {
+    COUNT_ACCEPTED, /* conns */
+    COUNT_REFUSED,
+    COUNT_PACKETS_IN,
+    COUNT_PACKETS_OUT,
+    COUNT_BYTES_IN,
+    COUNT_BYTES_OUT,
+    COUNT_REQUESTS,
+    COUNT_TASK_CALLS, /* taken by a task process */
+
+    /* Sends, one for each conn a value was for: accepted is the sum of all
+     * the others.  Crashed: waited in a process that died. */
+    COUNT_SENDS_ACCEPTED,
+    COUNT_SENDS_DELIVERED,
+    COUNT_SENDS_GONE,
+    COUNT_SENDS_INVALID,
+    COUNT_SENDS_SLOW,
+    COUNT_SENDS_BUSY,
+    COUNT_SENDS_CRASHED,
+    COUNT_SENDS_IN_FLIGHT, /* a gauge: 0 for a new process */
+
+    COUNT_CLOSED, /* conns, by reason: COUNT_CLOSED + enum reason */
+    COUNTERS = COUNT_CLOSED + COUNTERS_REASONS
+};
+
+struct counters; /* the page of one slot, zeroed at first */
+
+/* The owner's end. */
+struct counters_writer {
+    struct counters *page;
+    uint64_t base[COUNTERS]; /* of those who had the slot before */
+};
+
+/* Bytes of one page; pages lie one behind the other, 64-byte aligned. */
+size_t counters_size(void);
+
+/* Owner, once: take over.  What the last process had in flight has crashed. */
+void counters_begin(struct counters_writer *w, struct counters *page);
+
+/* Owner: `v` (COUNTERS numbers) has happened in this process. */
+void counters_publish(struct counters_writer *w, const uint64_t *v);
+
+/* Everybody: what the slot has published last, COUNTERS numbers. */
+void counters_read(const struct counters *page, uint64_t *out);
+
+/* Of the reasons why a send was dropped: "gone" ...; NULL for any other. */
+const char *counter_drop_word(enum counter c);
+
+#endif
