@@ -196,6 +196,7 @@ int deliver_to(struct deliver *d, struct conn *c)
     struct people_counters *count = &d->vm->people->counters;
     int rc = send(d, c);
 
+    count->accepted++;
     if (rc == 0) {
         count->delivered++;
         d->sent++;

@@ -103,6 +103,11 @@ static void take_send(struct vm *vm, struct conn *c, struct slice value)
 {
     struct deliver d;
 
+    if (c == NULL) {
+        vm->people->counters.accepted++;
+        vm->people->counters.gone++;
+        return;
+    }
     deliver_begin(&d, vm, vm->L, value);
     (void)deliver_to(&d, c);
     deliver_end(&d);
@@ -128,11 +133,9 @@ static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
     body = slice_skip(body, sizeof(to));
     if (vm->env.net != NULL)
         c = net_find(vm->env.net, to.conn);
-    if (c == NULL)
-        vm->people->counters.gone++;
-    else if (type == MSG_SEND)
+    if (type == MSG_SEND)
         take_send(vm, c, body);
-    else
+    else if (c != NULL)
         take_close(vm, c, body);
 }
 

@@ -42,6 +42,7 @@ struct people_end {
 
 /* Where sent values went. */
 struct people_counters {
+    uint64_t accepted; /* delivered, invalid, slow and gone */
     uint64_t delivered;
     uint64_t invalid; /* the conn's pack could not carry it */
     uint64_t slow, gone;

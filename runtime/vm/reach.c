@@ -249,6 +249,7 @@ static void report_lost(struct reach *r, struct slice list, struct slice value)
     unsigned is_only;
 
     while (next_uid(&list, &uid, &is_only)) {
+        r->vm->people->counters.accepted++;
         r->vm->people->counters.gone++;
         if (is_only != 0)
             add_uid(&lost, uid, tag_of(SD_EGONE));

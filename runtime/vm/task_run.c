@@ -208,6 +208,7 @@ static bool take_call(struct tasks *t, const struct mesh_msg *m)
     uint64_t now = clock_ms();
     struct slice body;
 
+    t->taken++;
     t->from = m->from;
     t->epoch = m->epoch;
     t->replied = t->is_cancelled = false;

@@ -21,6 +21,7 @@ struct tasks {
     unsigned turn; /* where the next choice among equals begins */
 
     /* The call this process runs. */
+    uint64_t taken; /* calls so far */
     bool running, replied;
     bool is_cancelled; /* its caller has said so */
     bool is_orphan;    /* its caller has died */

@@ -26,6 +26,7 @@
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
+#include "vm/task_state.h"
 
 #define STACK_GUARD (1u << 20)
 
@@ -328,6 +329,19 @@ unsigned vm_calls(const struct vm *vm)
 uint64_t vm_memory(const struct vm *vm)
 {
     return heap_used(vm->heap);
+}
+
+void vm_count(const struct vm *vm, uint64_t *counters)
+{
+    const struct people_counters *c = &vm->people->counters;
+
+    counters[COUNT_SENDS_ACCEPTED] = c->accepted + c->busy;
+    counters[COUNT_SENDS_DELIVERED] = c->delivered;
+    counters[COUNT_SENDS_GONE] = c->gone;
+    counters[COUNT_SENDS_INVALID] = c->invalid;
+    counters[COUNT_SENDS_SLOW] = c->slow;
+    counters[COUNT_SENDS_BUSY] = c->busy;
+    counters[COUNT_TASK_CALLS] = vm->tasks->taken;
 }
 
 /* Requests whose coroutine will not run on must end for their conns' sake. */

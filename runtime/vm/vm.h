@@ -72,6 +72,9 @@ void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg);
 unsigned vm_calls(const struct vm *vm);
 uint64_t vm_memory(const struct vm *vm);
 
+/* Fill in what a vm counts: sends and task calls of ipc/counters.h. */
+void vm_count(const struct vm *vm, uint64_t *counters);
+
 /* Free everything.  Handles still open on the loop are closed first; their
  * close callbacks may run later without touching the vm. */
 void vm_close(struct vm **vp);
