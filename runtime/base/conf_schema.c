@@ -302,7 +302,7 @@ static const struct conf_key keys[] = {
 
     {.path = "admin.listen", TYPE(STRING), DEFAULT("127.0.0.1:9180"),
      AS(TEXT, admin, listen),
-     DOC("address of the admin port, or `\"unix:...\"`")},
+     DOC("address of the admin port, or `\"unix:...\"`, or `\"off\"`")},
     {.path = "admin.token", TYPE(STRING), SECRET, AS(TEXT, admin, token),
      DOC("needed unless the address is loopback or unix")},
 

@@ -68,13 +68,33 @@ static void print_process(const struct row *row)
 {
     char name[2 * TEXT + 2], age[32];
 
-    snprintf(name, sizeof(name), "%s %s", get(row, "role"), get(row, "index"));
+    if (strcmp(get(row, "role"), "agent") == 0)
+        snprintf(name, sizeof(name), "agent");
+    else
+        snprintf(name, sizeof(name), "%s %s", get(row, "role"),
+                 get(row, "index"));
     duration(age, sizeof(age), number(row, "uptime"));
     printf("%-10s %8s %-9s %9s %7s %8.1fM %6.1fM %7.1fms %4s %8s\n", name,
            get(row, "pid"), get(row, "state"), age, get(row, "conns"),
            number(row, "memory") / 1048576, number(row, "vm_memory") / 1048576,
            number(row, "loop_lag") * 1000, get(row, "generation"),
            get(row, "restarts"));
+}
+
+/* Pass over the map whose opening brace was read: what only programs want. */
+static bool skip_map(struct json *j)
+{
+    unsigned depth = 1;
+
+    while (depth > 0) {
+        int token = json_next(j);
+
+        if (token < 0 || token == JSON_END)
+            return false;
+        depth += token == JSON_MAP || token == JSON_LIST;
+        depth -= token == JSON_MAP_END || token == JSON_LIST_END;
+    }
+    return true;
 }
 
 /* Read one map whose opening brace was read; false when it is no such map. */
@@ -86,6 +106,11 @@ static bool read_row(struct json *j, struct row *row)
     while ((token = json_next(j)) == JSON_KEY && row->n < FIELDS) {
         copy(row->key[row->n], j->text);
         token = json_next(j);
+        if (token == JSON_MAP) {
+            if (!skip_map(j))
+                return false;
+            continue;
+        }
         if (token == JSON_STRING)
             copy(row->value[row->n], j->text);
         else if (token == JSON_NUMBER)

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "proc/agent.h"
 #include "proc/child.h"
 #include "proc/config.h"
 #include "proc/heritage.h"
@@ -44,6 +45,9 @@ static int run(const struct heritage *h)
         snprintf(title, sizeof(title), "sdlua: task %u", h->index);
         title_set(title);
         return task_run(h);
+    case ROLE_AGENT:
+        title_set("sdlua: agent");
+        return agent_run(h);
     }
     return CHILD_STRANGER;
 }

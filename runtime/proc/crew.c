@@ -45,7 +45,7 @@ struct crew {
     struct member_env env;
     enum crew_state state;
     unsigned count;
-    struct seat *seats;    /* workers first */
+    struct seat *seats;    /* workers first, the agent last */
     struct timer deadline; /* of the stop */
     struct loop_job empty;
 };
@@ -146,7 +146,8 @@ static bool is_empty(const struct crew *c, unsigned first, unsigned end)
     return true;
 }
 
-/* Tasks go when the workers, who may still call them, have gone. */
+/* Tasks and agent go when the workers, who may still call them, have gone;
+ * until then the agent says that the node is not ready. */
 static void stop_next(struct crew *c)
 {
     unsigned workers = c->config.workers;
@@ -169,10 +170,10 @@ static void on_end(void *arg, struct member *m, const char *why, bool crashed)
     char text[LEASH_TEXT + 64], name[32];
 
     sd_check(c, CREW_MAGIC);
+    member_name(m, name, sizeof(name));
     switch (c->state) {
     case CREW_STARTING:
         c->state = CREW_FAILED;
-        member_name(m, name, sizeof(name));
         snprintf(text, sizeof(text), "%s: %s", name, why);
         c->config.hooks.on_refused(c->config.hooks.arg, text);
         break;
@@ -188,8 +189,7 @@ static void on_end(void *arg, struct member *m, const char *why, bool crashed)
         break;
     case CREW_STOPPING:
         if (crashed)
-            log_error("%s %u ended while stopping: %s", slot_role_name(m->role),
-                      m->index, why);
+            log_error("%s ended while stopping: %s", name, why);
         break;
     }
 }
@@ -209,12 +209,12 @@ static void on_heritage(void *arg, struct heritage *h)
 static void on_deadline(struct timer *t)
 {
     struct crew *c = list_entry(t, struct crew, deadline);
+    char name[32];
 
     for (unsigned i = 0; i < c->count; i++)
         if (c->seats[i].member.pid != 0) {
-            log_warn("%s %u did not end in time: killed",
-                     slot_role_name(c->seats[i].member.role),
-                     c->seats[i].member.index);
+            member_name(&c->seats[i].member, name, sizeof(name));
+            log_warn("%s did not end in time: killed", name);
             member_kill(&c->seats[i].member);
         }
     timer_start(c->config.loop, t, KILL_WAIT);
@@ -258,11 +258,12 @@ struct crew *crew_new(const struct crew_config *config)
     c->deadline.fn = on_deadline;
     c->empty.fn = on_empty_job;
     c->seats =
-        mem_zalloc((config->workers + config->tasks) * sizeof(*c->seats));
+        mem_zalloc((config->workers + config->tasks + 1) * sizeof(*c->seats));
     for (unsigned i = 0; i < config->workers; i++)
         add_seat(c, i);
     for (unsigned i = 0; i < config->tasks; i++)
         add_seat(c, config->workers + 2 * i); /* the second is for reloads */
+    add_seat(c, config->workers + 2 * config->tasks); /* the agent */
     return c;
 }
 

@@ -21,7 +21,7 @@ void heritage_init(struct heritage *h)
     memset(h, 0, sizeof(*h));
     h->size = sizeof(*h);
     snprintf(h->build, sizeof(h->build), "%s", install_build_id());
-    h->binary = h->leash = h->bundle = h->log_fd = -1;
+    h->binary = h->leash = h->bundle = h->log_fd = h->admin = -1;
     memset(h->secret, -1, sizeof(h->secret));
     memset(h->listeners, -1, sizeof(h->listeners));
 }
@@ -91,6 +91,8 @@ unsigned heritage_fds(const struct heritage *h, int *fds)
         n = add(fds, n, h->secret[i]);
     for (unsigned i = 0; i < h->mesh_count; i++)
         n = add(fds, n, h->mesh[i]);
+    if (h->role == ROLE_AGENT)
+        n = add(fds, n, h->admin);
     if (h->role != ROLE_WORKER)
         return n;
     for (unsigned slot = 0; slot < h->workers; slot++)

@@ -16,6 +16,7 @@ enum heritage_role {
     ROLE_CONFIG, /* evaluates the configuration, makes the bundle */
     ROLE_WORKER,
     ROLE_TASK,
+    ROLE_AGENT,
 };
 
 enum {
@@ -34,6 +35,7 @@ struct heritage {
     int32_t master;  /* its pid */
     bool respawn;    /* not the slot's first process */
     char node[256];  /* its name */
+    char version[32];
     char lua[4096];  /* folder with the framework */
     char log[256];   /* path, "" = not a file of ours */
     char redis[108]; /* socket of the embedded redis, "" = none */
@@ -42,6 +44,7 @@ struct heritage {
     int32_t leash;  /* proc/leash.h */
     int32_t bundle; /* sealed; for ROLE_CONFIG the empty file to fill */
     int32_t log_fd;
+    int32_t admin; /* listening socket of the admin port, -1: none */
     uint32_t secrets;                 /* how many; for ROLE_CONFIG only */
     int32_t secret[HERITAGE_SECRETS]; /* -1: could not be opened */
     uint32_t mesh_count;
@@ -63,7 +66,7 @@ int heritage_read(struct heritage **out, int fd);
  * stay open across exec.  Returns how many. */
 enum {
     HERITAGE_FDS_MAX =
-        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 4
+        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 5
 };
 unsigned heritage_fds(const struct heritage *h, int *fds);
 

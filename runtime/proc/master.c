@@ -150,8 +150,8 @@ static struct status status_of(const struct master *m)
         .started = m->node.started,
         .conf = m->node.conf,
         .ports = &m->node.ports,
-        .slots = mesh_slots(m->mesh),
-        .master = mesh_master(m->mesh),
+        .mesh = m->mesh,
+        .admin = m->node.admin >= 0 ? m->node.admin_address : "",
         .redis = redis_server_pid(m->redis),
     };
 }

@@ -45,7 +45,7 @@ enum slot_state member_state(const struct member *m)
 
 void member_name(const struct member *m, char *name, size_t size)
 {
-    snprintf(name, size, "%s %u", slot_role_name(m->role), m->index);
+    slots_name(name, size, slots(m), m->slot);
 }
 
 static void say(const struct member *m, enum log_level level, const char *text)
@@ -148,11 +148,17 @@ static void on_leash(void *arg)
         pollfd_want(m->watch, false);
 }
 
+static const enum heritage_role roles[SLOT_ROLES] = {
+    [SLOT_WORKER] = ROLE_WORKER,
+    [SLOT_TASK] = ROLE_TASK,
+    [SLOT_AGENT] = ROLE_AGENT,
+};
+
 static int fill_heritage(struct member *m, struct heritage *h, int leash)
 {
     heritage_init(h);
     m->env->on_heritage(m->env->arg, h);
-    h->role = m->role == SLOT_TASK ? ROLE_TASK : ROLE_WORKER;
+    h->role = roles[m->role];
     h->slot = m->slot;
     h->epoch = slots_epoch(slots(m), m->slot);
     h->index = m->index;

@@ -25,6 +25,11 @@
 
 #define DAEMON_LOG "run/sdlua.log"
 
+enum {
+    ADMIN_PATIENCE = 3000, /* ms: the last agent may be just ending */
+    ADMIN_STEP = 20000,    /* us */
+};
+
 __attribute__((format(printf, 2, 3))) static int because(struct node *n,
                                                          const char *fmt, ...)
 {
@@ -194,6 +199,48 @@ static int open_ports(struct node *n)
     return 0;
 }
 
+/* Did somebody write the address down? */
+static bool is_admin_set(const struct node *n)
+{
+    struct slice rest = {0};
+
+    bundle_get(n->bundle, "origin", &rest);
+    while (rest.len > 0) {
+        const char *path = rest.p;
+        const char *value = path + strlen(path) + 1;
+        const char *source = value + strlen(value) + 1;
+        const char *reload = source + strlen(source) + 1;
+
+        if (strcmp(path, "admin.listen") == 0)
+            return strcmp(source, "default") != 0;
+        rest = slice_skip(rest, (size_t)(reload + strlen(reload) + 1 - path));
+    }
+    return false;
+}
+
+/* The default address is every node's: who comes late goes without. */
+static int open_admin(struct node *n)
+{
+    const char *listen = n->conf->admin.listen;
+    uint64_t limit = clock_ms() + (n->stale ? ADMIN_PATIENCE : 0);
+    char why[512];
+
+    if (strcmp(listen, "off") == 0)
+        return 0;
+    do {
+        n->admin = admin_socket_open(n->admin_address, listen, &n->user, why,
+                                     sizeof(why));
+    } while (n->admin == -EADDRINUSE && clock_ms() < limit &&
+             usleep(ADMIN_STEP) == 0);
+    if (n->admin >= 0)
+        return 0;
+    n->admin = -1;
+    if (is_admin_set(n))
+        return because(n, "admin.listen: %s", why);
+    log_warn("no admin port: %s", why);
+    return 0;
+}
+
 typedef int step_fn(struct node *n);
 
 static step_fn *const opening[] = {
@@ -201,7 +248,7 @@ static step_fn *const opening[] = {
 };
 
 static step_fn *const taking[] = {
-    make_run, take_pidfile, open_log, open_ports, NULL,
+    make_run, take_pidfile, open_log, open_ports, open_admin, NULL,
 };
 
 static int walk(struct node *n, step_fn *const *step)
@@ -222,6 +269,7 @@ int node_open(struct node *n, const struct node_options *options)
         .bundle_fd = -1,
         .log_fd = STDERR_FILENO,
         .pidfile = -1,
+        .admin = -1,
     };
     if (getrandom(&n->boot, sizeof(n->boot), 0) != (ssize_t)sizeof(n->boot))
         n->boot = (uint64_t)clock_wall_ms();
@@ -238,6 +286,8 @@ int node_take(struct node *n)
 void node_close(struct node *n, bool failed)
 {
     ports_close(&n->ports);
+    admin_socket_close(n->admin, n->admin_address, &n->user);
+    n->admin = -1;
     conf_close(&n->conf);
     bundle_close(&n->bundle);
     if (n->bundle_fd >= 0)
@@ -259,6 +309,8 @@ void node_bequeath(const struct node *n, struct heritage *h)
     h->generation = n->generation;
     h->boot = n->boot;
     snprintf(h->node, sizeof(h->node), "%s", n->name);
+    snprintf(h->version, sizeof(h->version), "%s", n->options.version);
+    h->admin = n->admin;
     snprintf(h->log, sizeof(h->log), "%s", n->log);
     h->bundle = n->bundle_fd;
     h->log_fd = n->log_fd;

@@ -74,6 +74,32 @@ static void on_leash(void *arg)
 
 /* --- heartbeat --------------------------------------------------------------- */
 
+static void count_net(const struct net_counters *n, uint64_t *v)
+{
+    _Static_assert((int)REASON_COUNT <= (int)COUNTERS_REASONS, "no room");
+
+    v[COUNT_ACCEPTED] = n->accepted;
+    v[COUNT_REFUSED] = n->refused;
+    v[COUNT_PACKETS_IN] = n->packets_in;
+    v[COUNT_PACKETS_OUT] = n->packets_out;
+    v[COUNT_BYTES_IN] = n->bytes_in;
+    v[COUNT_BYTES_OUT] = n->bytes_out;
+    v[COUNT_REQUESTS] = n->requests;
+    for (unsigned r = 0; r < REASON_COUNT; r++)
+        v[COUNT_CLOSED + r] = n->closed[r];
+}
+
+static void publish(struct process *p)
+{
+    uint64_t v[COUNTERS] = {0};
+
+    if (p->net != NULL)
+        count_net(net_counters(p->net), v);
+    if (p->vm != NULL)
+        vm_count(p->vm, v);
+    counters_publish(&p->counters, v);
+}
+
 static void beat(struct process *p, uint64_t lag_ms)
 {
     unsigned slot = p->h->slot;
@@ -88,6 +114,7 @@ static void beat(struct process *p, uint64_t lag_ms)
         slots_set(p->slots, slot, SLOT_VM_MEMORY, vm_memory(p->vm));
     if (p->net != NULL)
         slots_set(p->slots, slot, SLOT_CONNS, net_conns(p->net));
+    publish(p);
 }
 
 static void on_heartbeat(struct timer *t)
@@ -118,8 +145,7 @@ static void open_log(const struct process *p)
 {
     char name[32];
 
-    snprintf(name, sizeof(name), "%s %u",
-             slot_role_name(slots_role(p->slots, p->h->slot)), p->h->index);
+    slots_name(name, sizeof(name), p->slots, p->h->slot);
     log_open(p->h->log_fd, (enum log_level)p->conf->log.level,
              p->conf->log.json, name);
     log_generation(p->h->generation);
@@ -176,6 +202,7 @@ int process_open(struct process *p, const struct heritage *h)
     p->slots = mesh_slots(p->mesh);
     p->uids = uidmap_attach(tables_uids(p->mesh), p->slots, h->slot,
                             (uint16_t)h->epoch);
+    counters_begin(&p->counters, mesh_counters(p->mesh, h->slot));
     err = open_conf(p, &why);
     if (err < 0)
         goto fail;
@@ -203,6 +230,13 @@ static void vm_started(void *arg, int err, const char *text)
         process_refuse(p, text);
     else
         p->on_started(p);
+}
+
+void process_join(struct process *p, const struct mesh_hooks *hooks)
+{
+    mesh_set_hooks(p->mesh, hooks);
+    p->mesh_hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_FLUSH + 1};
+    loop_hook_add(p->loop, &p->mesh_hook);
 }
 
 void process_start(struct process *p)
@@ -233,9 +267,7 @@ void process_start(struct process *p)
         return;
     }
     vm_mesh_hooks(p->vm, &hooks);
-    mesh_set_hooks(p->mesh, &hooks);
-    p->mesh_hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_FLUSH + 1};
-    loop_hook_add(p->loop, &p->mesh_hook);
+    process_join(p, &hooks);
     vm_start(p->vm, vm_started, p);
 }
 
@@ -263,7 +295,10 @@ static void vm_stopped(void *arg)
 
 void process_finish(struct process *p)
 {
-    vm_stop(p->vm, vm_stopped, p);
+    if (p->vm != NULL)
+        vm_stop(p->vm, vm_stopped, p);
+    else
+        loop_stop(p->loop);
 }
 
 int process_run(struct process *p)

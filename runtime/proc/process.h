@@ -1,5 +1,5 @@
-/* process.h - what worker and task processes have in common: loop, log, mesh,
- * configuration, vm, leash and heartbeat. */
+/* process.h - what all children but the configuration's have in common: loop,
+ * log, mesh, configuration, vm, leash and heartbeat. */
 #ifndef SD_PROC_PROCESS_H
 #define SD_PROC_PROCESS_H
 
@@ -28,8 +28,8 @@ struct process {
     struct uidmap *uids;
     struct bundle *bundle;
     struct conf *conf;
-    struct vm *vm;   /* NULL until process_start() */
-    struct net *net; /* set by a worker before process_start(), else NULL */
+    struct vm *vm;   /* NULL until process_start(), always in the agent */
+    struct net *net; /* set by who has one before it is ready, else NULL */
     int status;      /* what to exit with */
     /* The vm has run on_start: serve, then process_ready(). */
     void (*on_started)(struct process *p);
@@ -39,6 +39,7 @@ struct process {
     struct pollfd_watch *leash_watch, *mesh_watch; /* private from here */
     struct loop_hook mesh_hook;
     struct timer heartbeat;
+    struct counters_writer counters;
 };
 
 /* Wait for the master's word, then open everything but the vm.  0, or a
@@ -53,6 +54,10 @@ void process_ready(struct process *p);
 
 /* Tell the master that this process cannot start, and end. */
 void process_refuse(struct process *p, const char *why);
+
+/* Take part in the mesh: `hooks` get its messages.  process_start() does it
+ * for a process with a vm. */
+void process_join(struct process *p, const struct mesh_hooks *hooks);
 
 /* All calls have ended: run on_stop, then leave process_run(). */
 void process_finish(struct process *p);

@@ -65,7 +65,28 @@ static uint64_t age(uint64_t since)
     return since != 0 && now > since ? now - since : 0;
 }
 
-static void put_process(struct buf *out, unsigned slot,
+/* What the process has done with values to be sent: accepted is the sum of
+ * the rest. */
+static void put_sends(struct buf *out, const struct counters *page)
+{
+    uint64_t v[COUNTERS];
+
+    counters_read(page, v);
+    put_key(out, "sends");
+    buf_append_str(out, "{");
+    put_number(out, "accepted", v[COUNT_SENDS_ACCEPTED]);
+    put_number(out, "delivered", v[COUNT_SENDS_DELIVERED]);
+    put_key(out, "dropped");
+    buf_append_str(out, "{");
+    for (unsigned i = 0; i < COUNTERS; i++)
+        if (counter_drop_word((enum counter)i) != NULL)
+            put_number(out, counter_drop_word((enum counter)i), v[i]);
+    put_end(out, "},");
+    put_number(out, "in_flight", v[COUNT_SENDS_IN_FLIGHT]);
+    put_end(out, "},");
+}
+
+static void put_process(const struct status *s, struct buf *out, unsigned slot,
                         const struct slot_info *p)
 {
     const uint64_t *f = p->figure;
@@ -84,6 +105,8 @@ static void put_process(struct buf *out, unsigned slot,
     put_seconds(out, "loop_lag", (double)f[SLOT_LOOP_LAG] / 1000);
     put_number(out, "generation", f[SLOT_GENERATION]);
     put_number(out, "restarts", f[SLOT_RESTARTS]);
+    if (p->role == SLOT_WORKER || p->role == SLOT_TASK)
+        put_sends(out, mesh_counters(s->mesh, slot));
     put_end(out, "},");
 }
 
@@ -138,6 +161,8 @@ static void put_ports(const struct status *s, struct buf *out)
 
 void status_json(const struct status *s, struct buf *out)
 {
+    const struct slots *slots = mesh_slots(s->mesh);
+    unsigned master = mesh_master(s->mesh);
     struct slot_info p = own_line(s);
 
     buf_append_str(out, "{");
@@ -146,20 +171,24 @@ void status_json(const struct status *s, struct buf *out)
     put_number(out, "generation", s->generation);
     put_number(out, "pid", (uint64_t)getpid());
     put_seconds(out, "uptime", (double)age(s->started));
+    if (s->admin[0] != '\0')
+        put_string(out, "admin", s->admin);
     put_ports(s, out);
     put_key(out, "processes");
     buf_append_str(out, "[");
-    put_process(out, s->master, &p);
-    for (unsigned i = 0; i < slots_count(s->slots); i++) {
-        slots_read(s->slots, i, &p);
-        if (i != s->master && p.state != SLOT_EMPTY)
-            put_process(out, i, &p);
+    put_process(s, out, master, &p);
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        slots_read(slots, i, &p);
+        if (i != master && p.state != SLOT_EMPTY)
+            put_process(s, out, i, &p);
     }
     put_end(out, "]}");
 }
 
 void status_table(const struct status *s, struct buf *out)
 {
+    const struct slots *slots = mesh_slots(s->mesh);
+    unsigned master = mesh_master(s->mesh);
     struct slot_info p;
 
     buf_printf(out, "sdlua %s: node %s, pid %d, generation %u\n\n", s->version,
@@ -168,15 +197,16 @@ void status_table(const struct status *s, struct buf *out)
     for (unsigned i = 0; i < s->ports->count; i++)
         buf_printf(out, "%-16s %-9s %s\n", s->conf->ports[i].name,
                    protocols[s->conf->ports[i].protocol], s->ports->address[i]);
+    if (s->admin[0] != '\0')
+        buf_printf(out, "%-16s %-9s %s\n", "(admin)", "http", s->admin);
     buf_printf(out, "\n%-16s %s\n", "process", "pid");
-    for (unsigned i = 0; i < slots_count(s->slots); i++) {
+    for (unsigned i = 0; i < slots_count(slots); i++) {
         char name[32];
 
-        slots_read(s->slots, i, &p);
-        if (i == s->master || p.state == SLOT_EMPTY)
+        slots_read(slots, i, &p);
+        if (i == master || p.state == SLOT_EMPTY)
             continue;
-        snprintf(name, sizeof(name), "%s %u",
-                 slot_role_name((enum slot_role)p.role), p.index);
+        slots_name(name, sizeof(name), slots, i);
         buf_printf(out, "%-16s %d\n", name, (int)p.pid);
     }
     if (s->redis > 0)

@@ -16,8 +16,8 @@ struct status {
     uint64_t started; /* clock_ms() */
     const struct conf *conf;
     const struct ports *ports;
-    const struct slots *slots;
-    unsigned master; /* its slot */
+    const struct mesh *mesh;
+    const char *admin; /* address of the admin port, "": none */
     pid_t redis;     /* 0: none */
 };
 

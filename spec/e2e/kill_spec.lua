@@ -210,7 +210,7 @@ end }]] })
                 end, "process " .. pid .. " ends")
             end
             assert.is_number(slot_of(connect()))
-            assert.equal(7, #s:pids())
+            assert.equal(8, #s:pids())
         end
     end)
 

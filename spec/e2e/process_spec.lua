@@ -54,8 +54,10 @@ describe("a node", function()
                 local f = assert(io.open("/proc/" .. p.pid .. "/cmdline"))
                 local title = f:read("*a"):gsub("%z.*", "")
                 f:close()
-                local name = p.role == "master" and "master"
-                    or p.role .. " " .. p.index
+                local name = p.role .. " " .. p.index
+                if p.role == "master" or p.role == "agent" then
+                    name = p.role
+                end
                 assert.equal("sdlua: " .. name, title)
             end
         end)
@@ -73,7 +75,7 @@ describe("a node", function()
                 assert.equal("127.0.0.1", p.address)
                 assert.is_true(p.port > 0)
             end
-            assert.equal(4, #st.processes)
+            assert.equal(5, #st.processes)
             for _, p in ipairs(st.processes) do
                 assert.equal("ready", p.state)
                 assert.equal(0, p.restarts)
@@ -392,7 +394,7 @@ end }]],
             assert.equal(200, select(2, s:get("/probe/who")))
         end
         local live = s:pids()
-        assert.equal(5, #live, table.concat(live, " "))
+        assert.equal(6, #live, table.concat(live, " "))
     end)
 
     it("reopens its log at USR2", function()

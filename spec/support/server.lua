@@ -37,9 +37,10 @@ end
 local binary = cwd .. "/" .. (os.getenv("SD_BUILD") or "build/dev") .. "/sdlua"
 
 --- Two workers, one task, one port of each kind, a controller to ask who
---- answers.
+--- answers. No admin port: nodes of other specs run beside this one.
 server.defaults = {
     ["config/server.lua"] = [[return { workers = 2, tasks = 1, name = "n" }]],
+    ["config/admin.lua"] = [[return { listen = "off" }]],
     ["config/ports.lua"] = [[
 return {
     game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },

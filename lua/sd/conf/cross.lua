@@ -227,6 +227,9 @@ local function check_conns(c, server)
 end
 
 local function check_admin(c, admin)
+    if admin.listen == "off" then
+        return
+    end
     local host = split_address(admin.listen)
     if not host then
         c.report("admin.listen", ('admin.listen: "%s" is no address')

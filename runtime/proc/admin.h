@@ -1,0 +1,20 @@
+/* admin.h - the admin port: health, metrics and the door for back ends. */
+#ifndef SD_PROC_ADMIN_H
+#define SD_PROC_ADMIN_H
+
+#include "ipc/mesh.h"
+
+struct admin;
+struct process;
+
+/* Serve the socket of the heritage, if there is one, with p->net, which is
+ * made here.  0, or a negative code with static text in *why. */
+int admin_open(struct admin **out, struct process *p, const char **why);
+
+/* After the process's loop has ended and its net was closed. */
+void admin_close(struct admin **ap);
+
+/* For mesh_set_hooks(): answers of workers, and news of their deaths. */
+void admin_mesh_hooks(struct admin *a, struct mesh_hooks *out);
+
+#endif

@@ -1,0 +1,246 @@
+/* metrics.c - one table of series, walked process by process.
+ *
+ * A series is a figure of the slot or a counter of its page.  Gauges are
+ * those of living processes; counters of a slot stay when its process has
+ * died, so that no sum over them ever falls. */
+#include "proc/metrics.h"
+
+#include <inttypes.h>
+
+#include "base/mem.h"
+#include "net/reason.h"
+
+enum source {
+    FIGURE, /* of the slot: gauges */
+    COUNT,  /* of its page */
+    UPTIME  /* ms since SLOT_STARTED */
+};
+
+/* Who has it. */
+enum {
+    WORKER = 1 << SLOT_WORKER,
+    TASK = 1 << SLOT_TASK,
+    LUA = WORKER | TASK,
+    ALL = LUA | 1 << SLOT_AGENT
+};
+
+struct series {
+    const char *name, *help;
+    enum source source;
+    unsigned index, roles;
+    double unit;               /* one of ours in theirs */
+    const char *label, *value; /* one more; the name's head is the first's */
+};
+
+/* clang-format off */
+static const struct series table[] = {
+    {"sdlua_connections", "Open connections.",
+     FIGURE, SLOT_CONNS, WORKER, 1, NULL, NULL},
+    {"sdlua_connections_accepted_total", "Connections taken in.",
+     COUNT, COUNT_ACCEPTED, WORKER, 1, NULL, NULL},
+    {"sdlua_connections_refused_total", "Connections over a limit.",
+     COUNT, COUNT_REFUSED, WORKER, 1, NULL, NULL},
+    {"sdlua_messages_received_total", "Packets and WebSocket messages in.",
+     COUNT, COUNT_PACKETS_IN, WORKER, 1, NULL, NULL},
+    {"sdlua_messages_sent_total", "Packets and WebSocket messages out.",
+     COUNT, COUNT_PACKETS_OUT, WORKER, 1, NULL, NULL},
+    {"sdlua_bytes_received_total", "Bytes read from clients.",
+     COUNT, COUNT_BYTES_IN, WORKER, 1, NULL, NULL},
+    {"sdlua_bytes_sent_total", "Bytes written to clients.",
+     COUNT, COUNT_BYTES_OUT, WORKER, 1, NULL, NULL},
+    {"sdlua_requests_total", "HTTP requests.",
+     COUNT, COUNT_REQUESTS, WORKER, 1, NULL, NULL},
+    {"sdlua_sends_accepted_total", "Values to be sent, one per connection.",
+     COUNT, COUNT_SENDS_ACCEPTED, LUA, 1, NULL, NULL},
+    {"sdlua_sends_delivered_total", "Of these, queued at the connection.",
+     COUNT, COUNT_SENDS_DELIVERED, LUA, 1, NULL, NULL},
+    {"sdlua_sends_dropped_total", "Of these, not delivered, by reason.",
+     COUNT, COUNT_SENDS_GONE, LUA, 1, "reason", "gone"},
+    {"sdlua_sends_dropped_total", NULL,
+     COUNT, COUNT_SENDS_INVALID, LUA, 1, "reason", "invalid"},
+    {"sdlua_sends_dropped_total", NULL,
+     COUNT, COUNT_SENDS_SLOW, LUA, 1, "reason", "slow"},
+    {"sdlua_sends_dropped_total", NULL,
+     COUNT, COUNT_SENDS_BUSY, LUA, 1, "reason", "busy"},
+    {"sdlua_sends_dropped_total", NULL,
+     COUNT, COUNT_SENDS_CRASHED, LUA, 1, "reason", "crashed"},
+    {"sdlua_sends_in_flight", "Of these, neither yet.",
+     COUNT, COUNT_SENDS_IN_FLIGHT, LUA, 1, NULL, NULL},
+    {"sdlua_task_calls_total", "Calls taken by task processes.",
+     COUNT, COUNT_TASK_CALLS, TASK, 1, NULL, NULL},
+    {"sdlua_tasks_busy", "Calls that task processes are running.",
+     FIGURE, SLOT_BUSY, TASK, 1, NULL, NULL},
+    {"sdlua_loop_lag_seconds", "How late due timers run, smoothed.",
+     FIGURE, SLOT_LOOP_LAG, ALL, 1e-6, NULL, NULL},
+    {"sdlua_lua_memory_bytes", "Memory of the Lua vm.",
+     FIGURE, SLOT_VM_MEMORY, LUA, 1, NULL, NULL},
+    {"sdlua_memory_bytes", "Resident memory of the process.",
+     FIGURE, SLOT_MEMORY, ALL, 1, NULL, NULL},
+    {"sdlua_process_uptime_seconds", "Age of the process.",
+     UPTIME, 0, ALL, 1e-3, NULL, NULL},
+    {"sdlua_process_generation", "Generation of the code it runs.",
+     FIGURE, SLOT_GENERATION, ALL, 1, NULL, NULL},
+};
+/* clang-format on */
+
+enum {
+    NSERIES = sizeof(table) / sizeof(table[0])
+};
+
+/* One slot, read once so that its numbers are of one moment. */
+struct process_row {
+    struct slot_info info;
+    uint64_t count[COUNTERS];
+};
+
+static bool is_alive(const struct slot_info *p)
+{
+    return p->state >= SLOT_STARTING && p->state <= SLOT_DRAINING;
+}
+
+/* A label's value: backslash, quote and newline are escaped. */
+static void put_escaped(struct buf *out, const char *s)
+{
+    for (; *s != '\0'; s++) {
+        if (*s == '\n')
+            buf_append_str(out, "\\n");
+        else if (*s == '\\' || *s == '"')
+            buf_printf(out, "\\%c", *s);
+        else
+            buf_append(out, s, 1);
+    }
+}
+
+static void put_head(struct buf *out, const char *name, const char *help,
+                     bool is_counter)
+{
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
+               is_counter ? "counter" : "gauge");
+}
+
+static void put_labels(struct buf *out, const struct metrics *m,
+                       const char *name, const struct slot_info *p)
+{
+    buf_printf(out, "%s{node=\"", name);
+    put_escaped(out, m->node);
+    buf_printf(out, "\",role=\"%s\",index=\"%u\"",
+               slot_role_name((enum slot_role)p->role), p->index);
+}
+
+static bool is_counter(const struct series *s)
+{
+    return s->source == COUNT && s->index != COUNT_SENDS_IN_FLIGHT;
+}
+
+static double value_of(const struct metrics *m, const struct series *s,
+                       const struct process_row *p)
+{
+    uint64_t started = p->info.figure[SLOT_STARTED];
+
+    switch (s->source) {
+    case FIGURE:
+        return (double)p->info.figure[s->index];
+    case COUNT:
+        return (double)p->count[s->index];
+    case UPTIME:
+        break;
+    }
+    return m->now > started ? (double)(m->now - started) : 0;
+}
+
+static void put_series(struct buf *out, const struct metrics *m,
+                       const struct series *s, const struct process_row *rows,
+                       unsigned n)
+{
+    unsigned i;
+
+    if (s->help != NULL)
+        put_head(out, s->name, s->help, is_counter(s));
+    for (i = 0; i < n; i++) {
+        const struct slot_info *p = &rows[i].info;
+
+        if ((s->roles & 1u << p->role) == 0 ||
+            (s->source != COUNT && !is_alive(p)))
+            continue;
+        put_labels(out, m, s->name, p);
+        if (s->label != NULL)
+            buf_printf(out, ",%s=\"%s\"", s->label, s->value);
+        buf_printf(out, "} %.15g\n", value_of(m, s, &rows[i]) * s->unit);
+    }
+}
+
+static void put_closed(struct buf *out, const struct metrics *m,
+                       const struct process_row *rows, unsigned n)
+{
+    static const char name[] = "sdlua_connections_closed_total";
+    unsigned i;
+    int r;
+
+    put_head(out, name, "Connections closed, by reason.", true);
+    for (i = 0; i < n; i++) {
+        for (r = 0; r < REASON_COUNT; r++) {
+            if (rows[i].info.role != SLOT_WORKER)
+                break;
+            put_labels(out, m, name, &rows[i].info);
+            buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", reason_word(r),
+                       rows[i].count[COUNT_CLOSED + r]);
+        }
+    }
+}
+
+/* What belongs to no process, or to its slot while it is empty too. */
+static void put_node(struct buf *out, const struct metrics *m,
+                     const struct process_row *rows, unsigned n)
+{
+    unsigned i;
+
+    put_head(out, "sdlua_build_info", "Version of the program.", false);
+    buf_append_str(out, "sdlua_build_info{node=\"");
+    put_escaped(out, m->node);
+    buf_append_str(out, "\",version=\"");
+    put_escaped(out, m->version);
+    buf_append_str(out, "\"} 1\n");
+    put_head(out, "sdlua_generation", "Generation of the code.", false);
+    buf_append_str(out, "sdlua_generation{node=\"");
+    put_escaped(out, m->node);
+    buf_printf(out, "\"} %u\n", m->generation);
+    put_head(out, "sdlua_up", "Is the process ready?", false);
+    for (i = 0; i < n; i++) {
+        put_labels(out, m, "sdlua_up", &rows[i].info);
+        buf_printf(out, "} %d\n", rows[i].info.state == SLOT_READY);
+    }
+    put_head(out, "sdlua_restarts_total", "Processes started again.", true);
+    for (i = 0; i < n; i++) {
+        put_labels(out, m, "sdlua_restarts_total", &rows[i].info);
+        buf_printf(out, "} %" PRIu64 "\n", rows[i].info.figure[SLOT_RESTARTS]);
+    }
+}
+
+static unsigned read_rows(const struct metrics *m, struct process_row *rows)
+{
+    const struct slots *slots = mesh_slots(m->mesh);
+    unsigned i, n = 0;
+
+    for (i = 0; i < slots_count(slots); i++) {
+        slots_read(slots, i, &rows[n].info);
+        if (rows[n].info.state == SLOT_EMPTY ||
+            rows[n].info.role == SLOT_MASTER)
+            continue;
+        counters_read(mesh_counters(m->mesh, i), rows[n].count);
+        n++;
+    }
+    return n;
+}
+
+void metrics_text(const struct metrics *m, struct buf *out)
+{
+    struct process_row *rows =
+        mem_alloc(slots_count(mesh_slots(m->mesh)) * sizeof(*rows));
+    unsigned n = read_rows(m, rows);
+
+    put_node(out, m, rows, n);
+    for (unsigned i = 0; i < NSERIES; i++)
+        put_series(out, m, &table[i], rows, n);
+    put_closed(out, m, rows, n);
+    mem_free(rows);
+}
