@@ -5,9 +5,10 @@
  * one gets it; a claimer that has died counts as none.  A claim names the
  * epoch of the bindings, and no entry keeps its serial into another epoch, so
  * a teller from whom the table was taken shows nothing of its next owner. */
+#include "ipc/uidmap.h"
+
 #include "base/assert.h"
 #include "base/err.h"
-#include "ipc/uidmap.h"
 #include "ipc/uidmap_table.h"
 
 #define CLAIM_TOLD (UINT64_C(1) << 41)

@@ -12,11 +12,12 @@
  * and look), so a uid that many slots have is among the twins of at least one.
  * The newest of these takes off what was counted too much.  That costs a find
  * per twin, and nothing as long as each uid has one worker. */
-#include "base/assert.h"
 #include "ipc/uidmap.h"
-#include "ipc/uidmap_table.h"
 
 #include <string.h>
+
+#include "base/assert.h"
+#include "ipc/uidmap_table.h"
 
 enum {
     FIND_TRIES = 100,

@@ -87,6 +87,7 @@ struct uidmap {
     struct uidmap_view own;
     uint32_t free;     /* first free entry below table->used */
     uint32_t *by_conn; /* index of a conn id -> entry */
+    uint32_t conns;    /* places in by_conn */
 };
 
 /* A uid as it is compared. */

@@ -8,11 +8,18 @@
  * What only the writer needs it keeps to itself: the entry of a conn by the
  * index in the conn's id (so a close costs the same with one conn of a uid or
  * with thousands), the links backwards, the free entries. */
+#include "ipc/uidmap.h"
+
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "ipc/uidmap.h"
 #include "ipc/uidmap_table.h"
+
+enum {
+    CONNS_LEAST = 64
+};
 
 #define get(x)     atomic_load_explicit(x, memory_order_relaxed)
 #define set(x, v)  atomic_store_explicit(x, v, memory_order_relaxed)
@@ -39,10 +46,32 @@ static _Atomic uint32_t *head_of(struct uidmap *m, uint32_t hash)
     return &m->own.heads[hash & (m->block->buckets - 1)];
 }
 
-/* The place in by_conn: the 20 bits of index in a conn id. */
-static uint32_t *held_by(struct uidmap *m, uint64_t conn)
+/* The 20 bits of index in a conn id. */
+static uint32_t index_of(uint64_t conn)
 {
-    return &m->by_conn[conn >> 20 & (UIDMAP_CONNS - 1)];
+    return conn >> 20 & (UIDMAP_CONNS - 1);
+}
+
+/* The entry of a conn, 0: it has none. */
+static uint32_t held_by(const struct uidmap *m, uint64_t conn)
+{
+    uint32_t index = index_of(conn);
+
+    return index < m->conns ? m->by_conn[index] : 0;
+}
+
+static void hold(struct uidmap *m, uint64_t conn, uint32_t i)
+{
+    uint32_t index = index_of(conn), had = m->conns;
+
+    if (index >= had) {
+        m->conns = had > 0 ? had : CONNS_LEAST;
+        while (m->conns <= index)
+            m->conns *= 2;
+        m->by_conn = mem_realloc(m->by_conn, m->conns * sizeof(*m->by_conn));
+        memset(m->by_conn + had, 0, (m->conns - had) * sizeof(*m->by_conn));
+    }
+    m->by_conn[index] = i;
 }
 
 static void count(_Atomic uint32_t *n, int by)
@@ -121,7 +150,6 @@ bool uidmap_own(struct uidmap *m, struct uidmap_dead *dead)
         return false;
     }
     m->own = v;
-    m->by_conn = mem_zalloc(UIDMAP_CONNS * sizeof(*m->by_conn));
     drop_bits(m, 0);
     drop_bits(m, 1);
     format(m);
@@ -285,7 +313,7 @@ static void drop(struct uidmap *m, uint32_t i)
     struct others o;
 
     key_of(m, i, &key);
-    *held_by(m, get(&e->conn)) = 0;
+    hold(m, get(&e->conn), 0);
     unlink_entry(m, i);
     if (get(&e->twin) != 0)
         unlink_twin(m, i);
@@ -304,7 +332,7 @@ static void drop(struct uidmap *m, uint32_t i)
 static bool is_bound(struct uidmap *m, const struct uidmap_key *key,
                      uint64_t conn, uint64_t number)
 {
-    uint32_t i = *held_by(m, conn);
+    uint32_t i = held_by(m, conn);
 
     if (i == 0)
         return false;
@@ -332,7 +360,7 @@ int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
     i = take_entry(m);
     if (i == 0)
         return SD_EFULL;
-    *held_by(m, conn) = i;
+    hold(m, conn, i);
     count(&t->bindings, 1);
     if (!others_of(m, &key).uid)
         count(&t->uids, 1);
@@ -353,7 +381,7 @@ bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn)
 
     sd_check(m, UIDMAP_MAGIC);
     sd_assert(m->own.table != NULL);
-    i = *held_by(m, conn);
+    i = held_by(m, conn);
     if (i == 0 || uid.len == 0 || uid.len > UIDMAP_UID)
         return false;
     uidmap_key(m, &key, uid);
