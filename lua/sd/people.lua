@@ -20,7 +20,7 @@ local people = {}
 
 ---@class sd.SendOpts
 ---@field except? sd.Uid|sd.Uid[] who is left out
----@field conflate? string
+---@field conflate? string replaces what waits with the same
 ---@field volatile? boolean not for conns that read too slowly
 
 --- One uid or a list of them, as a list of texts.
@@ -40,6 +40,7 @@ end
 ---@param opts? sd.SendOpts
 ---@return string[]? except
 ---@return boolean? volatile
+---@return string? conflate
 local function options(opts)
     if opts == nil then
         return nil, nil
@@ -47,7 +48,13 @@ local function options(opts)
         fault.misuse("bad options (a table expected)")
     end
     local except = opts.except
-    return except ~= nil and uid_list(except) or nil, opts.volatile
+    local conflate = opts.conflate
+    if type(conflate) == "number" then
+        conflate = tostring(conflate)
+    elseif conflate ~= nil and type(conflate) ~= "string" then
+        fault.misuse("bad option conflate (a string expected)")
+    end
+    return except ~= nil and uid_list(except) or nil, opts.volatile, conflate
 end
 
 --- Coroutines that tell what did not arrive of one send: a hook may wait, but
@@ -98,7 +105,7 @@ end
 --- Send to uids, each once. What has left for another worker and does not
 --- arrive is reported there.
 local function send(uids, data, opts)
-    local except, is_volatile = options(opts)
+    local except, is_volatile, conflate = options(opts)
     local list, seen = {}, {}
     for _, uid in ipairs(except or {}) do
         seen[uid] = true
@@ -109,7 +116,8 @@ local function send(uids, data, opts)
             list[#list + 1] = uid
         end
     end
-    local results, err = core.send_uids(list, data, nil, is_volatile)
+    local results, err = core.send_uids(list, data, nil, is_volatile,
+        conflate)
     if not results then
         return nil, err
     end

@@ -74,6 +74,7 @@ struct msg_publish {
     uint32_t name_len;
     uint32_t except_len; /* 0: nobody is left out */
     uint32_t is_volatile;
+    uint64_t key; /* of conflation, 0: none */
 };
 
 enum msg_group_verb {
@@ -92,6 +93,7 @@ struct msg_group {
 struct msg_uids {
     uint32_t uids_len;
     uint32_t is_volatile;
+    uint64_t key; /* of conflation, 0: none */
 };
 
 struct msg_conn_number {

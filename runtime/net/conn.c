@@ -237,7 +237,7 @@ static void depart(struct conn *c, int reason)
     log_departure(c, reason);
     conns_remove(c->net->conns, c->id);
     c->owes_close = c->is_up;
-    c->due = conn_now(c) + CUT_MS;
+    c->due = conn_now(c) + (reason == REASON_SLOW ? SLOW_CUT_MS : CUT_MS);
     if (c->request != NULL)
         http_on_gone(c);
     conn_drop_input(c);
@@ -312,6 +312,10 @@ void conn_work(struct conn *c)
                               c->own_reason != NULL ? c->own_reason
                                                     : reason_word(c->reason));
         return;
+    }
+    if (c->is_slow && conn_is_alive(c)) {
+        c->is_slow = false;
+        conn_end(c, REASON_SLOW, 0);
     }
     if (!conn_is_alive(c))
         return;

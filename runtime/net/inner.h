@@ -23,6 +23,9 @@
 #include "net/conns.h"
 #include "net/http.h"
 #include "net/net.h"
+#include "net/outq.h"
+#include "net/push.h"
+#include "net/ranks.h"
 
 #define NET_MAGIC     0x4e7ac1a0u
 #define CONN_MAGIC    0xc0224e10u
@@ -36,6 +39,7 @@ enum {
     POOL_BYTES = 32768,    /* ... none larger than that */
     LINGER_MS = 2000,      /* from our last byte to the end */
     CUT_MS = 30000,        /* what a closing conn may take at most */
+    SLOW_CUT_MS = 5000,    /* ... one that is closed for being slow */
     LOOK_MS = 1000,        /* from look to look at a half-closed socket */
 };
 
@@ -92,12 +96,15 @@ struct net_port {
     int public_fd;   /* folder of static files, -1: none */
     bool has_cors;   /* origins is more than "same" */
     struct slice *ws_protocols;
+    struct push_counters pushes;
 };
 
 /* What a uv_write() that could not end at once needs. */
 struct conn_write {
     uv_write_t req;
-    struct buf data;
+    struct buf data;      /* either this ... */
+    struct shared *frame; /* ... or a push */
+    size_t size;
     struct conn *conn;
 };
 
@@ -113,6 +120,7 @@ struct conn {
     bool owes_open : 1;  /* on_open() is to be called */
     bool owes_close : 1; /* on_close() is to be called */
     bool is_half_idle : 1;
+    bool is_slow : 1; /* to be closed for it at the end of the turn */
     uint8_t reason;
     uint16_t refs;
     uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
@@ -127,9 +135,14 @@ struct conn {
     struct buf out;     /* bytes to be written */
     struct buf queue;   /* packets that wait: length, bytes ... */
     struct conn_write *write;
-    size_t need;                  /* `in` has no packet below that size */
-    size_t scanned;               /* see struct frame */
-    struct ws_reader *ws;         /* of a WebSocket */
+    struct outq *pushes;    /* that wait amid or behind `out`; NULL: none */
+    uint64_t replied;       /* bytes of `out` written since `pushes` began */
+    struct rank rank;       /* among all with a backlog, by its bytes */
+    uint64_t own_bytes;     /* of it but for pushes, as counted in net */
+    uint64_t backlog_since; /* while rank.weight > 0 */
+    size_t need;            /* `in` has no packet below that size */
+    size_t scanned;         /* see struct frame */
+    struct ws_reader *ws;   /* of a WebSocket */
     struct http_request *request; /* in work or in the upper layer's hands */
     uint64_t last_in;             /* when the client last sent a byte */
     uint64_t opened_at;
@@ -180,6 +193,9 @@ struct net {
     int64_t date_second;
     char date[HTTP_DATE_LEN + 1];
     struct net_counters counters;
+    uint64_t shared_bytes; /* of pushes that wait, each once */
+    uint64_t own_bytes;    /* of other output that waits */
+    struct ranks ranks;
     char readbuf[READ_SIZE + TAIL_MAX];
 };
 
@@ -246,6 +262,23 @@ struct buf *conn_out(struct conn *c);
 void conn_queue(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);
+
+/* --- conn_push.c -------------------------------------------------------------- */
+
+/* A reply is to be queued: is there room?  Pushes may be dropped for it.  0,
+ * SD_EGONE, or SD_ESLOW: the conn is closed. */
+int conn_make_room(struct conn *c);
+
+/* Close it at the end of the turn; its pushes go now. */
+void conn_too_slow(struct conn *c, int push_drop);
+
+void conn_drop_pushes(struct conn *c, int push_drop);
+
+/* Its output was written as far as it goes, or dropped. */
+void conn_account(struct conn *c);
+
+/* Make those give way who have the most queued. */
+void net_keep_budget(struct net *n);
 
 /* --- conn_timer.c ------------------------------------------------------------- */
 

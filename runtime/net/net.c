@@ -56,6 +56,7 @@ static bool on_flush(struct loop_hook *hook)
         c->is_dirty = false;
         conn_flush(c);
     }
+    net_keep_budget(n);
     return !list_empty(&n->ready);
 }
 
@@ -130,6 +131,7 @@ static void net_free(struct net *n)
     buf_fini(&n->scratch);
     while (n->npool > 0)
         buf_fini(&n->pool[--n->npool]);
+    ranks_fini(&n->ranks);
     requests_free(n);
     conns_free(&n->conns);
     mem_free(n->ports);

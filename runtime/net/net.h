@@ -59,6 +59,13 @@ struct conn_ops {
      * later; memory goes after it. */
     void (*on_close)(void *arg, struct conn *c, const char *reason);
 
+    /* A push (push.h) that waited for this conn was dropped; `value` is what
+     * it was made from, borrowed.  May come inside any call down: only take
+     * note.  Not when the conn has closed for another reason than being slow.
+     * May be NULL. */
+    void (*on_drop)(void *arg, struct conn *c, struct slice value,
+                    const char *reason);
+
     /* Frame type "pack": size of the packet that begins with `head` (not
      * empty), 0: cannot say yet, -1: broken.  May be NULL without such. */
     int64_t (*on_length)(void *arg, unsigned port, struct slice head);

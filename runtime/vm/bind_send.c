@@ -56,7 +56,8 @@ static void pass_over(lua_State *L, int idx)
     }
 }
 
-/* The value and, behind it, what to leave out and whether it is volatile. */
+/* The value and, behind it, what to leave out, whether it is volatile, and
+ * what it is conflated by. */
 static void begin(lua_State *L, struct deliver *d, int idx)
 {
     struct vm *vm = vm_of(L);
@@ -70,9 +71,11 @@ static void begin(lua_State *L, struct deliver *d, int idx)
         co_raise(L, "cannot send: %s", why);
     deliver_begin(d, vm, L, buf_slice(value));
     d->is_volatile = lua_toboolean(L, idx + 2) != 0;
+    if (lua_type(L, idx + 3) == LUA_TSTRING)
+        d->key = deliver_key(vm, check_slice(L, idx + 3));
 }
 
-/* spread(name, value, except, volatile) -> true, or nil, word */
+/* spread(name, value, except, volatile, conflate) -> true, or nil, word */
 static int spread(lua_State *L, enum spread_kind kind)
 {
     struct vm *vm = vm_of(L);
@@ -81,7 +84,7 @@ static int spread(lua_State *L, enum spread_kind kind)
     struct deliver d;
     int rc;
 
-    lua_settop(L, 4);
+    lua_settop(L, 5);
     buf_truncate(&vm->scratch, 0);
     if (lua_istable(L, 3) && lua_objlen(L, 3) > 0 &&
         lua_msgpack_encode(L, 3, &vm->scratch, &why) < 0)
@@ -90,6 +93,7 @@ static int spread(lua_State *L, enum spread_kind kind)
     s.except = buf_slice(&vm->scratch);
     s.value = d.value;
     s.is_volatile = d.is_volatile;
+    s.key = d.key;
     rc = spread_far(vm, &s);
     if (rc == 0)
         spread_here(&d, s.kind, s.name);
@@ -166,7 +170,7 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
         lua_pushinteger(L, reach_add(reach, uid_at(L, i)));
         lua_rawseti(L, results, i);
     }
-    rc = reach_send(reach, d->value, d->is_volatile);
+    rc = reach_send(reach, d);
     for (i = 1; i <= n && rc == 0; i++) {
         int one = send_to_uid(d, uid_at(L, i));
 
@@ -180,15 +184,15 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
     return rc;
 }
 
-/* core.send_uids(uids, value, nil, volatile) -> list of true or a word; or
- * nil, word */
+/* core.send_uids(uids, value, nil, volatile, conflate) -> list of true or a
+ * word; or nil, word */
 static int l_send_uids(lua_State *L)
 {
     struct deliver d;
     int i, n, results, rc;
 
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 4);
+    lua_settop(L, 5);
     n = (int)lua_objlen(L, 1);
     lua_createtable(L, n, 0); /* so that filling it cannot raise */
     results = lua_gettop(L);

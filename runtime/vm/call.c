@@ -14,6 +14,7 @@
 #include "net/http.h"
 #include "net/net.h"
 #include "vm/people.h"
+#include "vm/reach.h"
 #include "vm/state.h"
 
 #define MARK_CLOSED (1u << 31) /* on_close() came while calls were running */
@@ -420,6 +421,15 @@ static int64_t on_length(void *arg, unsigned port, struct slice head)
     return vm->length;
 }
 
+static void on_drop(void *arg, struct conn *c, struct slice value,
+                    const char *reason)
+{
+    struct vm *vm = arg;
+
+    (void)reason;
+    reach_dropped(vm->reach, conn_uid(c), value);
+}
+
 const struct conn_ops vm_conn_ops = {
     .on_open = on_open,
     .on_packet = on_packet,
@@ -429,5 +439,6 @@ const struct conn_ops vm_conn_ops = {
     .on_bye = on_bye,
     .on_eof = on_eof,
     .on_close = on_close,
+    .on_drop = on_drop,
     .on_length = on_length,
 };

@@ -9,13 +9,16 @@
 
 #include "base/assert.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/msgpack.h"
 #include "codec/transcode.h"
 #include "net/conn.h"
+#include "net/push.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
+#include "vm/reach.h"
 #include "vm/state.h"
 
 /* The value of the running fan-out, for one pack. */
@@ -25,10 +28,19 @@ struct encoded {
     struct buf bytes;
 };
 
+/* Its bytes as one port wants them; twice a port, like packs. */
+struct framed {
+    uint64_t serial;
+    int rc;
+    struct push push;
+};
+
 struct deliveries {
     bool is_busy;
     uint64_t serial;
     struct buf value; /* when it is of this vm */
+    struct framed *framed;
+    unsigned nframed;
     unsigned n;
     struct encoded pack[];
 };
@@ -37,12 +49,14 @@ enum {
     KEEP_BYTES = 65536 /* larger buffers are given back after a fan-out */
 };
 
-struct deliveries *deliveries_new(unsigned npacks)
+struct deliveries *deliveries_new(unsigned npacks, unsigned nports)
 {
     struct deliveries *ds =
         mem_zalloc(sizeof(*ds) + npacks * sizeof(struct encoded));
 
     ds->n = npacks;
+    ds->nframed = 2 * nports;
+    ds->framed = mem_zalloc((ds->nframed + 1) * sizeof(*ds->framed));
     return ds;
 }
 
@@ -51,12 +65,24 @@ void deliveries_free(struct deliveries **dp)
     struct deliveries *ds = *dp;
     unsigned i;
 
-    for (i = 0; ds != NULL && i < ds->n; i++)
-        buf_fini(&ds->pack[i].bytes);
-    if (ds != NULL)
-        buf_fini(&ds->value);
-    mem_free(ds);
     *dp = NULL;
+    if (ds == NULL)
+        return;
+    for (i = 0; i < ds->n; i++)
+        buf_fini(&ds->pack[i].bytes);
+    for (i = 0; i < ds->nframed; i++)
+        push_fini(&ds->framed[i].push);
+    buf_fini(&ds->value);
+    mem_free(ds->framed);
+    mem_free(ds);
+}
+
+uint64_t deliver_key(const struct vm *vm, struct slice conflate)
+{
+    struct hash_key key = {vm->env.boot, ~vm->env.boot};
+    uint64_t h = hash_bytes(&key, conflate);
+
+    return h != 0 ? h : 1;
 }
 
 struct buf *deliver_value(struct vm *vm)
@@ -84,6 +110,8 @@ void deliver_end(struct deliver *d)
     unsigned i;
 
     ds->is_busy = false;
+    for (i = 0; i < ds->nframed; i++)
+        push_end(&ds->framed[i].push);
     if (ds->value.cap > KEEP_BYTES)
         buf_fini(&ds->value);
     for (i = 0; i < ds->n; i++) {
@@ -177,18 +205,31 @@ static struct encoded *encoded_for(struct deliver *d,
     return e;
 }
 
+static int make_frame(struct deliver *d, struct conn *c, struct framed *f)
+{
+    struct encoded *e = encoded_for(d, vm_pack_of(d->vm, c));
+
+    f->serial = d->vm->deliveries->serial;
+    f->push.value = d->value;
+    f->push.key = d->key;
+    f->push.is_volatile = d->is_volatile;
+    return e->rc < 0 ? e->rc : push_frame(&f->push, c, buf_slice(&e->bytes));
+}
+
 static int send(struct deliver *d, struct conn *c)
 {
-    struct encoded *e;
+    struct deliveries *ds = d->vm->deliveries;
+    unsigned i = conn_port(c) * 2 + (conn_protocol(c) == CONN_WS);
+    struct framed *f = &ds->framed[i];
 
     if (!conn_is_open(c) || conn_is_half_closed(c))
         return SD_EGONE;
     if (conn_protocol(c) == CONN_HTTP)
         return SD_EOFFLINE;
-    if (d->is_volatile && conn_queued(c) > conn_conf(c)->slow_low)
-        return SD_ESLOW;
-    e = encoded_for(d, vm_pack_of(d->vm, c));
-    return e->rc < 0 ? e->rc : conn_send(c, buf_slice(&e->bytes));
+    sd_assert(i < ds->nframed);
+    if (f->serial != ds->serial)
+        f->rc = make_frame(d, c, f);
+    return f->rc < 0 ? f->rc : conn_push(c, &f->push);
 }
 
 int deliver_to(struct deliver *d, struct conn *c)
@@ -204,6 +245,8 @@ int deliver_to(struct deliver *d, struct conn *c)
         count->gone++;
     } else if (rc == SD_ESLOW) {
         count->slow++;
+        if (d->tells && !d->is_volatile)
+            reach_dropped(d->vm->reach, conn_uid(c), d->value);
     } else {
         count->invalid++;
     }

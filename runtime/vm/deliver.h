@@ -1,4 +1,5 @@
-/* deliver.h - one value to many conns: encoded once per pack, in C.
+/* deliver.h - one value to many conns: encoded once per pack and framed
+ * once per port, in C.
  *
  * The value comes as msgpack, from here or from another process, and becomes
  * bytes when the first conn of a pack needs them. */
@@ -20,13 +21,15 @@ struct deliver {
     struct vm *vm;
     lua_State *L;       /* where packs of scripts run */
     struct slice value; /* msgpack, borrowed */
+    uint64_t key;       /* deliver_key() of opts.conflate; 0: none */
     bool is_volatile;   /* not for conns that read too slowly */
+    bool tells;         /* on_undeliverable of whom it is dropped for */
     uint32_t sent;
 };
 
 struct deliveries; /* what a vm keeps for it */
 
-struct deliveries *deliveries_new(unsigned npacks);
+struct deliveries *deliveries_new(unsigned npacks, unsigned nports);
 void deliveries_free(struct deliveries **dp);
 
 /* An empty buffer for a value of our own.  NULL: a fan-out runs already, and
@@ -36,6 +39,9 @@ struct buf *deliver_value(struct vm *vm);
 void deliver_begin(struct deliver *d, struct vm *vm, lua_State *L,
                    struct slice value);
 void deliver_end(struct deliver *d);
+
+/* The number of a conflation key, the same in all processes of the node. */
+uint64_t deliver_key(const struct vm *vm, struct slice conflate);
 
 /* To one conn.  0, or SD_EGONE, SD_ESLOW, SD_EINVALID (its pack or frame
  * cannot carry the value), SD_EOFFLINE (it speaks no packets yet).  Counted.

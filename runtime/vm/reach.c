@@ -32,8 +32,9 @@
 #include "vm/task_state.h"
 
 enum {
-    REASON_MAX = 123, /* what a WebSocket's close frame can carry */
-    LIST_KEEP = 4096  /* larger lists of uids are given back */
+    REASON_MAX = 123,      /* what a WebSocket's close frame can carry */
+    LIST_KEEP = 4096,      /* larger lists of uids are given back */
+    UNDELIVERED_MAX = 1024 /* told of at once, of what was dropped */
 };
 
 /* The uids that one worker is told of. */
@@ -67,6 +68,7 @@ struct reach {
     unsigned nfound;
     struct list late;
     struct list undelivered;
+    unsigned nundelivered;
 };
 
 struct reach *reach_new(struct vm *vm)
@@ -92,6 +94,7 @@ static struct undelivered *take_undelivered(struct reach *r)
         return NULL;
     u = list_entry(r->undelivered.next, struct undelivered, link);
     list_del(&u->link);
+    r->nundelivered--;
     return u;
 }
 
@@ -210,6 +213,7 @@ static void report(struct reach *r, struct buf *uids, struct slice value)
     *uids = (struct buf){0};
     buf_append(&u->value, value.p, value.len);
     list_add(&r->undelivered, &u->link);
+    r->nundelivered++;
     co->on_end = vm_log_end;
     co_ready(co, 0);
 }
@@ -255,6 +259,16 @@ static void report_lost(struct reach *r, struct slice list, struct slice value)
             add_uid(&lost, uid, tag_of(SD_EGONE));
     }
     report(r, &lost, value);
+}
+
+void reach_dropped(struct reach *r, struct slice uid, struct slice value)
+{
+    struct buf list = {0};
+
+    if (uid.len == 0 || r->nundelivered >= UNDELIVERED_MAX)
+        return;
+    add_uid(&list, uid, tag_of(SD_ESLOW));
+    report(r, &list, value);
 }
 
 /* --- sends -------------------------------------------------------------------- */
@@ -319,13 +333,14 @@ static int find_room(struct reach *r, size_t len)
     return 0;
 }
 
-int reach_send(struct reach *r, struct slice value, bool is_volatile)
+int reach_send(struct reach *r, const struct deliver *d)
 {
+    struct slice value = d->value;
     int rc = find_room(r, sizeof(struct msg_uids) + value.len);
 
     for (unsigned i = 0; i < r->nused && rc == 0; i++) {
         struct slice uids = buf_slice(&r->to[r->used[i]].text);
-        struct msg_uids m = {(uint32_t)uids.len, is_volatile};
+        struct msg_uids m = {(uint32_t)uids.len, d->is_volatile, d->key};
         struct slice v[4] = {
             {NULL, 0}, {(const char *)&m, sizeof(m)}, uids, value};
 
@@ -374,6 +389,7 @@ void reach_take_send(struct reach *r, struct slice body)
         return;
     deliver_begin(&d, r->vm, r->vm->L, value);
     d.is_volatile = m.is_volatile != 0;
+    d.key = m.key;
     while (next_uid(&uids, &uid, &is_only)) {
         int rc = send_here(&d, uid);
 

@@ -12,6 +12,7 @@
 #include "base/slice.h"
 #include "vm/state.h"
 
+struct deliver;
 struct uidmap_binding;
 
 struct reach *reach_new(struct vm *vm);
@@ -25,9 +26,12 @@ void reach_begin(struct reach *r);
 /* Note which workers have the uid.  True: another one than we. */
 bool reach_add(struct reach *r, struct slice uid);
 
-/* To the other workers.  0; SD_EBUSY when one of them has no room, and then
+/* The value of `d` to the other workers.  0; SD_EBUSY when one of them has no room, and then
  * nobody was told; SD_ETOOLARGE. */
-int reach_send(struct reach *r, struct slice value, bool is_volatile);
+int reach_send(struct reach *r, const struct deliver *d);
+
+/* What was queued for a conn of the uid was dropped: tell the hook. */
+void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 
 /* --- kicks -------------------------------------------------------------------- */
 

@@ -89,7 +89,8 @@ int spread_far(struct vm *vm, const struct spread *s)
     struct msg_publish p = {.kind = s->kind,
                             .name_len = (uint32_t)s->name.len,
                             .except_len = (uint32_t)s->except.len,
-                            .is_volatile = s->is_volatile};
+                            .is_volatile = s->is_volatile,
+                            .key = s->key};
     struct slice v[5] = {
         {NULL, 0}, {(const char *)&p, sizeof(p)}, s->name, s->except, s->value};
 
@@ -180,6 +181,7 @@ static void on_visit_group(void *arg, struct topics_holder *h)
 
 void spread_here(struct deliver *d, enum spread_kind kind, struct slice name)
 {
+    d->tells = true;
     switch (kind) {
     case SPREAD_TOPIC:
         topics_visit(d->vm->people->topics, name, on_visit, d);
@@ -228,6 +230,7 @@ void spread_take(struct vm *vm, struct slice body)
     pass_over(vm->people, except);
     deliver_begin(&d, vm, vm->L, slice_skip(body, p.name_len + p.except_len));
     d.is_volatile = p.is_volatile != 0;
+    d.key = p.key;
     spread_here(&d, (enum spread_kind)p.kind, name);
     deliver_end(&d);
 }

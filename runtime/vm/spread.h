@@ -24,6 +24,7 @@ struct spread {
     struct slice name;   /* of a topic, or of a group */
     struct slice except; /* msgpack array of uids left out, or empty */
     struct slice value;  /* msgpack */
+    uint64_t key;        /* of conflation, see deliver.h */
     bool is_volatile;
 };
 

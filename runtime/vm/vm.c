@@ -177,7 +177,8 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     loop_hook_add(env->loop, &vm->hook);
     vm->tasks = tasks_new(vm);
     open_people(vm);
-    vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * env->conf->nports);
+    vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * env->conf->nports,
+                                    env->conf->nports);
 }
 
 int vm_open(struct vm **out, const struct vm_env *env, char *why,

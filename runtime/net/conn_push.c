@@ -1,0 +1,324 @@
+/* conn_push.c - see push.h: what becomes of pushes to conns that read slowly.
+ *
+ * A small push to a conn that takes what it gets is copied behind its replies:
+ * cheaper than a reference, and it leaves within the turn.  Otherwise it waits
+ * in the conn's outq, and only what waits there is ever dropped: a frame of
+ * which a byte may have been written has left the queue (conn_write.c).
+ *
+ * All conns that have something left after a turn's writing are ranked by how
+ * much; when their memory together passes the worker's budget, those with the
+ * most lose it first.  A frame that many wait for counts once. */
+#include "net/inner.h"
+#include "net/push.h"
+
+enum {
+    COPY_SIZE = 512,  /* larger pushes are referred to */
+    COPY_ROOM = 32768 /* and all when so much was copied */
+};
+
+static const char *const words[PUSH_DROPS] = {
+    [PUSH_NEW] = "drop_new",  [PUSH_OLD] = "drop_old",
+    [PUSH_SLOW] = "slow",     [PUSH_VOLATILE] = "volatile",
+    [PUSH_BUDGET] = "budget", [PUSH_GONE] = "gone",
+};
+
+const char *push_drop_word(int reason)
+{
+    sd_assert(reason >= 0 && reason < PUSH_DROPS);
+    return words[reason];
+}
+
+/* --- making one ------------------------------------------------------------- */
+
+int push_frame(struct push *p, struct conn *like, struct slice body)
+{
+    size_t start;
+    int err;
+
+    sd_check(like, CONN_MAGIC);
+    if (like->proto->begin == NULL)
+        return SD_EREFUSED;
+    buf_truncate(&p->frame, 0);
+    start = like->proto->begin(&p->frame, like);
+    buf_append(&p->frame, body.p, body.len);
+    err = like->proto->seal(&p->frame, like, start);
+    if (err < 0)
+        buf_truncate(&p->frame, 0);
+    return err;
+}
+
+static struct shared *keep(struct push *p, struct net *n)
+{
+    if (p->kept == NULL)
+        p->kept = shared_new(buf_slice(&p->frame), p->value, &n->shared_bytes);
+    return p->kept;
+}
+
+void push_end(struct push *p)
+{
+    if (p->kept != NULL)
+        shared_unref(p->kept);
+    p->kept = NULL;
+    buf_truncate(&p->frame, 0);
+    if (p->frame.cap > POOL_BYTES)
+        buf_fini(&p->frame);
+}
+
+void push_fini(struct push *p)
+{
+    push_end(p);
+    buf_fini(&p->frame);
+}
+
+/* --- dropping ----------------------------------------------------------------- */
+
+static void count_drop(struct conn *c, int reason)
+{
+    c->port->pushes.dropped[reason]++;
+}
+
+/* The oldest that waits. */
+static void drop_one(struct conn *c, int reason)
+{
+    const struct conn_ops *ops = c->net->ops;
+    struct shared *s = outq_take(c->pushes);
+
+    count_drop(c, reason);
+    if (reason != PUSH_GONE && ops->on_drop != NULL)
+        ops->on_drop(c->net->arg, c, shared_value(s), push_drop_word(reason));
+    shared_unref(s);
+}
+
+void conn_drop_pushes(struct conn *c, int reason)
+{
+    while (c->pushes != NULL && outq_count(c->pushes) > 0)
+        drop_one(c, reason);
+    outq_free(&c->pushes);
+}
+
+void conn_too_slow(struct conn *c, int reason)
+{
+    c->is_slow = true;
+    conn_drop_pushes(c, reason);
+    net_ready(c);
+}
+
+static bool is_over(const struct conn *c)
+{
+    uint64_t high = c->port->conf->slow_high;
+
+    return high > 0 && conn_queued(c) > high;
+}
+
+/* Write what can be; does too much wait even so? */
+static bool stays_over(struct conn *c)
+{
+    if (!is_over(c))
+        return false;
+    conn_flush(c);
+    return conn_is_alive(c) && is_over(c);
+}
+
+static void drop_until_fits(struct conn *c)
+{
+    while (c->pushes != NULL && is_over(c)) {
+        drop_one(c, PUSH_OLD);
+        if (outq_count(c->pushes) == 0)
+            outq_free(&c->pushes);
+    }
+}
+
+int conn_make_room(struct conn *c)
+{
+    enum conf_policy policy = c->port->conf->slow_policy;
+    uint64_t pushes;
+
+    if (c->is_slow)
+        return SD_ESLOW;
+    if (!stays_over(c))
+        return conn_is_alive(c) ? 0 : SD_EGONE;
+    if (policy == CONF_DROP_OLD)
+        drop_until_fits(c);
+    pushes = c->pushes != NULL ? outq_bytes(c->pushes) : 0;
+    if (policy != CONF_CLOSE &&
+        conn_queued(c) - pushes <= c->port->conf->slow_high)
+        return 0; /* it is not for its replies that it is over */
+    conn_too_slow(c, PUSH_SLOW);
+    return SD_ESLOW;
+}
+
+/* 0, or a negative code for a push that was dropped. */
+static int make_room_for_push(struct conn *c)
+{
+    if (!stays_over(c))
+        return conn_is_alive(c) ? 0 : SD_EGONE;
+    switch (c->port->conf->slow_policy) {
+    case CONF_DROP_OLD:
+        drop_until_fits(c);
+        if (!is_over(c))
+            return 0;
+        count_drop(c, PUSH_NEW);
+        return SD_ESLOW;
+    case CONF_DROP_NEW:
+        count_drop(c, PUSH_NEW);
+        return SD_ESLOW;
+    case CONF_CLOSE:
+        break;
+    }
+    count_drop(c, PUSH_SLOW);
+    conn_too_slow(c, PUSH_SLOW);
+    return SD_ESLOW;
+}
+
+/* --- queueing ----------------------------------------------------------------- */
+
+static void queued_one(struct conn *c)
+{
+    c->port->pushes.queued++;
+    c->net->counters.packets_out++;
+    conn_queue(c);
+}
+
+static void refer(struct conn *c, struct push *p)
+{
+    if (c->pushes == NULL) {
+        c->pushes = outq_new();
+        c->replied = 0;
+    }
+    outq_add(c->pushes, keep(p, c->net), c->replied + c->out.len, p->key);
+    queued_one(c);
+}
+
+static bool conflate(struct conn *c, struct push *p)
+{
+    struct shared *old;
+
+    if (p->key == 0 || c->pushes == NULL)
+        return false;
+    old = outq_replace(c->pushes, keep(p, c->net), p->key);
+    if (old == NULL)
+        return false;
+    shared_unref(old);
+    c->port->pushes.conflated++;
+    return true;
+}
+
+static int push_slowly(struct conn *c, struct push *p)
+{
+    int err;
+
+    if (p->frame.len == 0)
+        return 0;
+    if (c->is_slow) {
+        count_drop(c, PUSH_SLOW);
+        return SD_ESLOW;
+    }
+    if (conflate(c, p))
+        return 0;
+    if (p->is_volatile && conn_queued(c) > c->port->conf->slow_low) {
+        count_drop(c, PUSH_VOLATILE);
+        return SD_ESLOW;
+    }
+    err = make_room_for_push(c);
+    if (err == 0)
+        refer(c, p);
+    return err;
+}
+
+int conn_push(struct conn *c, struct push *p)
+{
+    struct slice frame = buf_slice(&p->frame);
+
+    sd_check(c, CONN_MAGIC);
+    if (!conn_is_alive(c))
+        return SD_EGONE;
+    if (c->proto->begin == NULL)
+        return SD_EREFUSED;
+    if (c->write != NULL || c->pushes != NULL || frame.len > COPY_SIZE ||
+        c->out.len > COPY_ROOM || c->out.len > c->port->conf->slow_low ||
+        p->key != 0 || c->is_slow)
+        return push_slowly(c, p);
+    buf_append(conn_out(c), frame.p, frame.len);
+    queued_one(c);
+    return 0;
+}
+
+/* --- the whole worker ----------------------------------------------------------- */
+
+bool conn_is_backlogged(const struct conn *c)
+{
+    return c->write != NULL || c->pushes != NULL;
+}
+
+void conn_account(struct conn *c)
+{
+    uint64_t all = 0, own = 0;
+
+    if (c->state != CONN_CLOSED && conn_is_backlogged(c)) {
+        all = conn_queued(c);
+        own = all - (c->pushes != NULL ? outq_bytes(c->pushes) : 0);
+    }
+    if (c->rank.weight == 0)
+        c->backlog_since = conn_now(c);
+    c->net->own_bytes += own - c->own_bytes;
+    c->own_bytes = own;
+    ranks_set(&c->net->ranks, &c->rank, all);
+}
+
+uint64_t conn_backlog_age(const struct conn *c)
+{
+    return c->rank.weight > 0 ? conn_now(c) - c->backlog_since : 0;
+}
+
+uint64_t net_queue_memory(const struct net *n)
+{
+    return n->own_bytes + n->shared_bytes;
+}
+
+/* The pushes of the conn with the most go; where they are none, or the port
+ * closes slow conns, the conn itself. */
+static void relieve(struct conn *c)
+{
+    bool had = c->pushes != NULL;
+
+    if (!conn_is_alive(c)) {
+        conn_close_handle(c);
+    } else if (had && c->port->conf->slow_policy != CONF_CLOSE) {
+        conn_drop_pushes(c, PUSH_BUDGET);
+        conn_account(c);
+    } else {
+        conn_drop_pushes(c, PUSH_BUDGET);
+        conn_cut(c, REASON_SLOW);
+    }
+}
+
+void net_keep_budget(struct net *n)
+{
+    uint64_t budget = n->conf->server.queue_memory;
+    struct rank *first;
+
+    while (budget > 0 && net_queue_memory(n) > budget &&
+           (first = ranks_first(&n->ranks)) != NULL)
+        relieve(list_entry(first, struct conn, rank));
+}
+
+unsigned net_slowest(const struct net *n, struct conn **out, unsigned max)
+{
+    struct rank **top = mem_alloc((max + 1) * sizeof(struct rank *));
+    unsigned i, found;
+
+    sd_check(n, NET_MAGIC);
+    found = ranks_top(&n->ranks, top, max);
+    for (i = 0; i < found; i++)
+        out[i] = list_entry(top[i], struct conn, rank);
+    mem_free(top);
+    return found;
+}
+
+const struct push_counters *net_push_counters(const struct net *n,
+                                              unsigned port)
+{
+    sd_check(n, NET_MAGIC);
+    sd_assert(port < n->nports);
+    return &n->ports[port].pushes;
+}

@@ -1,0 +1,177 @@
+/* outq.c - see outq.h.
+ *
+ * A ring of pushes by serial number.  Pushes leave in front only, so a serial
+ * tells whether its push still waits.  Those with a key hang in chains, one
+ * for each value of some bits of the key, from newer to older; a chain ends
+ * where it comes to a serial that has left, so leaving has nothing to undo. */
+#include "net/outq.h"
+
+#include <stdbool.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+#define OUTQ_MAGIC 0x0a7c0e01u
+
+enum {
+    FIRST_CAP = 8
+};
+
+struct outq {
+    unsigned magic;
+    uint32_t head; /* serial of the oldest */
+    uint32_t count;
+    uint32_t cap; /* a power of two */
+    size_t bytes;
+    struct outq_push *ring;
+    uint32_t *chain; /* newest serial of each; NULL: no key was ever seen */
+};
+
+struct outq *outq_new(void)
+{
+    struct outq *q = mem_zalloc(sizeof(*q));
+
+    q->magic = OUTQ_MAGIC;
+    q->cap = FIRST_CAP;
+    q->ring = mem_alloc(q->cap * sizeof(*q->ring));
+    return q;
+}
+
+void outq_free(struct outq **qp)
+{
+    struct outq *q = *qp;
+
+    if (q == NULL)
+        return;
+    sd_check(q, OUTQ_MAGIC);
+    while (q->count > 0)
+        shared_unref(outq_take(q));
+    mem_free(q->chain);
+    mem_free(q->ring);
+    q->magic = 0;
+    mem_free(q);
+    *qp = NULL;
+}
+
+uint32_t outq_count(const struct outq *q)
+{
+    return q->count;
+}
+
+size_t outq_bytes(const struct outq *q)
+{
+    return q->bytes;
+}
+
+static struct outq_push *slot(const struct outq *q, uint32_t serial)
+{
+    return &q->ring[serial & (q->cap - 1)];
+}
+
+static bool is_waiting(const struct outq *q, uint32_t serial)
+{
+    return serial - q->head < q->count;
+}
+
+static uint32_t *chain_of(const struct outq *q, uint64_t key)
+{
+    return &q->chain[key & (q->cap - 1)];
+}
+
+static void link_push(struct outq *q, uint32_t serial)
+{
+    struct outq_push *push = slot(q, serial);
+    uint32_t *chain = chain_of(q, push->key);
+
+    push->older = *chain;
+    *chain = serial;
+}
+
+/* Chains for all that wait.  An empty one begins at a serial that is not yet
+ * in use, nor will be before it is linked anew. */
+static void make_chains(struct outq *q)
+{
+    uint32_t i;
+
+    mem_free(q->chain);
+    q->chain = mem_alloc(q->cap * sizeof(*q->chain));
+    for (i = 0; i < q->cap; i++)
+        q->chain[i] = q->head - 1;
+    for (i = 0; i < q->count; i++) {
+        if (slot(q, q->head + i)->key != 0)
+            link_push(q, q->head + i);
+    }
+}
+
+static void grow(struct outq *q)
+{
+    struct outq_push *old = q->ring;
+    uint32_t i, mask = q->cap - 1;
+
+    q->cap *= 2;
+    q->ring = mem_alloc(q->cap * sizeof(*q->ring));
+    for (i = 0; i < q->count; i++)
+        *slot(q, q->head + i) = old[(q->head + i) & mask];
+    mem_free(old);
+    if (q->chain != NULL)
+        make_chains(q);
+}
+
+void outq_add(struct outq *q, struct shared *frame, uint64_t at, uint64_t key)
+{
+    uint32_t serial = q->head + q->count;
+
+    sd_check(q, OUTQ_MAGIC);
+    if (q->count == q->cap)
+        grow(q);
+    *slot(q, serial) =
+        (struct outq_push){.frame = shared_ref(frame), .at = at, .key = key};
+    q->bytes += shared_frame(frame).len;
+    if (key != 0 && q->chain == NULL)
+        make_chains(q);
+    if (key != 0)
+        link_push(q, serial);
+    q->count++;
+}
+
+struct shared *outq_replace(struct outq *q, struct shared *frame, uint64_t key)
+{
+    uint32_t serial;
+
+    sd_check(q, OUTQ_MAGIC);
+    sd_assert(key != 0);
+    if (q->chain == NULL)
+        return NULL;
+    for (serial = *chain_of(q, key); is_waiting(q, serial);
+         serial = slot(q, serial)->older) {
+        struct outq_push *push = slot(q, serial);
+        struct shared *old = push->frame;
+
+        if (push->key != key)
+            continue;
+        q->bytes -= shared_frame(old).len;
+        q->bytes += shared_frame(frame).len;
+        push->frame = shared_ref(frame);
+        return old;
+    }
+    return NULL;
+}
+
+const struct outq_push *outq_at(const struct outq *q, uint32_t i)
+{
+    sd_assert(i < q->count);
+    return slot(q, q->head + i);
+}
+
+struct shared *outq_take(struct outq *q)
+{
+    struct shared *frame;
+
+    sd_check(q, OUTQ_MAGIC);
+    sd_assert(q->count > 0);
+    frame = slot(q, q->head)->frame;
+    q->bytes -= shared_frame(frame).len;
+    q->head++;
+    q->count--;
+    return frame;
+}

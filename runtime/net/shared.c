@@ -1,0 +1,69 @@
+/* shared.c - see shared.h.  One allocation: the struct, frame, value. */
+#include "net/shared.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+#define SHARED_MAGIC 0x54a2ed01u
+
+struct shared {
+    unsigned magic;
+    unsigned refs;
+    uint64_t *meter;
+    size_t frame, value; /* bytes of each */
+    char bytes[];
+};
+
+static uint64_t weight(const struct shared *s)
+{
+    return sizeof(*s) + s->frame + s->value;
+}
+
+struct shared *shared_new(struct slice frame, struct slice value,
+                          uint64_t *meter)
+{
+    struct shared *s = mem_alloc(sizeof(*s) + frame.len + value.len);
+
+    *s = (struct shared){.magic = SHARED_MAGIC,
+                         .refs = 1,
+                         .meter = meter,
+                         .frame = frame.len,
+                         .value = value.len};
+    memcpy(s->bytes, frame.p, frame.len);
+    if (value.len > 0)
+        memcpy(s->bytes + frame.len, value.p, value.len);
+    if (meter != NULL)
+        *meter += weight(s);
+    return s;
+}
+
+struct shared *shared_ref(struct shared *s)
+{
+    sd_check(s, SHARED_MAGIC);
+    s->refs++;
+    return s;
+}
+
+void shared_unref(struct shared *s)
+{
+    sd_check(s, SHARED_MAGIC);
+    sd_assert(s->refs > 0);
+    if (--s->refs > 0)
+        return;
+    if (s->meter != NULL)
+        *s->meter -= weight(s);
+    s->magic = 0;
+    mem_free(s);
+}
+
+struct slice shared_frame(const struct shared *s)
+{
+    return slice_make(s->bytes, s->frame);
+}
+
+struct slice shared_value(const struct shared *s)
+{
+    return slice_make(s->bytes + s->frame, s->value);
+}
