@@ -28,6 +28,7 @@
 #include "net/http.h"
 #include "net/listener.h"
 #include "net/net.h"
+#include "net/push.h"
 
 enum {
     SLOTS_MAX = 4
@@ -118,6 +119,85 @@ static void send_big(struct conn *c, size_t n)
     (void)conn_send_commit(c);
 }
 
+/* "push COUNT SIZE": so many to every conn but this one, numbered and filled
+ * up; "keyed KEY TEXT": one to every conn, conflated; "volatile TEXT". */
+static unsigned push_all(struct conn *from, struct push *p, struct slice body)
+{
+    uint32_t cursor = 0;
+    unsigned took = 0;
+    struct conn *c;
+
+    p->value = body;
+    sd_assert(push_frame(p, from, body) == 0);
+    while ((c = net_next(net, &cursor)) != NULL) {
+        if (c != from && conn_push(c, p) == 0)
+            took++;
+    }
+    push_end(p);
+    return took;
+}
+
+static void push_many(struct conn *c, const char *numbers)
+{
+    char *end;
+    size_t i, n = strtoul(numbers, &end, 10), size = strtoul(end, NULL, 10);
+    struct buf body = {0};
+    struct push p = {0};
+
+    for (i = 1; i <= n; i++) {
+        buf_truncate(&body, 0);
+        buf_printf(&body, "%zu ", i);
+        while (body.len < size)
+            buf_append_str(&body, "x");
+        (void)push_all(c, &p, buf_slice(&body));
+    }
+    buf_fini(&body);
+    push_fini(&p);
+}
+
+static unsigned push_one(struct conn *from, struct slice rest, uint64_t key,
+                         bool is_volatile)
+{
+    struct push p = {.key = key, .is_volatile = is_volatile};
+    unsigned took = push_all(from, &p, rest);
+
+    push_fini(&p);
+    return took;
+}
+
+/* Answered with how many conns took it. */
+static bool on_push_word(struct conn *c, struct slice rest, const char *word)
+{
+    char answer[32];
+    unsigned took = 0;
+
+    if (strncmp(word, "push ", 5) == 0)
+        push_many(c, word + 5);
+    else if (has_word(&rest, "keyed "))
+        took =
+            push_one(c, slice_skip(rest, 2), (unsigned char)rest.p[0], false);
+    else if (has_word(&rest, "memory"))
+        took = (unsigned)net_queue_memory(net);
+    else if (has_word(&rest, "volatile "))
+        took = push_one(c, rest, 0, true);
+    else
+        return false;
+    snprintf(answer, sizeof(answer), "pushed %u", took);
+    (void)conn_send(c, slice_str(answer));
+    return true;
+}
+
+static void on_drop(void *arg, struct conn *c, struct slice value,
+                    const char *reason)
+{
+    (void)arg;
+    (void)c;
+    if (!quiet)
+        printf("drop %.*s %s\n", (int)(value.len < 8 ? value.len : 8), value.p,
+               reason);
+    fflush(stdout);
+}
+
 /* The conn's mark counts what is still on its way, its user tells that
  * on_close() came: the last of them gives the conn back. */
 static void let_go(struct conn *c)
@@ -164,6 +244,10 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     }
     snprintf(word, sizeof(word), "%.*s", (int)(rest.len < 60 ? rest.len : 60),
              rest.p);
+    if (on_push_word(c, rest, word)) {
+        conn_done(c);
+        return;
+    }
     if (strncmp(word, "print ", 6) == 0) {
         printf("%s\n", word + 6);
         fflush(stdout);
@@ -356,6 +440,7 @@ static const struct conn_ops ops = {
     .on_handshake = on_handshake,
     .on_request = on_request,
     .on_close = on_close,
+    .on_drop = on_drop,
     .on_length = on_length,
 };
 
@@ -454,6 +539,10 @@ static void set_number(const char *key, uint64_t n)
     }
     if (strcmp(key, "late_open") == 0)
         late_open = n != 0;
+    if (strcmp(key, "policy") == 0)
+        port.slow_policy = (enum conf_policy)n;
+    if (strcmp(key, "queue_memory") == 0)
+        conf.server.queue_memory = n;
     if (strcmp(key, "rate") == 0)
         port.rate_messages = (double)n;
     if (strcmp(key, "slots") == 0)
@@ -547,14 +636,21 @@ static void on_input(void *arg)
 static void print_counters(void)
 {
     const struct net_counters *n = net_counters(net);
+    const struct push_counters *p = net_push_counters(net, 0);
+    int i;
 
     printf("counters {\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64
            ",\"packets_in\":%" PRIu64 ",\"packets_out\":%" PRIu64
            ",\"requests\":%" PRIu64 ",\"bytes_in\":%" PRIu64
            ",\"bytes_out\":%" PRIu64 ",\"reads\":%" PRIu64
-           ",\"writes\":%" PRIu64 "}\n",
+           ",\"writes\":%" PRIu64 ",\"pushes\":%" PRIu64
+           ",\"conflated\":%" PRIu64,
            n->accepted, n->refused, n->packets_in, n->packets_out, n->requests,
-           n->bytes_in, n->bytes_out, n->reads, n->writes);
+           n->bytes_in, n->bytes_out, n->reads, n->writes, p->queued,
+           p->conflated);
+    for (i = 0; i < PUSH_DROPS; i++)
+        printf(",\"dropped_%s\":%" PRIu64, push_drop_word(i), p->dropped[i]);
+    printf("}\n");
 }
 
 int main(int argc, char **argv)

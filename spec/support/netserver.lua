@@ -88,6 +88,14 @@ function netserver:cpu()
     return (tonumber(user) + tonumber(system)) / 100
 end
 
+--- Bytes of memory it has resident.
+function netserver:memory()
+    local f = assert(io.open(("/proc/%d/status"):format(self.pid)))
+    local kib = f:read("*a"):match("VmRSS:%s+(%d+)")
+    f:close()
+    return tonumber(kib) * 1024
+end
+
 --- Ask it to stop and wait until it has.
 function netserver:shut()
     if self.stdin then
