@@ -137,7 +137,7 @@ int conn_send_begin(struct buf **out, struct conn *c)
         if (!conn_is_alive(c))
             return SD_EGONE;
         if (conn_queued(c) > high) {
-            /* XXX: the policies drop_new and drop_old are decided here. */
+            /* The policies drop_new and drop_old will be decided here. */
             conn_cut(c, REASON_SLOW);
             return SD_ESLOW;
         }
