@@ -20,6 +20,7 @@
 #define SMALL_MAX  512
 #define CLASSES    (SMALL_MAX / GRAIN)
 #define CHUNK      ((size_t)64 * 1024)
+#define RESERVE    ((size_t)256 * 1024)
 
 struct block {
     struct block *next;
@@ -174,6 +175,13 @@ static void *move(struct heap *h, void *p, size_t old, size_t size)
     return q;
 }
 
+/* Who has just been refused must be able to say so: an error to be caught,
+ * logged and answered is made of the same memory. */
+static bool has_room(const struct heap *h, size_t more)
+{
+    return h->used + more <= h->limit + (h->starved ? RESERVE : 0);
+}
+
 /* Apart, so that heap_resize() has no registers to save. */
 static __attribute__((noinline)) void *resize(struct heap *h, void *p,
                                               size_t old, size_t size)
@@ -185,9 +193,9 @@ static __attribute__((noinline)) void *resize(struct heap *h, void *p,
             block_free(h, p, old);
     } else if (p == NULL) {
         old = 0;
-        if (h->used + size <= h->limit)
+        if (has_room(h, size))
             q = block_new(h, size);
-    } else if (size <= old || h->used + (size - old) <= h->limit) {
+    } else if (size <= old || has_room(h, size - old)) {
         q = move(h, p, old, size);
     }
     if (q != NULL || size == 0)

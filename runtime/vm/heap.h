@@ -9,7 +9,8 @@
 
 struct heap;
 
-/* `limit` in bytes; what is asked beyond it is refused. */
+/* `limit` in bytes; what is asked beyond it is refused, but for a reserve that
+ * is open from the first refusal until heap_was_starved() is asked. */
 struct heap *heap_new(size_t limit);
 
 /* Frees every block at once. */

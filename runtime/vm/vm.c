@@ -70,6 +70,8 @@ static size_t collect_mark(const struct vm *vm, size_t used)
 
     if (limit == 0)
         return SIZE_MAX;
+    if (used >= limit) /* in the reserve */
+        return limit;
     return used < limit / 4 ? limit / 2 : used + (limit - used) / 2;
 }
 
