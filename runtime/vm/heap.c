@@ -20,7 +20,7 @@
 #define SMALL_MAX  512
 #define CLASSES    (SMALL_MAX / GRAIN)
 #define CHUNK      ((size_t)64 * 1024)
-#define RESERVE    ((size_t)256 * 1024)
+#define RESERVE    ((size_t)16 * 1024)
 
 struct block {
     struct block *next;
@@ -39,7 +39,7 @@ struct large {
 struct heap {
     unsigned magic;
     size_t used, limit;
-    bool starved;
+    bool starved, is_lifted;
     struct block *classes[CLASSES];
     char *bump, *end; /* rest of the newest chunk */
     struct chunk *chunks;
@@ -176,10 +176,12 @@ static void *move(struct heap *h, void *p, size_t old, size_t size)
 }
 
 /* Who has just been refused must be able to say so: an error to be caught,
- * logged and answered is made of the same memory. */
+ * logged and answered is made of the same memory.  The reserve is small, or an
+ * error that grows on its way out would use it up. */
 static bool has_room(const struct heap *h, size_t more)
 {
-    return h->used + more <= h->limit + (h->starved ? RESERVE : 0);
+    return h->is_lifted ||
+           h->used + more <= h->limit + (h->starved ? RESERVE : 0);
 }
 
 /* Apart, so that heap_resize() has no registers to save. */
@@ -228,11 +230,16 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
     return resize(h, p, old, size);
 }
 
+void heap_lift(struct heap *h, bool is_lifted)
+{
+    h->is_lifted = is_lifted;
+}
+
 bool heap_was_starved(struct heap *h)
 {
     bool starved = h->starved;
 
-    h->starved = false;
+    h->starved = h->is_lifted = false;
     return starved;
 }
 

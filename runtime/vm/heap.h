@@ -20,6 +20,10 @@ void heap_free(struct heap **hp);
  * (contents kept), or none (size 0).  NULL: over the limit, or size 0. */
 void *heap_resize(struct heap *h, void *p, size_t old, size_t size);
 
+/* No limit for a while: a collection frees memory, but may ask for some
+ * first, as when it shrinks a table. */
+void heap_lift(struct heap *h, bool is_lifted);
+
 /* Has a request been refused since the last call?  Then it is time to collect
  * garbage, which Lua does not do by itself when it is out of memory. */
 bool heap_was_starved(struct heap *h);
