@@ -18,41 +18,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
-
-enum frame_type {
-    FRAME_LENGTH, /* a number says how long */
-    FRAME_LINE,   /* a delimiter ends it */
-    FRAME_FIXED,  /* always `size` bytes */
-    FRAME_RAW,    /* no boundaries: what one read brought */
-    FRAME_PACK,   /* a script's pack.length() says: frame_cut() */
-};
-
-enum {
-    FRAME_VARINT = 5,         /* frame_spec.bytes: LEB128, at most 5 bytes */
-    FRAME_DELIMITER_MAX = 16, /* bytes */
-    FRAME_MAX = 0x7fffffff,   /* what `max = 0` (no limit) means, bytes */
-};
-
-struct frame_spec {
-    int type;             /* enum frame_type */
-    uint32_t max;         /* bytes of a whole packet; 0 = FRAME_MAX */
-    uint32_t offset;      /* LENGTH: bytes in front of the number */
-    int32_t add;          /* LENGTH: what the number leaves out */
-    uint8_t bytes;        /* LENGTH: 1, 2, 3, 4, 8 or FRAME_VARINT */
-    bool little;          /* LENGTH: byte order of the number */
-    bool includes_header; /* LENGTH: the number counts offset + bytes */
-    bool whole;           /* LENGTH: the codec sees and makes whole packets */
-    uint32_t size;        /* FIXED: bytes */
-    uint8_t delimiter_len;
-    char delimiter[16]; /* LINE */
-};
-
-/* The defaults of api.md for one type; `type` is an enum frame_type. */
-void frame_spec_init(struct frame_spec *s, int type);
-
-/* Is this spec sound?  0, or SD_EINVALID and *why says what to mend (static
- * text that begins with the key).  Every spec passes here once before use. */
-int frame_spec_check(const struct frame_spec *s, const char **why);
+#include "codec/frame_spec.h"
 
 /* One look at the bytes.  `scanned` goes in and out: set it to 0 once, then
  * hand the same value back for as long as the same packet is incomplete. */
@@ -78,12 +44,6 @@ int frame_next(const struct frame_spec *s, struct slice in, struct frame *out);
  * number.  The body is the whole packet. */
 int frame_cut(const struct frame_spec *s, struct slice in, bool known,
               int64_t total, struct frame *out);
-
-/* Does the codec see and make whole packets, number included? */
-static inline bool frame_is_whole(const struct frame_spec *s)
-{
-    return s->whole || s->offset > 0;
-}
 
 /* Bytes that the sender leaves free in front of a body. */
 static inline size_t frame_head_size(const struct frame_spec *s)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "vm/heap.h"
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
@@ -111,7 +112,11 @@ static int l_log_missing(lua_State *L)
 /* core.collect(): collect all garbage now */
 static int l_collect(lua_State *L)
 {
+    struct heap *heap = vm_of(L)->heap;
+
+    heap_lift(heap, true);
     lua_gc(L, LUA_GCCOLLECT, 0);
+    heap_lift(heap, false);
     return 0;
 }
 

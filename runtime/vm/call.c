@@ -327,6 +327,14 @@ void vm_request_ended(struct vm *vm, struct vm_request *q)
         vm->free_request = i;
 }
 
+/* A script that takes all memory may leave none to say so in Lua. */
+static struct slice excuse(const struct vm *vm, int status)
+{
+    if (status == LUA_ERRMEM && vm->env.conf->server.dev)
+        return slice_str("not enough memory");
+    return slice_str("internal error");
+}
+
 /* Whatever the script did: a request always ends. */
 static void request_ended(struct co *co, int status)
 {
@@ -341,7 +349,7 @@ static void request_ended(struct co *co, int status)
     else if (q->streaming)
         http_stream_abort(q->r);
     else
-        http_fail(q->r, 500, slice_str("internal error"));
+        http_fail(q->r, 500, excuse(vm, status));
     vm_request_ended(vm, q);
 }
 

@@ -20,6 +20,7 @@
 #define SMALL_MAX  512
 #define CLASSES    (SMALL_MAX / GRAIN)
 #define CHUNK      ((size_t)64 * 1024)
+#define RESERVE    ((size_t)16 * 1024)
 
 struct block {
     struct block *next;
@@ -38,7 +39,7 @@ struct large {
 struct heap {
     unsigned magic;
     size_t used, limit;
-    bool starved;
+    bool starved, is_lifted;
     struct block *classes[CLASSES];
     char *bump, *end; /* rest of the newest chunk */
     struct chunk *chunks;
@@ -174,6 +175,15 @@ static void *move(struct heap *h, void *p, size_t old, size_t size)
     return q;
 }
 
+/* Who has just been refused must be able to say so: an error to be caught,
+ * logged and answered is made of the same memory.  The reserve is small, or an
+ * error that grows on its way out would use it up. */
+static bool has_room(const struct heap *h, size_t more)
+{
+    return h->is_lifted ||
+           h->used + more <= h->limit + (h->starved ? RESERVE : 0);
+}
+
 /* Apart, so that heap_resize() has no registers to save. */
 static __attribute__((noinline)) void *resize(struct heap *h, void *p,
                                               size_t old, size_t size)
@@ -185,9 +195,9 @@ static __attribute__((noinline)) void *resize(struct heap *h, void *p,
             block_free(h, p, old);
     } else if (p == NULL) {
         old = 0;
-        if (h->used + size <= h->limit)
+        if (has_room(h, size))
             q = block_new(h, size);
-    } else if (size <= old || h->used + (size - old) <= h->limit) {
+    } else if (size <= old || has_room(h, size - old)) {
         q = move(h, p, old, size);
     }
     if (q != NULL || size == 0)
@@ -220,11 +230,16 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
     return resize(h, p, old, size);
 }
 
+void heap_lift(struct heap *h, bool is_lifted)
+{
+    h->is_lifted = is_lifted;
+}
+
 bool heap_was_starved(struct heap *h)
 {
     bool starved = h->starved;
 
-    h->starved = false;
+    h->starved = h->is_lifted = false;
     return starved;
 }
 

@@ -9,7 +9,8 @@
 
 struct heap;
 
-/* `limit` in bytes; what is asked beyond it is refused. */
+/* `limit` in bytes; what is asked beyond it is refused, but for a reserve that
+ * is open from the first refusal until heap_was_starved() is asked. */
 struct heap *heap_new(size_t limit);
 
 /* Frees every block at once. */
@@ -18,6 +19,10 @@ void heap_free(struct heap **hp);
 /* A lua_Alloc in all but its first argument: new block (p NULL), another size
  * (contents kept), or none (size 0).  NULL: over the limit, or size 0. */
 void *heap_resize(struct heap *h, void *p, size_t old, size_t size);
+
+/* No limit for a while: a collection frees memory, but may ask for some
+ * first, as when it shrinks a table. */
+void heap_lift(struct heap *h, bool is_lifted);
 
 /* Has a request been refused since the last call?  Then it is time to collect
  * garbage, which Lua does not do by itself when it is out of memory. */

@@ -25,6 +25,10 @@
 #include "vm/state.h"
 #include "vm/task_state.h"
 
+enum {
+    LIFE_MARGIN = 100 /* ms; see life_of() */
+};
+
 /* One call that has not been answered. */
 struct call {
     struct list link;
@@ -137,6 +141,15 @@ static int push_unsent(lua_State *L, int err)
     return 4;
 }
 
+/* What a call may take in the task process: a little more than its caller
+ * waits, so that it is the caller's own deadline that says "timeout". */
+static uint32_t life_of(double ms, bool wait)
+{
+    if (wait)
+        ms += LIFE_MARGIN;
+    return ms < 4e9 ? (uint32_t)ms : UINT32_MAX;
+}
+
 /* core.task_call({task, method, context, args}, ms, wait) -> settle() makes
  * results; without wait: true, or nil, word, nil, true */
 static int l_task_call(lua_State *L)
@@ -148,7 +161,7 @@ static int l_task_call(lua_State *L)
     struct msg_task_call sent = {clock_ms()};
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++t->counter,
-                          .life_ms = ms < 4e9 ? (uint32_t)ms : UINT32_MAX,
+                          .life_ms = life_of(ms, wait),
                           .type = MSG_TASK_CALL,
                           .epoch = (uint16_t)vm->env.epoch,
                           .slot = (uint8_t)vm->env.slot};

@@ -73,17 +73,21 @@ static size_t collect_mark(const struct vm *vm, size_t used)
 
     if (limit == 0)
         return SIZE_MAX;
+    if (used >= limit) /* in the reserve */
+        return limit;
     return used < limit / 4 ? limit / 2 : used + (limit - used) / 2;
 }
 
 /* Called with nothing that allocates: the function was kept at boot. */
 static void collect_garbage(struct vm *vm)
 {
+    heap_lift(vm->heap, true);
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->collect);
     if (lua_pcall(vm->L, 0, 0, 0) != 0) {
         log_error("garbage collection: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
+    heap_lift(vm->heap, false);
     vm->collect_at = collect_mark(vm, heap_used(vm->heap));
 }
 

@@ -122,7 +122,8 @@ describe("a script that takes too much", function()
         it("of the stack (" .. name .. ") fails alone", function()
             local body, code = s:get("/hog/" .. name)
             assert.equal(500, code, body)
-            assert.is_truthy(body:find("overflow") or body:find("memory"))
+            assert.is_truthy(body:find("overflow") or body:find("memory"),
+                body .. s:output():sub(-1500))
             assert_fine()
         end)
     end

@@ -128,8 +128,9 @@ describe("a TCP port", function()
 
     it("tells when the client has reset, amid a packet's work", function()
         local s = start({ delay = 300 })
-        s:send(packet("async one") .. packet("print never"))
-        socket.sleep(0.02)
+        s:send(packet("print begun") .. packet("async one")
+            .. packet("print never"))
+        server:wait_for("begun") -- a reset takes unread bytes with it
         s:setoption("linger", { on = true, timeout = 0 })
         s:close()
         server:wait_for("late")

@@ -467,6 +467,20 @@ end }]],
         end)
     end)
 
+    for jit, is_on in pairs({ on = true, off = false }) do
+        it("runs scripts with SD_JIT=" .. jit, function()
+            s = server.new({
+                ["scripts/controllers/compiler.lua"] = [[
+return { is_on = function() return { is_on = (jit.status()) } end }]],
+            })
+            s.env = "SD_JIT=" .. jit
+            s:launch()
+            s:wait_ready()
+            assert.equal(('{"is_on":%s}'):format(is_on),
+                (s:get("/compiler/is_on")))
+        end)
+    end
+
     if server.shell("id -u"):match("^0") then
         it("drops its children's rights to those of server.user", function()
             s = server.new({

@@ -22,7 +22,7 @@ end
 ---@param f function
 ---@param seconds number?
 function netserver.until_(f, seconds)
-    local deadline = socket.gettime() + (seconds or 5)
+    local deadline = socket.gettime() + (seconds or 20)
     repeat
         local value = f()
         if value then
@@ -57,7 +57,7 @@ end
 --- A raw TCP client, `from` an address or any; closed by stop().
 function netserver:connect(from)
     local s = assert(socket.connect(self.host, self.port, from, from and 0))
-    s:settimeout(5)
+    s:settimeout(20)
     s:setoption("tcp-nodelay", true)
     self.conns[#self.conns + 1] = s
     return s
