@@ -114,6 +114,9 @@ struct uidmap *uidmap_attach(void *mem, const struct slots *slots,
     m->slots = slots;
     m->masks = (_Atomic uint64_t *)(void *)((char *)mem + PAGE);
     m->tables = (char *)mem + PAGE + masks_size(b);
+    m->table_size = table_size(b);
+    m->entries_at = entries_at(b);
+    m->rests_at = rests_at(b);
     return m;
 }
 
@@ -140,15 +143,14 @@ void uidmap_key(const struct uidmap *m, struct uidmap_key *key,
 struct uidmap_view uidmap_view(const struct uidmap *m, unsigned slot,
                                unsigned epoch)
 {
-    const struct uidmap_block *b = m->block;
-    char *p = m->tables + (2 * (size_t)slot + epoch % 2) * table_size(b);
+    char *p = m->tables + (2 * (size_t)slot + epoch % 2) * m->table_size;
 
-    sd_assert(slot < b->workers);
+    sd_assert(slot < m->block->workers);
     return (struct uidmap_view){
         .table = (struct uidmap_table *)(void *)p,
         .heads = (_Atomic uint32_t *)(void *)(p + heads_at()),
-        .entries = (struct uidmap_entry *)(void *)(p + entries_at(b)),
-        .rests = (struct uidmap_rest *)(void *)(p + rests_at(b)),
+        .entries = (struct uidmap_entry *)(void *)(p + m->entries_at),
+        .rests = (struct uidmap_rest *)(void *)(p + m->rests_at),
         .epoch = (uint16_t)epoch,
     };
 }

@@ -82,6 +82,7 @@ struct uidmap {
     const struct slots *slots;
     _Atomic uint64_t *masks;
     char *tables;
+    size_t table_size, entries_at, rests_at;
     uint64_t number; /* the last bind number given */
     /* The writer's; NULL and 0 in other processes. */
     struct uidmap_view own;
