@@ -74,6 +74,11 @@ static int probe_next(struct probe *p, struct uidmap_view *v)
     return -1;
 }
 
+static uint64_t binds_of(const struct uidmap_view *v)
+{
+    return atomic_load_explicit(&v->table->binds, memory_order_acquire);
+}
+
 static void take_stamp(const struct uidmap *m, uint32_t mask, struct stamp *s)
 {
     struct uidmap_view v;
@@ -107,9 +112,11 @@ static bool show(uidmap_fn fn, void *arg, const struct uidmap_copy *c,
     return fn(arg, &b);
 }
 
-/* Show what the slots of the stamp have; without `fn` the first will do. */
+/* Show what the slots with a bit in the stamp have; without `fn` the first will
+ * do.  Adds up their binds as they were before each was walked: who moves to a
+ * slot behind the walk is noticed. */
 static unsigned probe_all(const struct uidmap *m, const struct uidmap_key *key,
-                          const struct stamp *s, uidmap_fn fn, void *arg)
+                          struct stamp *s, uidmap_fn fn, void *arg)
 {
     struct uidmap_walk w;
     struct uidmap_copy c;
@@ -118,8 +125,10 @@ static unsigned probe_all(const struct uidmap *m, const struct uidmap_key *key,
     unsigned n = 0;
     int slot;
 
+    s->binds = 0;
     probe_start(&p, m, s->bits);
     while ((slot = probe_next(&p, &v)) >= 0) {
+        s->binds += binds_of(&v);
         uidmap_walk(&w, m, &v, key->hash, key);
         while (uidmap_step(&w, &c)) {
             n++;
@@ -143,13 +152,13 @@ static unsigned find(const struct uidmap *m, struct slice uid, uidmap_fn fn,
         return 0;
     uidmap_key(m, &key, uid);
     mask = mask_of(m, key.hash);
-    take_stamp(m, mask, &after);
     do {
-        before = after;
+        load_mask(m, mask, before.bits);
         n = probe_all(m, &key, &before, fn, arg);
-        if (n == 0)
-            take_stamp(m, mask, &after);
-    } while (n == 0 && !is_same(m, &before, &after) && --tries > 0);
+        if (n > 0)
+            break;
+        take_stamp(m, mask, &after);
+    } while (!is_same(m, &before, &after) && --tries > 0);
     return n;
 }
 
