@@ -8,6 +8,7 @@ local app = require("sd.app")
 local ask = require("sd.ask")
 local calls = require("sd.calls")
 local conn = require("sd.conn")
+local door = require("sd.door")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
@@ -210,6 +211,7 @@ end
 
 boot.task = task.serve
 boot.timer = timers.run
+boot.door = door.serve
 
 function boot.ended(id)
     go.ended(id)

@@ -52,7 +52,14 @@ enum msg_type {
      * msg_conn_number, reason text. */
     MSG_KICK = 14,
 
-    MSG_TYPES = 15 /* one past the last */
+    /* agent -> worker: what a back end asks for.  Body: struct msg_door, a JSON
+     * object. */
+    MSG_DOOR = 16,
+    /* worker -> agent.  Body: struct msg_door_reply, the JSON of the answer
+     * (empty: none but the status). */
+    MSG_DOOR_REPLY = 17,
+
+    MSG_TYPES = 18 /* one past the last */
 };
 
 struct msg_task_call {
@@ -103,6 +110,15 @@ struct msg_conn_number {
 
 struct msg_done {
     int32_t err; /* 0 or a code of base/err.h */
+    uint32_t reserved;
+};
+
+struct msg_door {
+    char verb[16]; /* "send" ..., with NUL */
+};
+
+struct msg_door_reply {
+    int32_t status; /* of HTTP */
     uint32_t reserved;
 };
 

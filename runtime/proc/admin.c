@@ -16,6 +16,7 @@
 #include "net/conn.h"
 #include "net/http.h"
 #include "net/net.h"
+#include "proc/door.h"
 #include "proc/guard.h"
 #include "proc/metrics.h"
 #include "proc/process.h"
@@ -30,6 +31,7 @@ struct admin {
     struct process *process;
     struct conf *conf; /* of the port alone */
     struct guard guard;
+    struct door_calls *door;
 };
 
 static const char json_type[] = "application/json";
@@ -91,6 +93,14 @@ static void on_metrics(struct admin *a, struct http_request *r)
     respond(r, 200, METRICS_TYPE, &body);
 }
 
+/* The last part of the path is the verb.  The request is the door's. */
+static void on_api(struct admin *a, struct http_request *r)
+{
+    struct slice path = http_path(r);
+
+    door_call(a->door, slice_skip(path, strlen("/api/")), r);
+}
+
 /* --- who may, and what there is -------------------------------------------- */
 
 static bool may(struct admin *a, struct http_request *r)
@@ -122,9 +132,10 @@ static const struct route {
     const char *method, *path;
     void (*fn)(struct admin *a, struct http_request *r);
 } routes[] = {
-    {"GET", "/healthz", on_healthz},
-    {"GET", "/readyz", on_readyz},
-    {"GET", "/metrics", on_metrics},
+    {"GET", "/healthz", on_healthz}, {"GET", "/readyz", on_readyz},
+    {"GET", "/metrics", on_metrics}, {"POST", "/api/send", on_api},
+    {"POST", "/api/ask", on_api},    {"POST", "/api/kick", on_api},
+    {"GET", "/api/online", on_api},  {"POST", "/api/online", on_api},
 };
 
 static void on_request(void *arg, struct conn *c, struct http_request *r)
@@ -197,6 +208,7 @@ int admin_open(struct admin **out, struct process *p, const char **why)
     a->magic = ADMIN_MAGIC;
     a->process = p;
     a->guard.token = p->conf->admin.token;
+    a->door = door_new(p);
     *out = a;
     err = open_net(a, why);
     return err;
@@ -209,37 +221,21 @@ void admin_close(struct admin **ap)
     if (a == NULL)
         return;
     sd_check(a, ADMIN_MAGIC);
+    door_free(&a->door);
     conf_close(&a->conf);
     a->magic = 0;
     mem_free(a);
     *ap = NULL;
 }
 
-static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+unsigned admin_calls(const struct admin *a)
 {
-    struct admin *a = data;
-
     sd_check(a, ADMIN_MAGIC);
-    log_warn("message of type %u from slot %u: not for the agent", m->type,
-             m->from);
-    return MESH_DONE;
-}
-
-static void on_back(void *data, const struct mesh_msg *m)
-{
-    (void)data;
-    (void)m;
-}
-
-static void on_gone(void *data, unsigned slot, uint16_t epoch)
-{
-    (void)data;
-    (void)slot;
-    (void)epoch;
+    return door_count(a->door);
 }
 
 void admin_mesh_hooks(struct admin *a, struct mesh_hooks *out)
 {
-    *out = (struct mesh_hooks){
-        .on_msg = on_msg, .on_back = on_back, .on_gone = on_gone, .data = a};
+    sd_check(a, ADMIN_MAGIC);
+    door_mesh_hooks(a->door, out);
 }

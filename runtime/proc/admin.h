@@ -14,6 +14,9 @@ int admin_open(struct admin **out, struct process *p, const char **why);
 /* After the process's loop has ended and its net was closed. */
 void admin_close(struct admin **ap);
 
+/* Requests that wait for a worker. */
+unsigned admin_calls(const struct admin *a);
+
 /* For mesh_set_hooks(): answers of workers, and news of their deaths. */
 void admin_mesh_hooks(struct admin *a, struct mesh_hooks *out);
 

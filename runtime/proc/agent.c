@@ -28,7 +28,7 @@ static void on_look(struct timer *t)
 {
     struct agent *a = list_entry(t, struct agent, look);
 
-    if (net_conns(a->process.net) == 0)
+    if (net_conns(a->process.net) == 0 && admin_calls(a->admin) == 0)
         process_finish(&a->process);
     else
         timer_start(a->process.loop, t, DRAIN_LOOK);

@@ -12,6 +12,7 @@
 
 #include "base/conf.h"
 #include "base/mem.h"
+#include "vm/door.h"
 #include "vm/state.h"
 
 static const char *const entry_names[ENTRY_COUNT] = {
@@ -26,6 +27,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_TASK] = "task",
     [ENTRY_TIMER] = "timer",
     [ENTRY_UID_CLOSED] = "uid_closed",
+    [ENTRY_DOOR] = "door",
     [ENTRY_UNDELIVERED] = "undelivered",
 };
 
@@ -183,6 +185,7 @@ int vm_boot(lua_State *L)
     bind_form(L);
     bind_http(L);
     bind_task(L);
+    bind_door(L);
     bind_redis(L);
     bind_people(L);
     bind_crypto(L);

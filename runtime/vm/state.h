@@ -15,6 +15,7 @@ struct conn;
 struct http_request;
 struct redis;
 struct deliveries;
+struct doors;
 struct member;
 struct mesh_msg;
 struct people;
@@ -36,6 +37,7 @@ enum vm_entry {
     ENTRY_TIMER,       /* (i): the i-th configured timer is due */
     ENTRY_UID_CLOSED,  /* (): the binding at hand has ended */
     ENTRY_UNDELIVERED, /* (): what reached nobody */
+    ENTRY_DOOR,       /* (number): a request of a back end */
     ENTRY_COUNT
 };
 
@@ -115,6 +117,7 @@ struct vm {
     struct reach *reach; /* uids on other workers */
     struct heir heir;
     struct deliveries *deliveries;
+    struct doors *doors; /* vm/door.c */
     vm_started_fn *on_started;
     void *started_arg;
     vm_stopped_fn *on_stopped;

@@ -20,6 +20,7 @@
 #include "net/http.h"
 #include "net/reason.h"
 #include "vm/deliver.h"
+#include "vm/door.h"
 #include "vm/heap.h"
 #include "vm/people.h"
 #include "vm/reach.h"
@@ -180,6 +181,7 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     vm->hook.rank = LOOP_WORK;
     loop_hook_add(env->loop, &vm->hook);
     vm->tasks = tasks_new(vm);
+    vm->doors = doors_new(vm);
     open_people(vm);
     vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * env->conf->nports,
                                     env->conf->nports);
@@ -296,6 +298,9 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_KICK:
         people_on_msg(vm, m);
         break;
+    case MSG_DOOR:
+        doors_on_msg(vm, m);
+        break;
     case MSG_TASK_CANCEL:
         tasks_on_cancel(vm, m);
         break;
@@ -318,6 +323,7 @@ static void on_gone(void *data, unsigned slot, uint16_t epoch)
 
     tasks_on_gone(vm, slot, epoch);
     heir_look(&vm->heir);
+    doors_on_gone(vm, slot, epoch);
 }
 
 void vm_mesh_hooks(struct vm *vm, struct mesh_hooks *out)
@@ -386,6 +392,7 @@ void vm_close(struct vm **vp)
         lua_close(vm->L);
     heap_free(&vm->heap);
     cos_fini(vm);
+    doors_free(&vm->doors);
     tasks_free(&vm->tasks);
     people_free(&vm->people);
     reach_free(&vm->reach);

@@ -13,29 +13,6 @@ local function free_port()
     return port
 end
 
-local CHAT = [[
-local sd = require("sd")
-local Chat = {}
-function Chat:login(p)
-    return self:bind_uid(p.uid)
-end
-function Chat:listen(p)
-    return self:subscribe(p.topic)
-end
-function Chat:slot()
-    return sd.slot
-end
-function Chat:id()
-    return self.conn_id
-end
-function Chat:flood(p)
-    for i = 1, p.times do
-        sd.publish("load", i)
-    end
-    return true
-end
-return Chat]]
-
 describe("the admin port", function()
     local s, base
 
@@ -52,7 +29,6 @@ describe("the admin port", function()
         if not admin then
             files["config/admin.lua"] = [[return { listen = "127.0.0.1:0" }]]
         end
-        files["scripts/controllers/chat.lua"] = CHAT
         s = server.start(files)
         base = "http://" .. tostring(s:status().admin)
     end

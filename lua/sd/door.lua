@@ -1,0 +1,180 @@
+--- What back ends ask for at the admin port, done as a script would.
+
+local core = require("sd.core")
+local fault = require("sd.fault")
+
+---@class sd.door
+local door = {}
+
+local TARGETS = { "conn", "uid", "uids", "group", "topic", "all" }
+
+--- The one target a request names.
+---@return string? target
+local function target_of(p)
+    local found
+    for _, name in ipairs(TARGETS) do
+        if p[name] ~= nil and p[name] ~= false then
+            if found then
+                fault.fail(400, "both " .. found .. " and " .. name)
+            end
+            found = name
+        end
+    end
+    return found
+end
+
+local function need(p, ...)
+    local target = target_of(p)
+    for _, name in ipairs({ ... }) do
+        if target == name then
+            return target
+        end
+    end
+    fault.fail(400, "one of " .. table.concat({ ... }, ", ") .. " expected")
+end
+
+--- A function of the sd module, by name.
+local function api(name)
+    return rawget(require("sd"), name)
+        or fault.fail(501, name .. " is not available")
+end
+
+local sends = { uid = "send_to_uid", uids = "send_to_uids",
+    group = "send_to_group", topic = "publish" }
+
+local verbs = {}
+
+function verbs.send(p)
+    local target = need(p, unpack(TARGETS))
+    if target == "conn" then
+        return api("send_to_conn")(p.conn, p.data)
+    elseif target == "all" then
+        return api("send_to_all")(p.data, p.opts)
+    end
+    return api(sends[target])(p[target], p.data, p.opts)
+end
+
+---@async
+function verbs.ask(p)
+    need(p, "uid")
+    local result, err, code = api("ask_uid")(p.uid, p.data, p.opts)
+    if result == nil and err ~= nil then
+        return nil, err, code
+    end
+    return { ok = true, result = result == nil and core.null or result }
+end
+
+local function kick_all(uids, reason)
+    local kicked = 0
+    for _, uid in ipairs(uids) do
+        if api("kick_uid")(uid, reason) then
+            kicked = kicked + 1
+        end
+    end
+    return { ok = true, kicked = kicked }
+end
+
+function verbs.kick(p)
+    local target = need(p, "conn", "uid", "uids", "group")
+    local reason = p.reason or p.opts and p.opts.reason or nil
+    if target == "conn" then
+        return api("close_conn")(p.conn, reason or "kicked")
+    elseif target == "uid" then
+        return api("kick_uid")(p.uid, reason)
+    elseif target == "uids" then
+        return kick_all(p.uids, reason)
+    end
+    local uids, err = api("group_uids")(p.group)
+    if not uids then
+        return nil, err
+    end
+    return kick_all(uids, reason)
+end
+
+local function are_online(uids)
+    local online = {}
+    for _, uid in ipairs(uids) do
+        online[tostring(uid)] = api("uid_is_online")(uid)
+    end
+    return online
+end
+
+function verbs.online(p)
+    local target = target_of(p)
+    if target == "uid" then
+        return { ok = true, online = api("uid_is_online")(p.uid) }
+    elseif target == "uids" then
+        return { ok = true, online = are_online(p.uids) }
+    elseif target == "topic" then
+        return { ok = true, count = api("topic_count")(p.topic) }
+    elseif target == "group" then
+        local uids, err = api("group_uids")(p.group)
+        if not uids then
+            return nil, err
+        end
+        return { ok = true, online = are_online(uids) }
+    elseif target == "conn" then
+        fault.fail(400, "a conn has no uid of its own: ask for uids")
+    end
+    local uids, next_one = api("online_uids")(p.cursor)
+    return { ok = true, count = api("count_online")(), uids = uids,
+        next = next_one }
+end
+
+--- Over GET everything is text.
+local function from_query(p)
+    if type(p.uids) == "string" then
+        local uids = core.array()
+        for uid in p.uids:gmatch("[^,]+") do
+            uids[#uids + 1] = uid
+        end
+        p.uids = uids
+    end
+    p.cursor = tonumber(p.cursor)
+    return p
+end
+
+local function run(verb, text)
+    local ok, p = pcall(core.json_decode, text)
+    if not ok or type(p) ~= "table" then
+        fault.fail(400, "the body is no JSON object")
+    end
+    if p.uids ~= nil and type(p.uids) ~= "table" and verb ~= "online" then
+        fault.fail(400, "uids: a list expected")
+    elseif p.opts ~= nil and type(p.opts) ~= "table" then
+        fault.fail(400, "opts: an object expected")
+    end
+    return verbs[verb](from_query(p))
+end
+
+local function failure(number, code, message)
+    local status = code >= 400 and code <= 599 and code or 400
+    core.door_reply(number, status, core.json_encode({
+        error = { code = code, message = message } }))
+end
+
+--- Misuse by the back end is its mistake, not ours.
+local function judge(err)
+    if fault.is_raised(err) then
+        local text = tostring(err.message)
+        return 400, (text:gsub("^[^:]*:%d+: ", ""))
+    end
+    return fault.describe(err)
+end
+
+--- From C: a request waits.
+---@param number number
+function door.serve(number)
+    local verb, text = core.door_take(number)
+    local ok, result, err, code = xpcall(run, fault.catch, verb, text)
+    if not ok then
+        failure(number, judge(result))
+    elseif result == nil or result == false then
+        failure(number, fault.describe(err or "failed", code))
+    else
+        core.door_reply(number, 200,
+            core.json_encode(result == true and { ok = true } or result))
+    end
+end
+
+return door

@@ -1,0 +1,196 @@
+-- The door: back ends send, ask and kick through the admin port; what was
+-- sent adds up.
+local cjson = require("cjson")
+local server = require("spec.support.server")
+
+local until_ = server.until_
+
+local CHAT = [[
+local sd = require("sd")
+local Chat = {}
+function Chat:login(p)
+    self:bind_uid(p.uid)
+    return { slot = sd.slot, conn_id = self.conn_id }
+end
+function Chat:listen(p)
+    return self:subscribe(p.topic)
+end
+function Chat:flood(p)
+    for i = 1, p.times do
+        sd.publish("load", i)
+    end
+    return true
+end
+return Chat]]
+
+describe("the door", function()
+    local s, base
+
+    local function start()
+        s = server.start({
+            ["config/admin.lua"] = [[return { listen = "127.0.0.1:0" }]],
+            ["scripts/controllers/chat.lua"] = CHAT,
+        })
+        base = "http://" .. s:status().admin
+    end
+
+    after_each(function()
+        s:stop()
+        s = nil
+    end)
+
+    --- One request: what it answers, and the status.
+    local function api(path, body)
+        local data = body and ("-H 'Content-Type: application/json' "
+            .. "--data-binary '%s'"):format(
+            type(body) == "table" and cjson.encode(body) or body) or ""
+        local out = server.shell(("env -u LD_PRELOAD curl -sS -m 20 "
+            .. "-w ' %%{http_code}' %s '%s%s'"):format(data, base, path))
+        local text, status = out:match("^(.*) (%d+)$")
+        return cjson.decode(text), tonumber(status)
+    end
+
+    --- A client that has logged in.
+    local function login(uid)
+        local tcp = s:connect("game")
+        tcp:send(cjson.encode({ id = 1, controller_name = "chat",
+            method_name = "login", params = { uid = uid } }) .. "\r\n")
+        return tcp, cjson.decode((assert(tcp:receive("*l")))).result
+    end
+
+    local function call(tcp, method, params)
+        tcp:send(cjson.encode({ id = 2, controller_name = "chat",
+            method_name = method, params = params }) .. "\r\n")
+        return cjson.decode((assert(tcp:receive("*l"))))
+    end
+
+    --- Clients on both workers.
+    local function both()
+        local list, slots, n = {}, {}, 0
+        repeat
+            n = n + 1
+            local tcp, at = login("u" .. n)
+            list[n] = { tcp = tcp, uid = "u" .. n, at = at }
+            slots[at.slot] = true
+        until (slots[0] and slots[1]) or n == 40
+        assert(slots[0] and slots[1], "all on one worker")
+        return list
+    end
+
+    it("sends to a conn, a uid, uids, a topic and all", function()
+        start()
+        local clients = both()
+        local function got(client, expected)
+            assert.same(expected, cjson.decode(
+                (assert(client.tcp:receive("*l")))))
+        end
+        for i, c in ipairs(clients) do
+            assert.same({ { ok = true }, 200 }, { api("/api/send",
+                { conn = c.at.conn_id, data = { n = i } }) })
+            got(c, { n = i })
+            assert.same({ { ok = true }, 200 },
+                { api("/api/send", { uid = c.uid, data = { "to", i } }) })
+            got(c, { "to", i })
+            call(c.tcp, "listen", { topic = "news/#" })
+        end
+        local last = clients[#clients]
+        assert.same({ ok = true }, (api("/api/send",
+            { uids = { clients[1].uid, last.uid }, data = "two" })))
+        got(clients[1], "two")
+        got(last, "two")
+        assert.same({ ok = true }, (api("/api/send",
+            { topic = "news/today", data = { headline = "x" } })))
+        assert.same({ ok = true }, (api("/api/send",
+            { all = true, data = "everyone", opts = { except = "u1" } })))
+        for i, c in ipairs(clients) do
+            got(c, { headline = "x" })
+            if i > 1 then
+                got(c, "everyone")
+            end
+        end
+    end)
+
+    it("knows who is online and kicks", function()
+        start()
+        local clients = both()
+        local all = api("/api/online")
+        assert.equal(#clients, all.count)
+        assert.same({ ok = true, online = true }, (api("/api/online?uid=u1")))
+        assert.same({ ok = true, online = { u1 = true, nobody = false } },
+            (api("/api/online?uids=u1,nobody")))
+        for _, c in ipairs(clients) do
+            assert.same({ { ok = true }, 200 },
+                { api("/api/kick", { uid = c.uid }) })
+            assert.equal("closed", select(2, c.tcp:receive("*l")))
+        end
+        local body, status = api("/api/kick", { uid = "u1" })
+        assert.same({ 404, 404 }, { status, body.error.code })
+        assert.same({ ok = true, online = false }, (api("/api/online?uid=u1")))
+    end)
+
+    it("refuses what it does not understand", function()
+        start()
+        for _, case in ipairs({
+            { "/api/send", "{", 400, "no JSON object" },
+            { "/api/send", "7", 400, "no JSON object" },
+            { "/api/send", { data = 1 }, 400, "expected" },
+            { "/api/send", { uid = "a", all = true, data = 1 }, 400, "both" },
+            { "/api/send", { uid = "", data = 1 }, 400, "bad uid" },
+            { "/api/send", { uid = "a", data = 1, opts = 5 }, 400, "opts" },
+            { "/api/send", { conn = "nowhere", data = 1 }, 410, "gone" },
+            { "/api/kick", { all = true }, 400, "expected" },
+            { "/api/online?uid=%zz", nil, 400, "invalid" },
+        }) do
+            local body, status = api(case[1], case[2])
+            assert.same({ case[3], case[3] }, { status, body.error.code })
+            assert.matches(case[4], body.error.message)
+        end
+        assert.equal(200, select(2, api("/healthz")))
+    end)
+
+    --- Does every process's account balance?  Sums over all.
+    local function sends()
+        local accepted, delivered = 0, 0
+        for _, p in ipairs(s:status().processes) do
+            local n = p.sends
+            if n then
+                local sum = n.delivered + n.in_flight
+                for _, count in pairs(n.dropped) do
+                    sum = sum + count
+                end
+                assert.equal(n.accepted, sum, p.role .. " " .. p.index)
+                accepted = accepted + n.accepted
+                delivered = delivered + n.delivered
+            end
+        end
+        return accepted, delivered
+    end
+
+    it("accounts for every send, also when workers are killed", function()
+        start()
+        local clients = both()
+        for _, c in ipairs(clients) do
+            call(c.tcp, "listen", { topic = "load" })
+        end
+        call(clients[1].tcp, "flood", { times = 100 })
+        until_(function()
+            return select(2, sends()) == 100 * #clients
+        end, "all are counted")
+        for round = 1, 4 do
+            local victim = s:process("worker", round % 2).pid
+            for i = 1, 10 do
+                api("/api/send", { all = true, data = i })
+            end
+            local before = sends()
+            s:kill("KILL", victim)
+            for i = 1, 5 do
+                api("/api/send", { topic = "load", data = i })
+                assert.is_true(sends() >= before)
+            end
+        end
+        until_(function()
+            return select(2, api("/readyz")) == 200
+        end, "all workers are back")
+        sends()
+    end)
+end)
