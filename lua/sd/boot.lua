@@ -17,6 +17,7 @@ local routes = require("sd.normal")
 local serve = require("sd.serve")
 local task = require("sd.task")
 local timers = require("sd.timers")
+local uidcall = require("sd.uidcall")
 local web = require("sd.web")
 require("sd.strict")
 require("sd")
@@ -209,6 +210,7 @@ function boot.undelivered()
     people.report(uids, data, words)
 end
 
+boot.uid_called = uidcall.serve
 boot.task = task.serve
 boot.timer = timers.run
 boot.door = door.serve

@@ -13,6 +13,7 @@ local groups = require("sd.groups")
 local people = require("sd.people")
 local redis = require("sd.redis")
 local task = require("sd.task")
+local uidcall = require("sd.uidcall")
 
 ---@class sd
 local sd = {
@@ -33,6 +34,8 @@ local sd = {
     send_to_uid = people.send_to_uid,
     send_to_uids = people.send_to_uids,
     send_to_all = people.send_to_all,
+    deliver_to_uid = uidcall.deliver_to_uid,
+    ask_uid = uidcall.ask_uid,
     kick_uid = people.kick_uid,
     uid_is_online = people.uid_is_online,
     count_online = people.count_online,

@@ -30,6 +30,8 @@ local function list_of(n, ...)
     return list
 end
 
+task.list_of = list_of
+
 local function unlist(list)
     local n = #list
     for i = 1, n do

@@ -59,7 +59,14 @@ enum msg_type {
      * (empty: none but the status). */
     MSG_DOOR_REPLY = 17,
 
-    MSG_TYPES = 18 /* one past the last */
+    /* any -> worker: ask the newest conn of a uid, or deliver to all it has
+     * there.  Body: struct msg_uid_call, the uid's bytes, value. */
+    MSG_UID_CALL = 18,
+    /* worker -> any.  Body: msgpack array [result, err, code], or with
+     * WIRE_ERROR a word. */
+    MSG_UID_REPLY = 19,
+
+    MSG_TYPES = 20 /* one past the last */
 };
 
 struct msg_task_call {
@@ -106,6 +113,11 @@ struct msg_uids {
 struct msg_conn_number {
     uint64_t conn;
     uint64_t number; /* of its binding, ipc/uidmap.h */
+};
+
+struct msg_uid_call {
+    uint32_t is_ask;
+    uint32_t uid_len;
 };
 
 struct msg_done {

@@ -101,7 +101,7 @@ static int l_kick(lua_State *L)
     struct vm *vm = vm_of(L);
     struct slice uid = check_slice(L, 1);
     const char *reason = luaL_checkstring(L, 2);
-    unsigned n = reach_kick_uid(vm->reach, uid, reason);
+    unsigned n = kicks_uid(&vm->kicks, uid, reason);
 
     n += people_kick(vm->people, uid, reason);
     return n == 0 ? fail(L, SD_EOFFLINE) : done(L);
@@ -321,4 +321,5 @@ void bind_people(lua_State *L)
     bind_send(L);
     bind_far(L);
     bind_reach(L);
+    bind_uidcall(L);
 }

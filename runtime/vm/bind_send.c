@@ -214,10 +214,29 @@ static int l_send_uids(lua_State *L)
     return 1;
 }
 
+/* core.deliver_here(uid, value) -> true, or nil, word */
+static int l_deliver_here(lua_State *L)
+{
+    struct slice uid = check_slice(L, 1);
+    struct deliver d;
+    int rc;
+
+    lua_settop(L, 2); /* nobody is left out */
+    lua_settop(L, 5);
+    begin(L, &d, 2);
+    rc = send_to_uid(&d, uid);
+    deliver_end(&d);
+    return rc < 0 ? fail(L, rc == SD_EOFFLINE ? SD_EGONE : rc) : done(L);
+}
+
 static const luaL_Reg functions[] = {
-    {"publish", l_publish},           {"send_group", l_send_group},
-    {"change_group", l_change_group}, {"send_all", l_send_all},
-    {"send_uids", l_send_uids},       {NULL, NULL},
+    {"publish", l_publish},
+    {"send_group", l_send_group},
+    {"change_group", l_change_group},
+    {"send_all", l_send_all},
+    {"send_uids", l_send_uids},
+    {"deliver_here", l_deliver_here},
+    {NULL, NULL},
 };
 
 void bind_send(lua_State *L)

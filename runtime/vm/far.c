@@ -161,7 +161,7 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         reach_take_send(vm->reach, body);
         break;
     case MSG_KICK:
-        reach_take_kick(vm->reach, body);
+        kicks_take(&vm->kicks, body);
         break;
     default:
         take_for_conn(vm, m->type, body);

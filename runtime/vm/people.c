@@ -6,12 +6,12 @@
 #include "vm/people.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/conf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "ipc/uidmap.h"
 #include "net/conn.h"
+#include "vm/rivals.h"
 
 #define PEOPLE_MAGIC 0x9e0b1e01u
 
@@ -154,89 +154,6 @@ void people_tell_end(struct people *p, struct slice uid, bool last,
     add_end(p, uid, last, reason);
 }
 
-/* --- the other workers ------------------------------------------------------ */
-
-/* What a uid has on other workers, compared with a binding of ours. */
-struct rivals {
-    struct people *people;
-    unsigned self;
-    uint64_t number; /* ours, or UINT64_MAX */
-    uint64_t highest;
-    unsigned older, newer;
-    bool is_told;
-};
-
-/* Of bindings with one number, that of the lower slot is the older one. */
-static bool is_older(const struct rivals *r, const struct uidmap_binding *b)
-{
-    return b->number < r->number ||
-           (b->number == r->number && b->slot < r->self);
-}
-
-static bool on_rival(void *arg, const struct uidmap_binding *b)
-{
-    struct rivals *r = arg;
-
-    if (b->slot == r->self)
-        return true;
-    r->highest = b->number > r->highest ? b->number : r->highest;
-    if (!is_older(r, b)) {
-        r->newer++;
-        return true;
-    }
-    r->older++;
-    if (r->is_told && r->people->on_rival != NULL)
-        r->people->on_rival(r->people->arg, b);
-    return true;
-}
-
-static struct rivals rivals_of(struct people *p, struct slice uid,
-                               uint64_t number, bool is_told)
-{
-    struct rivals r = {
-        .people = p, .self = p->slot, .number = number, .is_told = is_told};
-
-    uidmap_find(p->map, uid, on_rival, &r);
-    return r;
-}
-
-/* Of two workers that bind a uid at the same time each sees the other, for
- * both write before they look. */
-static int bind_in_map(struct people *p, struct member *m, struct slice uid,
-                       enum uids_policy policy)
-{
-    struct rivals r = rivals_of(p, uid, UINT64_MAX, false);
-    uint64_t wall = (uint64_t)clock_wall_ms(), number;
-
-    if (policy == UIDS_REFUSE && r.older > 0)
-        return SD_EREFUSED;
-    number = uidmap_number(p->map, wall > r.highest ? wall : r.highest + 1);
-    if (uidmap_bind(p->map, uid, m->id, number) < 0)
-        return SD_EBUSY;
-    if (policy == UIDS_REFUSE) {
-        r = rivals_of(p, uid, number, false);
-        if (r.older > 0) {
-            uidmap_unbind(p->map, uid, m->id);
-            if (uids_is_bound(&m->binding))
-                uidmap_bind(p->map, uids_name(&m->binding), m->id, m->number);
-            return SD_EREFUSED;
-        }
-    }
-    m->number = number;
-    return 0;
-}
-
-/* Tell the older conns to go; a newer one means that we have to. */
-static void kick_rivals(struct people *p, struct member *m, struct slice uid)
-{
-    struct rivals r = rivals_of(p, uid, m->number, true);
-
-    if (r.newer > 0) {
-        end_binding(p, m, "replaced");
-        put_out(p, m);
-    }
-}
-
 int people_bind(struct people *p, struct member *m, struct slice uid,
                 enum uids_policy policy)
 {
@@ -246,7 +163,7 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
     if (policy == UIDS_REFUSE && uids_is_taken(p->uids, &m->binding, uid))
         return SD_EREFUSED;
     if (p->map != NULL) {
-        int rc = bind_in_map(p, m, uid, policy);
+        int rc = rivals_bind(p, m, uid, policy);
 
         if (rc < 0)
             return rc;
@@ -264,8 +181,10 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
         put_out(p, old);
         add_end(p, uid, false, "replaced");
     }
-    if (p->map != NULL && policy == UIDS_KICK)
-        kick_rivals(p, m, uid);
+    if (p->map != NULL && policy == UIDS_KICK && rivals_kick(p, m, uid)) {
+        end_binding(p, m, "replaced");
+        put_out(p, m);
+    }
     return 0;
 }
 

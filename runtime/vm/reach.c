@@ -6,11 +6,7 @@
  * A uid travels with a byte that says whether we sent for it to one worker
  * only: then that worker reports when it has no conn of the uid any more.
  * With several, one of them has delivered it, most likely, and a report would
- * be wrong.
- *
- * A kick may not get lost, because two conns would keep one uid; so it waits
- * when a ring is full.  It names the conn and the number of its binding: who
- * has bound the conn anew since does not mean this kick. */
+ * be wrong. */
 #include "vm/reach.h"
 
 #include <lauxlib.h>
@@ -18,21 +14,18 @@
 
 #include "base/err.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "codec/wire.h"
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "ipc/uidmap.h"
-#include "net/conns.h"
-#include "net/net.h"
 #include "vm/deliver.h"
+#include "vm/letter.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
 #include "vm/task_state.h"
 
 enum {
-    REASON_MAX = 123,      /* what a WebSocket's close frame can carry */
     LIST_KEEP = 4096,      /* larger lists of uids are given back */
     UNDELIVERED_MAX = 1024 /* told of at once, of what was dropped */
 };
@@ -41,14 +34,6 @@ enum {
 struct uid_list {
     struct buf text; /* of each: length, flag, bytes */
     bool is_used;
-};
-
-struct late_kick {
-    struct list link;
-    unsigned slot;
-    uint16_t epoch;
-    struct msg_conn_number who;
-    char reason[REASON_MAX + 1];
 };
 
 /* What reached nobody, until the hook has it. */
@@ -66,7 +51,6 @@ struct reach {
     unsigned nused;
     unsigned *found; /* of one uid */
     unsigned nfound;
-    struct list late;
     struct list undelivered;
     unsigned nundelivered;
 };
@@ -81,7 +65,6 @@ struct reach *reach_new(struct vm *vm)
     r->to = mem_zalloc((r->n + 1) * sizeof(*r->to));
     r->used = mem_zalloc((r->n + 1) * sizeof(*r->used));
     r->found = mem_zalloc((r->n + 1) * sizeof(*r->found));
-    list_init(&r->late);
     list_init(&r->undelivered);
     return r;
 }
@@ -110,12 +93,6 @@ void reach_free(struct reach **rp)
     struct reach *r = *rp;
     struct undelivered *u;
 
-    while (!list_empty(&r->late)) {
-        struct late_kick *k = list_entry(r->late.next, struct late_kick, link);
-
-        list_del(&k->link);
-        mem_free(k);
-    }
     while ((u = take_undelivered(r)) != NULL)
         drop_undelivered(u);
     for (unsigned i = 0; i < r->n; i++)
@@ -125,33 +102,6 @@ void reach_free(struct reach **rp)
     mem_free(r->found);
     mem_free(r);
     *rp = NULL;
-}
-
-/* v[0] is for the wire head. */
-static int tell(struct reach *r, unsigned slot, uint32_t type, struct slice *v,
-                unsigned n)
-{
-    struct vm *vm = r->vm;
-    struct wire_head h = {.boot = vm->env.boot,
-                          .counter = ++vm->tasks->counter,
-                          .life_ms = UINT32_MAX,
-                          .type = (uint16_t)type,
-                          .epoch = (uint16_t)vm->env.epoch,
-                          .slot = (uint8_t)vm->env.slot};
-    char head[WIRE_HEAD];
-    size_t len = 0;
-    int rc;
-
-    for (unsigned i = 1; i < n; i++)
-        len += v[i].len;
-    if (len > WIRE_BODY_MAX)
-        return SD_ETOOLARGE;
-    h.len = (uint32_t)len;
-    wire_encode(head, &h);
-    v[0] = slice_make(head, sizeof(head));
-    rc = mesh_send(vm->env.mesh, slot, type, MESH_PLAIN, v, n);
-    v[0] = slice_make(NULL, 0); /* head is ours */
-    return rc;
 }
 
 /* --- lists of uids ------------------------------------------------------------ */
@@ -344,7 +294,7 @@ int reach_send(struct reach *r, const struct deliver *d)
         struct slice v[4] = {
             {NULL, 0}, {(const char *)&m, sizeof(m)}, uids, value};
 
-        if (tell(r, r->used[i], MSG_SEND_UIDS, v, 4) < 0)
+        if (letter_send(r->vm, r->used[i], MSG_SEND_UIDS, v, 4) < 0)
             report_lost(r, uids, value);
     }
     return rc;
@@ -407,97 +357,6 @@ void reach_on_back(struct reach *r, struct slice body)
 
     if (open_uids(body, &m, &uids, &value))
         report_lost(r, uids, value);
-}
-
-/* --- kicks -------------------------------------------------------------------- */
-
-/* False: not now.  A process whose predecessor's death the mesh has still to
- * tell us of cannot be reached yet either. */
-static bool send_kick(struct reach *r, struct late_kick *k)
-{
-    const struct slots *slots = mesh_slots(r->vm->env.mesh);
-    struct slice v[3] = {{NULL, 0},
-                         {(const char *)&k->who, sizeof(k->who)},
-                         slice_str(k->reason)};
-
-    int rc = tell(r, k->slot, MSG_KICK, v, 3);
-
-    return rc != SD_EBUSY &&
-           (rc != SD_EGONE || !slots_is_alive(slots, k->slot, k->epoch));
-}
-
-void reach_kick(struct reach *r, const struct uidmap_binding *b,
-                const char *reason)
-{
-    struct late_kick kick = {
-        .slot = b->slot, .epoch = b->epoch, .who = {b->conn, b->number}};
-    size_t len = strlen(reason);
-    struct late_kick *late;
-
-    memcpy(kick.reason, reason, len < REASON_MAX ? len : REASON_MAX);
-    if (list_empty(&r->late) && send_kick(r, &kick))
-        return;
-    late = mem_alloc(sizeof(*late));
-    *late = kick;
-    list_add(&r->late, &late->link);
-}
-
-struct kick_all {
-    struct reach *reach;
-    const char *reason;
-    unsigned n;
-};
-
-static bool on_kick(void *arg, const struct uidmap_binding *b)
-{
-    struct kick_all *k = arg;
-
-    if (b->slot != k->reach->vm->env.slot) {
-        reach_kick(k->reach, b, k->reason);
-        k->n++;
-    }
-    return true;
-}
-
-unsigned reach_kick_uid(struct reach *r, struct slice uid, const char *reason)
-{
-    struct kick_all k = {r, reason, 0};
-
-    if (r->vm->env.uids != NULL)
-        uidmap_find(r->vm->env.uids, uid, on_kick, &k);
-    return k.n;
-}
-
-void reach_turn(struct reach *r)
-{
-    while (!list_empty(&r->late)) {
-        struct late_kick *k = list_entry(r->late.next, struct late_kick, link);
-
-        if (!send_kick(r, k))
-            return;
-        list_del(&k->link);
-        mem_free(k);
-    }
-}
-
-void reach_take_kick(struct reach *r, struct slice body)
-{
-    char reason[REASON_MAX + 1] = "";
-    const struct member *m = NULL;
-    struct msg_conn_number who;
-    struct conn *c = NULL;
-
-    if (body.len < sizeof(who) || r->vm->env.net == NULL)
-        return;
-    memcpy(&who, body.p, sizeof(who));
-    body = slice_skip(body, sizeof(who));
-    memcpy(reason, body.p, body.len < REASON_MAX ? body.len : REASON_MAX);
-    c = net_find(r->vm->env.net, who.conn);
-    if (c != NULL)
-        m = people_find(c);
-    if (m == NULL || !uids_is_bound(&m->binding) || m->number != who.number)
-        return;
-    vm_close_conn(r->vm, c, reason);
 }
 
 static const luaL_Reg functions[] = {{"undelivered", l_undelivered},

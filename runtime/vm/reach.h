@@ -1,4 +1,4 @@
-/* reach.h - uids on the other workers of the node: sends, kicks, asks.
+/* reach.h - uids on the other workers of the node: sends.
  *
  * Which worker has which uid says ipc/uidmap.h.  A worker is told once for all
  * of its uids, and looks again itself: who has gone meanwhile is reported
@@ -13,7 +13,6 @@
 #include "vm/state.h"
 
 struct deliver;
-struct uidmap_binding;
 
 struct reach *reach_new(struct vm *vm);
 void reach_free(struct reach **rp);
@@ -33,24 +32,10 @@ int reach_send(struct reach *r, const struct deliver *d);
 /* What was queued for a conn of the uid was dropped: tell the hook. */
 void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 
-/* --- kicks -------------------------------------------------------------------- */
-
-/* Tell the worker of a binding to close its conn; later when there is no room
- * now. */
-void reach_kick(struct reach *r, const struct uidmap_binding *b,
-                const char *reason);
-
-/* All conns of a uid on other workers.  How many. */
-unsigned reach_kick_uid(struct reach *r, struct slice uid, const char *reason);
-
-/* End of a turn: what had no room. */
-void reach_turn(struct reach *r);
-
 /* --- what comes from others --------------------------------------------------- */
 
-/* Bodies of MSG_SEND_UIDS and MSG_KICK, behind the wire head. */
+/* Body of MSG_SEND_UIDS, behind the wire head. */
 void reach_take_send(struct reach *r, struct slice body);
-void reach_take_kick(struct reach *r, struct slice body);
 
 /* A MSG_SEND_UIDS that its reader did not read before it died. */
 void reach_on_back(struct reach *r, struct slice body);

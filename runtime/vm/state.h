@@ -9,6 +9,8 @@
 #include "loop/loop.h"
 #include "vm/co_wait.h"
 #include "vm/heir.h"
+#include "vm/kick.h"
+#include "vm/uidcall.h"
 #include "vm/vm.h"
 
 struct conn;
@@ -36,6 +38,7 @@ enum vm_entry {
     ENTRY_TASK,        /* (): the task call at hand */
     ENTRY_TIMER,       /* (i): the i-th configured timer is due */
     ENTRY_UID_CLOSED,  /* (): the binding at hand has ended */
+    ENTRY_UID_CALLED,  /* (number): ask or deliver for another process */
     ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_DOOR,       /* (number): a request of a back end */
     ENTRY_COUNT
@@ -116,6 +119,8 @@ struct vm {
     struct people *people;
     struct reach *reach; /* uids on other workers */
     struct heir heir;
+    struct kicks kicks;
+    struct uidcalls uidcalls;
     struct deliveries *deliveries;
     struct doors *doors; /* vm/door.c */
     vm_started_fn *on_started;

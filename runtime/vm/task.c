@@ -103,32 +103,42 @@ static struct call *find_call(struct tasks *t, uint64_t counter)
     return NULL;
 }
 
-/* `body` begins with a struct msg_task_call. */
-static int send_call(struct tasks *t, const struct wire_head *h,
-                     struct slice body)
+int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
+               struct slice body)
 {
     struct mesh *m = t->vm->env.mesh;
     char head[WIRE_HEAD];
     struct slice v[2] = {{head, sizeof(head)}, body};
-    int slot = choose(t), rc;
     struct call *call;
     uint16_t epoch;
+    int rc;
 
-    if (slot < 0)
-        return SD_EUNAVAILABLE;
     /* Asked first: when the send succeeds, it went to this epoch. */
-    epoch = slots_epoch(mesh_slots(m), (unsigned)slot);
+    epoch = slots_epoch(mesh_slots(m), slot);
     wire_encode(head, h);
-    rc = mesh_send(m, (unsigned)slot, MSG_TASK_CALL, MESH_CALL, v, 2);
-    if (rc < 0) /* gone: filled anew, which the mesh has not seen yet */
-        return rc == SD_EGONE ? SD_EUNAVAILABLE : rc;
+    rc = mesh_send(m, slot, h->type, MESH_CALL, v, 2);
+    if (rc < 0)
+        return rc;
     call = mem_zalloc(sizeof(*call));
     call->counter = h->counter;
-    call->slot = (unsigned)slot;
+    call->slot = slot;
     call->epoch = epoch;
     call->ticket = (struct ticket){h->ticket.index, h->ticket.generation};
     list_add(&t->calls, &call->link);
     return 0;
+}
+
+/* `body` begins with a struct msg_task_call. */
+static int send_call(struct tasks *t, const struct wire_head *h,
+                     struct slice body)
+{
+    int slot = choose(t), rc;
+
+    if (slot < 0)
+        return SD_EUNAVAILABLE;
+    rc = tasks_send(t, (unsigned)slot, h, body);
+    /* gone: filled anew, which the mesh has not seen yet */
+    return rc == SD_EGONE ? SD_EUNAVAILABLE : rc;
 }
 
 /* Results of a call that never left: nil, word, nil, true. */
@@ -293,6 +303,19 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
     end_call(vm->tasks, call, &r);
 }
 
+/* Nobody at the other end has read this call for a uid. */
+static void uid_call_is_back(struct tasks *t, const struct mesh_msg *m)
+{
+    struct reply r = {{NULL, 0}, SD_EGONE, false};
+    struct wire_head h;
+    struct call *call = NULL;
+
+    if (wire_decode(&h, m->body) == 0)
+        call = find_call(t, h.counter);
+    if (call != NULL)
+        end_call(t, call, &r);
+}
+
 /* A dead task had not popped this: it did not run. */
 void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
 {
@@ -302,6 +325,8 @@ void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
     struct slice body;
     struct call *call;
 
+    if (m->type == MSG_UID_CALL)
+        uid_call_is_back(t, m);
     if (m->type != MSG_TASK_CALL || wire_decode(&h, m->body) < 0)
         return;
     call = find_call(t, h.counter);

@@ -37,6 +37,11 @@ struct tasks {
     struct timer retry;
 };
 
+/* Send a call of any type and keep it until it is answered.  0, or as
+ * mesh_send(). */
+int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
+               struct slice body);
+
 void task_run_init(struct tasks *t);
 
 void task_run_fini(struct tasks *t);

@@ -105,7 +105,7 @@ static bool on_turn(struct loop_hook *hook)
     }
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
-    reach_turn(vm->reach);
+    kicks_turn(&vm->kicks);
     return co_flush(vm) > 0;
 }
 
@@ -150,7 +150,7 @@ static void on_rival(void *arg, const struct uidmap_binding *b)
 {
     struct vm *vm = arg;
 
-    reach_kick(vm->reach, b, reason_word(REASON_REPLACED));
+    kicks_send(&vm->kicks, b, reason_word(REASON_REPLACED));
 }
 
 static void open_people(struct vm *vm)
@@ -163,6 +163,8 @@ static void open_people(struct vm *vm)
     if (vm->env.role == VM_WORKER)
         vm->people->map = vm->env.uids;
     vm->reach = reach_new(vm);
+    kicks_init(&vm->kicks, vm);
+    uidcalls_init(&vm->uidcalls);
     heir_init(&vm->heir, vm);
 }
 
@@ -287,6 +289,10 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     switch (m->type) {
     case MSG_TASK_CALL:
         return tasks_on_call(vm, m);
+    case MSG_UID_CALL:
+        uidcalls_take(vm, m);
+        break;
+    case MSG_UID_REPLY:
     case MSG_TASK_REPLY:
         tasks_on_reply(vm, m);
         break;
@@ -396,6 +402,8 @@ void vm_close(struct vm **vp)
     tasks_free(&vm->tasks);
     people_free(&vm->people);
     reach_free(&vm->reach);
+    kicks_fini(&vm->kicks);
+    uidcalls_fini(&vm->uidcalls);
     deliveries_free(&vm->deliveries);
     buf_fini(&vm->scratch);
     mem_free(vm->ports);

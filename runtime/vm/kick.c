@@ -1,0 +1,134 @@
+/* kick.c - see kick.h.
+ *
+ * A kick may not get lost, because two conns would keep one uid; so it waits
+ * when a ring is full.  It names the conn and the number of its binding: who
+ * has bound the conn anew since does not mean this kick. */
+#include "vm/kick.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "ipc/mesh.h"
+#include "ipc/msg.h"
+#include "ipc/uidmap.h"
+#include "net/net.h"
+#include "vm/letter.h"
+#include "vm/people.h"
+#include "vm/state.h"
+
+enum {
+    REASON_MAX = 123 /* what a WebSocket's close frame can carry */
+};
+
+struct kick {
+    struct list link;
+    unsigned slot;
+    uint16_t epoch;
+    struct msg_conn_number who;
+    char reason[REASON_MAX + 1];
+};
+
+void kicks_init(struct kicks *ks, struct vm *vm)
+{
+    ks->vm = vm;
+    list_init(&ks->late);
+}
+
+void kicks_fini(struct kicks *ks)
+{
+    while (!list_empty(&ks->late)) {
+        struct kick *k = list_entry(ks->late.next, struct kick, link);
+
+        list_del(&k->link);
+        mem_free(k);
+    }
+}
+
+/* False: not now.  A process whose predecessor's death the mesh has still to
+ * tell us of cannot be reached yet either. */
+static bool send_one(struct vm *vm, struct kick *k)
+{
+    const struct slots *slots = mesh_slots(vm->env.mesh);
+    struct slice v[3] = {{NULL, 0},
+                         {(const char *)&k->who, sizeof(k->who)},
+                         slice_str(k->reason)};
+    int rc = letter_send(vm, k->slot, MSG_KICK, v, 3);
+
+    return rc != SD_EBUSY &&
+           (rc != SD_EGONE || !slots_is_alive(slots, k->slot, k->epoch));
+}
+
+void kicks_send(struct kicks *ks, const struct uidmap_binding *b,
+                const char *reason)
+{
+    struct kick kick = {
+        .slot = b->slot, .epoch = b->epoch, .who = {b->conn, b->number}};
+    size_t len = strlen(reason);
+    struct kick *late;
+
+    memcpy(kick.reason, reason, len < REASON_MAX ? len : REASON_MAX);
+    if (list_empty(&ks->late) && send_one(ks->vm, &kick))
+        return;
+    late = mem_alloc(sizeof(*late));
+    *late = kick;
+    list_add(&ks->late, &late->link);
+}
+
+struct kick_all {
+    struct kicks *kicks;
+    const char *reason;
+    unsigned n;
+};
+
+static bool on_kick(void *arg, const struct uidmap_binding *b)
+{
+    struct kick_all *k = arg;
+
+    if (b->slot != k->kicks->vm->env.slot) {
+        kicks_send(k->kicks, b, k->reason);
+        k->n++;
+    }
+    return true;
+}
+
+unsigned kicks_uid(struct kicks *ks, struct slice uid, const char *reason)
+{
+    struct kick_all k = {ks, reason, 0};
+
+    if (ks->vm->env.uids != NULL)
+        uidmap_find(ks->vm->env.uids, uid, on_kick, &k);
+    return k.n;
+}
+
+void kicks_turn(struct kicks *ks)
+{
+    while (!list_empty(&ks->late)) {
+        struct kick *k = list_entry(ks->late.next, struct kick, link);
+
+        if (!send_one(ks->vm, k))
+            return;
+        list_del(&k->link);
+        mem_free(k);
+    }
+}
+
+void kicks_take(struct kicks *ks, struct slice body)
+{
+    char reason[REASON_MAX + 1] = "";
+    const struct member *m = NULL;
+    struct msg_conn_number who;
+    struct conn *c = NULL;
+
+    if (body.len < sizeof(who) || ks->vm->env.net == NULL)
+        return;
+    memcpy(&who, body.p, sizeof(who));
+    body = slice_skip(body, sizeof(who));
+    memcpy(reason, body.p, body.len < REASON_MAX ? body.len : REASON_MAX);
+    c = net_find(ks->vm->env.net, who.conn);
+    if (c != NULL)
+        m = people_find(c);
+    if (m == NULL || !uids_is_bound(&m->binding) || m->number != who.number)
+        return;
+    vm_close_conn(ks->vm, c, reason);
+}

@@ -1,0 +1,33 @@
+/* letter.c - see letter.h. */
+#include "vm/letter.h"
+
+#include "base/err.h"
+#include "codec/wire.h"
+#include "ipc/mesh.h"
+#include "vm/state.h"
+#include "vm/task_state.h"
+
+int letter_send(struct vm *vm, unsigned slot, uint32_t type, struct slice *v,
+                unsigned n)
+{
+    struct wire_head h = {.boot = vm->env.boot,
+                          .counter = ++vm->tasks->counter,
+                          .life_ms = UINT32_MAX,
+                          .type = (uint16_t)type,
+                          .epoch = (uint16_t)vm->env.epoch,
+                          .slot = (uint8_t)vm->env.slot};
+    char head[WIRE_HEAD];
+    size_t len = 0;
+    int rc;
+
+    for (unsigned i = 1; i < n; i++)
+        len += v[i].len;
+    if (len > WIRE_BODY_MAX)
+        return SD_ETOOLARGE;
+    h.len = (uint32_t)len;
+    wire_encode(head, &h);
+    v[0] = slice_make(head, sizeof(head));
+    rc = mesh_send(vm->env.mesh, slot, type, MESH_PLAIN, v, n);
+    v[0] = slice_make(NULL, 0); /* head is ours */
+    return rc;
+}

@@ -1,0 +1,15 @@
+/* letter.h - one message of this vm to one process of the node. */
+#ifndef SD_VM_LETTER_H
+#define SD_VM_LETTER_H
+
+#include <stdint.h>
+
+#include "base/slice.h"
+
+struct vm;
+
+/* Nobody answers it.  v[0] is for the wire head.  0, or as mesh_send(). */
+int letter_send(struct vm *vm, unsigned slot, uint32_t type, struct slice *v,
+                unsigned n);
+
+#endif
