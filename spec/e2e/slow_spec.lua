@@ -1,0 +1,161 @@
+-- Clients that never read, in rooms with clients that do.
+local client = require("spec.support.client")
+local server = require("spec.support.server")
+
+local function ports(policy)
+    return ([[
+return {
+    game = { listen = "127.0.0.1:0", protocol = "tcp", backlog = 0,
+        slow_client = { low = "64k", high = "256k", policy = "%s" } },
+    web = { listen = "127.0.0.1:0", protocol = "http",
+        slow_client = { low = "64k", high = "256k", policy = "%s" } },
+}]]):format(policy, policy)
+end
+
+local function files(policy)
+    return {
+        ["config/server.lua"] = [[
+return { workers = 2, tasks = 1, name = "n" }]],
+        ["config/ports.lua"] = ports(policy),
+        ["scripts/controllers/room.lua"] = [[
+local sd = require("sd")
+local Room = {}
+local dropped = 0
+package.loaded["room_drops"] = function() dropped = dropped + 1 end
+function Room:enter(p)
+    if p.uid then self:bind_uid(p.uid) end
+    return { ok = self:subscribe("room") }
+end
+function Room:flood(p)
+    local text = ("x"):rep(p.size)
+    for i = p.first, p.first + p.count - 1 do
+        while not sd.publish("room", { n = i, text = text }) do
+            sd.sleep(0.001) -- busy: nobody got it
+        end
+    end
+    return { ok = true }
+end
+function Room:tell(p)
+    for i = 1, p.count do
+        sd.send_to_uid(p.uid, { n = i, text = ("y"):rep(p.size) },
+            { conflate = p.conflate, volatile = p.volatile })
+    end
+    return { ok = true }
+end
+function Room:dropped() return { n = dropped, slot = sd.slot } end
+return Room]],
+        ["scripts/app.lua"] = [[
+local app = {}
+function app.on_undeliverable(uid, data, reason)
+    if uid == "snail" and reason == "slow" and data.n then
+        package.loaded["room_drops"]()
+    end
+end
+return app]],
+    }
+end
+
+describe("clients that do not read", function()
+    local s
+
+    local function open(policy)
+        s = server.start(files(policy))
+        return client.ports(s)
+    end
+
+    after_each(function()
+        if s then
+            s:stop()
+            assert.equal("", s:complaints())
+            s = nil
+        end
+    end)
+
+    --- Publish so many in small steps; the reader gets them all, in order.
+    local function flood(sender, reader, count)
+        for first = 1, count, 50 do
+            sender:call("room/flood", { first = first, count = 50,
+                size = 2000 })
+            for i = first, first + 49 do
+                assert.equal(i, reader:receive().n)
+            end
+        end
+    end
+
+    --- How many drops the hooks of all workers were told of.
+    local function drops(port)
+        local seen, sum = {}, 0
+        for _ = 1, 40 do
+            local c = client.open(port)
+            local r = c:call("room/dropped", {}).result
+            if not seen[r.slot] then
+                seen[r.slot] = true
+                sum = sum + r.n
+            end
+            c:close()
+        end
+        return sum
+    end
+
+    for _, policy in ipairs({ "drop_old", "drop_new" }) do
+        it("lose pushes, not replies, and nobody else does: " .. policy,
+            function()
+                local port = open(policy)
+                local snail, reader = client.open(port.game),
+                    client.ws(port.web, { path = "/ws" })
+                local sender = client.open(port.game)
+                assert.is_true(snail:call("room/enter",
+                    { uid = "snail" }).result.ok)
+                assert.is_true(reader:call("room/enter", {}).result.ok)
+                flood(sender, reader, 8000)
+                snail:send(client.packet("room/dropped", {}, 77))
+                local got, last = 0, 0
+                repeat
+                    local packet = assert(snail:receive())
+                    if packet.n then
+                        got = got + 1
+                        assert.is_true(packet.n > last)
+                        last = packet.n
+                    end
+                until packet.id == 77
+                assert.is_true(got < 8000)
+                server.until_(function()
+                    return drops(port.game) > 0
+                end)
+            end)
+    end
+
+    it("are closed with a code of their own", function()
+        local port = open("close")
+        local snail = client.ws(port.web, { path = "/ws" })
+        local reader = client.ws(port.web, { path = "/ws" })
+        local sender = client.open(port.game)
+        snail:call("room/enter", {})
+        reader:call("room/enter", {})
+        flood(sender, reader, 8000)
+        local code
+        for _ = 1, 20000 do
+            local packet, why, n = snail:receive()
+            if not packet then
+                code = tostring(why) .. tostring(n)
+                break
+            end
+        end
+        assert.truthy(code)
+        assert.truthy(s:output():find("slow", 1, true))
+    end)
+
+    it("get one of all that are conflated", function()
+        local port = open("close")
+        local c, sender = client.open(port.game), client.open(port.game)
+        c:call("room/enter", { uid = "snail" })
+        sender:call("room/tell", { uid = "snail", count = 100, size = 10,
+            conflate = "price" })
+        local n
+        repeat
+            n = assert(c:receive()).n
+        until n == 100
+        sender:call("room/tell", { uid = "snail", count = 1, size = 10 })
+        assert.equal(1, c:receive().n)
+    end)
+end)
