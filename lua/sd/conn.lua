@@ -61,17 +61,35 @@ function conn.on_bound(handle, uid)
     local _, _ = handle, uid
 end
 
+--- What C wants to know of the options of a send.
+---@param opts sd.SendOpts
+---@return boolean? volatile
+---@return string? conflate
+function conn.options(opts)
+    local conflate = opts.conflate
+    if type(conflate) == "number" then
+        conflate = tostring(conflate)
+    elseif conflate ~= nil and type(conflate) ~= "string" then
+        fault.misuse("bad option conflate (a string expected)")
+    end
+    return opts.volatile, conflate
+end
+
 --- Methods every self has.
 local base = {}
 
 --- Send to this conn.
 ---@param data any plain data
----@param opts? table
+---@param opts? sd.SendOpts
 ---@return true? ok
 ---@return string? err
 function base:send(data, opts)
-    local _ = opts
-    return core.push(self[1], data)
+    if opts == nil then
+        return core.push(self[1], data)
+    elseif type(opts) ~= "table" then
+        fault.misuse("bad options (a table expected)")
+    end
+    return core.push(self[1], data, nil, conn.options(opts))
 end
 
 --- Close this conn, once what was queued is written.

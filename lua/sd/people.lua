@@ -48,13 +48,7 @@ local function options(opts)
         fault.misuse("bad options (a table expected)")
     end
     local except = opts.except
-    local conflate = opts.conflate
-    if type(conflate) == "number" then
-        conflate = tostring(conflate)
-    elseif conflate ~= nil and type(conflate) ~= "string" then
-        fault.misuse("bad option conflate (a string expected)")
-    end
-    return except ~= nil and uid_list(except) or nil, opts.volatile, conflate
+    return except ~= nil and uid_list(except) or nil, conn.options(opts)
 end
 
 --- Coroutines that tell what did not arrive of one send: a hook may wait, but

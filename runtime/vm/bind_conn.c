@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "net/conn.h"
 #include "net/net.h"
+#include "net/push.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 
@@ -151,14 +152,29 @@ static int l_send(lua_State *L)
     return answer(L, rc);
 }
 
-/* core.push(handle, value): as core.send(), for what is no reply; a client
- * that has shut its side is owed replies only */
+/* Where it can be dropped, replaced or left out. */
+static int send_push(lua_State *L, struct conn *c)
+{
+    int rc;
+
+    vm_unsend(vm_of(L));
+    rc = vm_push(L, c, 2);
+    if (rc == SD_EINVALID)
+        return co_raise(L, "cannot send: the packet does not fit its frame");
+    return answer(L, rc);
+}
+
+/* core.push(handle, value, nil, volatile, conflate): as core.send(), for what
+ * is no reply; a client that has shut its side is owed replies only */
 static int l_push(lua_State *L)
 {
     struct conn *c = vm_conn(L, 1);
 
     if (c != NULL && conn_is_half_closed(c))
         return fail(L, SD_EGONE);
+    if (c != NULL && conn_is_open(c) && conn_protocol(c) != CONN_HTTP &&
+        (lua_gettop(L) > 2 || conn_is_backlogged(c)))
+        return send_push(L, c);
     return l_send(L);
 }
 

@@ -229,6 +229,18 @@ static int l_deliver_here(lua_State *L)
     return rc < 0 ? fail(L, rc == SD_EOFFLINE ? SD_EGONE : rc) : done(L);
 }
 
+int vm_push(lua_State *L, struct conn *c, int idx)
+{
+    struct deliver d;
+    int rc;
+
+    lua_settop(L, idx + 3);
+    begin(L, &d, idx);
+    rc = deliver_to(&d, c);
+    deliver_end(&d);
+    return rc;
+}
+
 static const luaL_Reg functions[] = {
     {"publish", l_publish},
     {"send_group", l_send_group},

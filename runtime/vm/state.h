@@ -175,6 +175,10 @@ struct vm_conn_id {
 };
 bool vm_conn_id(struct vm_conn_id *out, lua_State *L, int idx);
 
+/* Send the value at `idx`, with what bind_send.c expects behind it, to one
+ * conn; may raise. */
+int vm_push(lua_State *L, struct conn *c, int idx);
+
 /* Undo a send that an error (out of memory) has left half done. */
 void vm_unsend(struct vm *vm);
 
