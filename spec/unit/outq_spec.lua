@@ -99,24 +99,28 @@ describe("a queue of pushes", function()
         assert.equal("c", take())
     end)
 
+    --- Replace in a list as the queue does: the newest with the key.
+    local function replace_in(model, text, key)
+        for k = #model, 1, -1 do
+            if model[k][2] == key then
+                local was = model[k][1]
+                model[k][1] = text
+                return was
+            end
+        end
+    end
+
     it("behaves as a list does, whatever is done", function()
         local seed = seeded()
         local model = {}
         for i = 1, 20000 do
             local dice, key = math.random(10), math.random(1, 12)
             if dice <= 4 then
-                add(tostring(i), i, dice > 1 and key or 0)
-                model[#model + 1] = { tostring(i), dice > 1 and key or 0 }
+                add(tostring(i), i, key)
+                model[#model + 1] = { tostring(i), key }
             elseif dice <= 7 then
-                local want
-                for k = #model, 1, -1 do
-                    if model[k][2] == key then
-                        want = model[k][1]
-                        model[k][1] = tostring(i)
-                        break
-                    end
-                end
-                assert.equal(want, replace(tostring(i), key), seed)
+                assert.equal(replace_in(model, tostring(i), key),
+                    replace(tostring(i), key), seed)
             elseif #model > 0 and (dice < 10 or #model > 300) then
                 assert.equal(table.remove(model, 1)[1], take(), seed)
             end
