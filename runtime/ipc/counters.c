@@ -53,6 +53,7 @@ void counters_begin(struct counters_writer *w, struct counters *page)
     counters_read(page, w->base);
     w->base[COUNT_SENDS_CRASHED] += w->base[COUNT_SENDS_IN_FLIGHT];
     w->base[COUNT_SENDS_IN_FLIGHT] = 0;
+    w->base[COUNT_QUEUE_BYTES] = 0;
     counters_publish(w, nothing);
 }
 

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 enum {
-    COUNTERS_REASONS = 16 /* words of net/reason.h, at most */
+    COUNTERS_REASONS = 16, /* words of net/reason.h, at most */
+    COUNTERS_DROPS = 8     /* and of net/push.h */
 };
 
 enum counter {
@@ -35,7 +36,13 @@ enum counter {
     COUNT_SENDS_CRASHED,
     COUNT_SENDS_IN_FLIGHT, /* a gauge: 0 for a new process */
 
-    COUNT_CLOSED, /* conns, by reason: COUNT_CLOSED + enum reason */
+    COUNT_QUEUE_BYTES, /* a gauge: memory of all send queues */
+    COUNT_PUSHES_QUEUED,
+    COUNT_PUSHES_CONFLATED,
+    COUNT_PUSHES_DROPPED, /* by reason: + enum push_drop */
+    COUNT_CLOSED =
+        COUNT_PUSHES_DROPPED +
+        COUNTERS_DROPS, /* conns, by reason: COUNT_CLOSED + enum reason */
     COUNTERS = COUNT_CLOSED + COUNTERS_REASONS
 };
 

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "net/push.h"
 #include "net/reason.h"
 
 enum source {
@@ -66,6 +67,12 @@ static const struct series table[] = {
      COUNT, COUNT_SENDS_CRASHED, LUA, 1, "reason", "crashed"},
     {"sdlua_sends_in_flight", "Of these, neither yet.",
      COUNT, COUNT_SENDS_IN_FLIGHT, LUA, 1, NULL, NULL},
+    {"sdlua_send_queue_bytes", "Memory of all send queues.",
+     COUNT, COUNT_QUEUE_BYTES, WORKER, 1, NULL, NULL},
+    {"sdlua_pushes_queued_total", "Pushes put in send queues.",
+     COUNT, COUNT_PUSHES_QUEUED, WORKER, 1, NULL, NULL},
+    {"sdlua_pushes_conflated_total", "Pushes that replaced a waiting one.",
+     COUNT, COUNT_PUSHES_CONFLATED, WORKER, 1, NULL, NULL},
     {"sdlua_task_calls_total", "Calls taken by task processes.",
      COUNT, COUNT_TASK_CALLS, TASK, 1, NULL, NULL},
     {"sdlua_tasks_busy", "Calls that task processes are running.",
@@ -129,7 +136,8 @@ static void put_labels(struct buf *out, const struct metrics *m,
 
 static bool is_counter(const struct series *s)
 {
-    return s->source == COUNT && s->index != COUNT_SENDS_IN_FLIGHT;
+    return s->source == COUNT && s->index != COUNT_SENDS_IN_FLIGHT &&
+           s->index != COUNT_QUEUE_BYTES;
 }
 
 static double value_of(const struct metrics *m, const struct series *s,
@@ -169,21 +177,40 @@ static void put_series(struct buf *out, const struct metrics *m,
     }
 }
 
-static void put_closed(struct buf *out, const struct metrics *m,
-                       const struct process_row *rows, unsigned n)
+/* A family with one series for each reason; `first` is that of reason 0. */
+struct family {
+    const char *name, *help;
+    unsigned first;
+    int reasons;
+    const char *(*word)(int reason);
+};
+
+static const struct family families[] = {
+    {"sdlua_connections_closed_total", "Connections closed, by reason.",
+     COUNT_CLOSED, REASON_COUNT, reason_word},
+    {"sdlua_pushes_dropped_total", "Pushes not written, by reason.",
+     COUNT_PUSHES_DROPPED, PUSH_DROPS, push_drop_word},
+};
+
+enum {
+    NFAMILIES = sizeof(families) / sizeof(families[0])
+};
+
+static void put_family(struct buf *out, const struct metrics *m,
+                       const struct family *f, const struct process_row *rows,
+                       unsigned n)
 {
-    static const char name[] = "sdlua_connections_closed_total";
     unsigned i;
     int r;
 
-    put_head(out, name, "Connections closed, by reason.", true);
+    put_head(out, f->name, f->help, true);
     for (i = 0; i < n; i++) {
-        for (r = 0; r < REASON_COUNT; r++) {
+        for (r = 0; r < f->reasons; r++) {
             if (rows[i].info.role != SLOT_WORKER)
                 break;
-            put_labels(out, m, name, &rows[i].info);
-            buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", reason_word(r),
-                       rows[i].count[COUNT_CLOSED + r]);
+            put_labels(out, m, f->name, &rows[i].info);
+            buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", f->word(r),
+                       rows[i].count[f->first + (unsigned)r]);
         }
     }
 }
@@ -241,6 +268,7 @@ void metrics_text(const struct metrics *m, struct buf *out)
     put_node(out, m, rows, n);
     for (unsigned i = 0; i < NSERIES; i++)
         put_series(out, m, &table[i], rows, n);
-    put_closed(out, m, rows, n);
+    for (unsigned i = 0; i < NFAMILIES; i++)
+        put_family(out, m, &families[i], rows, n);
     mem_free(rows);
 }

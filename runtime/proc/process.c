@@ -17,6 +17,7 @@
 #include "ipc/uidmap.h"
 #include "loop/pollfd.h"
 #include "net/net.h"
+#include "net/push.h"
 #include "proc/child.h"
 #include "proc/logfile.h"
 #include "proc/process.h"
@@ -89,12 +90,29 @@ static void count_net(const struct net_counters *n, uint64_t *v)
         v[COUNT_CLOSED + r] = n->closed[r];
 }
 
+static void count_pushes(const struct process *p, uint64_t *v)
+{
+    _Static_assert((int)PUSH_DROPS <= (int)COUNTERS_DROPS, "no room");
+
+    v[COUNT_QUEUE_BYTES] = net_queue_memory(p->net);
+    for (unsigned i = 0; i < p->conf->nports; i++) {
+        const struct push_counters *c = net_push_counters(p->net, i);
+
+        v[COUNT_PUSHES_QUEUED] += c->queued;
+        v[COUNT_PUSHES_CONFLATED] += c->conflated;
+        for (unsigned r = 0; r < PUSH_DROPS; r++)
+            v[COUNT_PUSHES_DROPPED + r] += c->dropped[r];
+    }
+}
+
 static void publish(struct process *p)
 {
     uint64_t v[COUNTERS] = {0};
 
     if (p->net != NULL)
         count_net(net_counters(p->net), v);
+    if (p->net != NULL && p->vm != NULL) /* the agent pushes nothing */
+        count_pushes(p, v);
     if (p->vm != NULL)
         vm_count(p->vm, v);
     counters_publish(&p->counters, v);

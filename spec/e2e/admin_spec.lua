@@ -101,7 +101,8 @@ describe("the admin port", function()
         end
         for _, name in ipairs({ "connections", "messages_received_total",
             "bytes_sent_total", "connections_closed_total",
-            "sends_dropped_total", "loop_lag_seconds", "lua_memory_bytes",
+            "sends_dropped_total", "send_queue_bytes",
+            "pushes_dropped_total", "loop_lag_seconds", "lua_memory_bytes",
             "restarts_total", "build_info", "generation" }) do
             assert.is_string(types["sdlua_" .. name], name)
         end
