@@ -1,8 +1,8 @@
 -- The node: its processes and their limits. docs/config.md lists every key.
 return {
-    -- One worker: a room is a topic, and a topic reaches the conns of its own
-    -- worker only. With two, half of a room would not hear the other half.
-    workers = 1,
+    -- A room is a topic, and a topic reaches the conns of all workers, so there
+    -- may be as many as the machine has cores.
+    workers = 2,
 
     -- Tasks write transcripts and throw old rooms away, and may block.
     tasks = 1,
