@@ -269,10 +269,11 @@ void conn_drop_output(struct conn *c);
  * SD_EGONE, or SD_ESLOW: the conn is closed. */
 int conn_make_room(struct conn *c);
 
-/* Close it at the end of the turn; its pushes go now. */
-void conn_too_slow(struct conn *c, int push_drop);
+/* Close it at the end of the turn; its pushes go now, for a reason of enum
+ * push_drop. */
+void conn_too_slow(struct conn *c, int reason);
 
-void conn_drop_pushes(struct conn *c, int push_drop);
+void conn_drop_pushes(struct conn *c, int reason);
 
 /* Its output was written as far as it goes, or dropped. */
 void conn_account(struct conn *c);

@@ -22,7 +22,10 @@
 #include "base/err.h"
 
 enum {
-    BACKLOG = 4096
+    BACKLOG = 4096,
+    KEEP_IDLE = 60, /* seconds without a byte until the peer is asked */
+    KEEP_INTERVAL = 15,
+    KEEP_COUNT = 4 /* questions without an answer: it is gone */
 };
 
 union address {
@@ -117,6 +120,11 @@ static int open_one(const union address *a, bool shared)
         return -errno;
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    /* A peer that has vanished is noticed also when nobody sends. */
+    set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE);
+    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL);
+    set(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
     if (a->any.sa_family == AF_INET6)
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY,
             !IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr));

@@ -220,6 +220,26 @@ describe("pushes", function()
             assert.is_true(counters.dropped_volatile >= 3)
         end)
 
+        it("take little memory for 200 conns, and others lose nothing",
+            function()
+                local sender = start({ slow_low = 50000, slow_high = 200000,
+                    policy = DROP_OLD, quiet = 1, max_conns = 1000 })
+                local fast = join()
+                for _ = 1, 200 do
+                    join()
+                end
+                for _ = 1, 120 do
+                    push(sender, 10, 20000)
+                    for i = 1, 10 do
+                        assert.equal(tostring(i),
+                            read_packet(fast):match("^%d+"))
+                    end
+                end
+                sender:send(packet("memory"))
+                local memory = tonumber(read_packet(sender):match("%d+"))
+                assert.is_true(memory > 0 and memory < 200 * 200000)
+            end)
+
         it("give way to the worker's budget, the largest first", function()
             local sender = start({ slow_low = 50000, slow_high = 1e9,
                 policy = DROP_OLD, quiet = 1, queue_memory = 4000000 })

@@ -401,6 +401,22 @@ describe("a TCP port", function()
         end
     end)
 
+    it("has the kernel ask whether a silent peer is still there", function()
+        local s = start()
+        s:send(packet("hello"))
+        assert.equal("hello", read_packet(s))
+        -- Of /proc/net/tcp: local port, state 01, timer 02 (keep-alive).
+        local mine = ("^%%s*%%d+: %%x+:%04X %%x+:%%x+ 01 %%x+:%%x+ 02:"):format(
+            server.port)
+        netserver.until_(function()
+            for line in io.lines("/proc/net/tcp") do
+                if line:find(mine) then
+                    return true
+                end
+            end
+        end)
+    end)
+
     it("listens on IPv6", function()
         server = netserver.start({ listen = "[::1]:0" })
         assert.equal("::1", server.host)
