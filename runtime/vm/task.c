@@ -303,6 +303,52 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
     end_call(vm->tasks, call, &r);
 }
 
+struct ahead {
+    struct tasks *tasks;
+    struct mesh_msg reply; /* borrowed from the ring */
+};
+
+/* Is `m` whole, and the answer of a call of ours? */
+static int is_answer(void *arg, const struct mesh_msg *m)
+{
+    struct ahead *a = arg;
+    const struct call *call;
+    struct wire_head h;
+    struct slice body;
+
+    if (m->type != MSG_UID_REPLY || m->err != 0 ||
+        wire_read(&h, &body, m->body) < 0)
+        return 0;
+    call = find_call(a->tasks, h.counter);
+    if (call == NULL || call->slot != m->from || call->epoch != m->epoch)
+        return 0;
+    a->reply = *m;
+    return 1;
+}
+
+/* The call ends, and the list has changed when this returns true. */
+static bool take_ahead(struct tasks *t)
+{
+    struct ahead a = {.tasks = t};
+    struct list *it;
+
+    list_each (it, &t->calls) {
+        const struct call *call = list_entry(it, struct call, link);
+
+        if (mesh_walk(t->vm->env.mesh, call->slot, is_answer, &a)) {
+            tasks_on_reply(t->vm, &a.reply);
+            return true;
+        }
+    }
+    return false;
+}
+
+void tasks_look_ahead(struct tasks *t)
+{
+    while (take_ahead(t))
+        continue;
+}
+
 /* Nobody at the other end has read this call for a uid. */
 static void uid_call_is_back(struct tasks *t, const struct mesh_msg *m)
 {

@@ -42,6 +42,10 @@ struct tasks {
 int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
                struct slice body);
 
+/* In a task process: take an answer that waits in a ring behind calls, which
+ * wait until the running one has ended. */
+void tasks_look_ahead(struct tasks *t);
+
 void task_run_init(struct tasks *t);
 
 void task_run_fini(struct tasks *t);

@@ -106,6 +106,8 @@ static bool on_turn(struct loop_hook *hook)
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
     kicks_turn(&vm->kicks);
+    if (vm->env.role == VM_TASK)
+        tasks_look_ahead(vm->tasks);
     return co_flush(vm) > 0;
 }
 
@@ -185,8 +187,8 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     vm->tasks = tasks_new(vm);
     vm->doors = doors_new(vm);
     open_people(vm);
-    vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * env->conf->nports,
-                                    env->conf->nports);
+    vm->deliveries =
+        deliveries_new(PACK_SCRIPT + 2 * env->conf->nports, env->conf->nports);
 }
 
 int vm_open(struct vm **out, const struct vm_env *env, char *why,

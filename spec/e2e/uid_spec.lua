@@ -359,6 +359,26 @@ describe("uids of " .. WORKERS .. " workers", function()
         assert.equal("closed", admin:receive().result.b)
     end)
 
+    it("answer a task while other calls wait for it", function()
+        local by_slot = spread()
+        local mine = admin:call("u/me").result.slot
+        local there = (mine + 1) % WORKERS
+        login(by_slot[there], "ann")
+        local second
+        repeat
+            second = open()
+        until second:call("u/me").result.slot == there
+        local ask = { fn = "ask_uid", args = { "ann", { n = 1 } } }
+        admin:send(client.packet("u/task", ask, 5))
+        local packet = by_slot[there]:receive()
+        local other = { fn = "count_online", args = {} }
+        second:send(client.packet("u/task", other, 6))
+        login(by_slot[mine], "ben")
+        by_slot[there]:send({ id = packet.id, result = { n = 2 } })
+        assert.equal(2, admin:receive().result.a.n)
+        assert.equal(2, second:receive().result.a)
+    end)
+
     it("say what became of a delivery", function()
         local by_slot = spread()
         for slot, c in pairs(by_slot) do
