@@ -15,6 +15,9 @@ end
 function Chat:listen(p)
     return self:subscribe(p.topic)
 end
+function Chat:join(p)
+    return self:join_group(p.group)
+end
 function Chat:flood(p)
     for i = 1, p.times do
         sd.publish("load", i)
@@ -26,11 +29,15 @@ return Chat]]
 describe("the door", function()
     local s, base
 
-    local function start()
-        s = server.start({
+    local function start(files)
+        files = files or {}
+        for path, text in pairs({
             ["config/admin.lua"] = [[return { listen = "127.0.0.1:0" }]],
             ["scripts/controllers/chat.lua"] = CHAT,
-        })
+        }) do
+            files[path] = text
+        end
+        s = server.start(files)
         base = "http://" .. s:status().admin
     end
 
@@ -126,6 +133,41 @@ describe("the door", function()
         local body, status = api("/api/kick", { uid = "u1" })
         assert.same({ 404, 404 }, { status, body.error.code })
         assert.same({ ok = true, online = false }, (api("/api/online?uid=u1")))
+    end)
+
+    it("asks a uid and gives its answer", function()
+        start()
+        local tcp = login("ann")
+        local f = io.popen(("env -u LD_PRELOAD curl -sS -m 20 -d "
+            .. [['{"uid": "ann", "data": {"what": "time"}}' %s/api/ask]])
+            :format(base))
+        local asked = cjson.decode((assert(tcp:receive("*l"))))
+        assert.equal("time", asked.what)
+        tcp:send(cjson.encode({ id = asked.id, result = "noon" })
+            .. "\r\n")
+        assert.same({ ok = true, result = "noon" },
+            cjson.decode((f:read("*a"))))
+        f:close()
+        assert.equal(404, select(2, api("/api/ask",
+            { uid = "nobody", data = { what = 1 } })))
+    end)
+
+    it("reaches and empties a group", function()
+        start({ ["config/redis.lua"] =
+            [[return { default = { url = "embedded" } }]] })
+        local clients = both()
+        for _, c in ipairs(clients) do
+            assert.is_true(call(c.tcp, "join", { group = "room" }).result)
+        end
+        assert.same({ { ok = true }, 200 },
+            { api("/api/send", { group = "room", data = "hi" }) })
+        for _, c in ipairs(clients) do
+            assert.equal('"hi"', (assert(c.tcp:receive("*l"))))
+        end
+        local online = api("/api/online?group=room").online
+        assert.is_true(online.u1)
+        local body = api("/api/kick", { group = "room", reason = "over" })
+        assert.same({ ok = true, kicked = #clients }, body)
     end)
 
     it("refuses what it does not understand", function()
