@@ -1,7 +1,7 @@
 /* conn_push.c - see push.h: what becomes of pushes to conns that read slowly.
  *
- * A small push to a conn that takes what it gets is copied behind its replies:
- * cheaper than a reference, and it leaves within the turn.  Otherwise it waits
+ * A small push behind replies of the same turn is copied to them.  Otherwise,
+ * also when nothing waits (a reference is cheaper than a buffer), it waits
  * in the conn's outq, and only what waits there is ever dropped: a frame of
  * which a byte may have been written has left the queue (conn_write.c).
  *
@@ -235,8 +235,8 @@ int conn_push(struct conn *c, struct push *p)
     if (c->proto->begin == NULL)
         return SD_EREFUSED;
     if (c->write != NULL || c->pushes != NULL || frame.len > COPY_SIZE ||
-        c->out.len > COPY_ROOM || c->out.len > c->port->conf->slow_low ||
-        p->key != 0 || c->is_slow)
+        c->out.len == 0 || c->out.len > COPY_ROOM ||
+        c->out.len > c->port->conf->slow_low || p->key != 0 || c->is_slow)
         return push_slowly(c, p);
     buf_append(conn_out(c), frame.p, frame.len);
     queued_one(c);
