@@ -52,10 +52,13 @@ struct later {
     void (*fn)(struct later *l);
 };
 
+static unsigned laters; /* on their way */
+
 static void on_later(struct timer *t)
 {
     struct later *l = list_entry(t, struct later, timer);
 
+    laters--;
     l->fn(l);
     buf_fini(&l->body);
     mem_free(l);
@@ -70,6 +73,7 @@ static void later(struct conn *c, struct http_request *r, struct slice body,
     l->conn = c;
     l->request = r;
     l->fn = fn;
+    laters++;
     buf_append(&l->body, body.p, body.len);
     timer_start(loop, &l->timer, delay);
 }
@@ -611,7 +615,7 @@ static void give_up(struct timer *t)
 static bool is_empty(struct loop_hook *hook)
 {
     (void)hook;
-    if (net_conns(net) == 0)
+    if (net_conns(net) == 0 && laters == 0)
         loop_stop(loop);
     return false;
 }
