@@ -44,18 +44,17 @@ static bool tell(struct heir *h)
     return rc == 0 && h->open > 0;
 }
 
-static void own(struct heir *h)
+/* False: somebody must be told first. */
+static bool own(struct heir *h)
 {
-    void (*on_owned)(struct vm * vm) = h->on_owned;
+    void (*then)(struct vm *) = h->on_owned;
 
-    if (!uidmap_own(map_of(h), &h->dead)) {
-        h->is_telling = true;
-        h->cursor = 0;
-        return;
-    }
+    if (!uidmap_own(map_of(h), &h->dead))
+        return false;
     h->is_owner = true;
     h->on_owned = NULL;
-    on_owned(h->vm);
+    then(h->vm); /* which may look for dead ones */
+    return true;
 }
 
 /* Go on until hooks run or everybody is told. */
@@ -70,12 +69,9 @@ static void go_on(struct heir *h)
             uidmap_told(map_of(h), &h->dead);
             h->is_telling = false;
         }
-        if (h->on_owned != NULL)
-            own(h);
-        else if (h->is_owner)
-            h->is_telling = uidmap_claim(map_of(h), &h->dead);
-        if (!h->is_telling)
+        if (h->on_owned != NULL ? own(h) : !uidmap_claim(map_of(h), &h->dead))
             return;
+        h->is_telling = true;
         h->cursor = 0;
         if (tell(h))
             return;

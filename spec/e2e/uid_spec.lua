@@ -393,6 +393,48 @@ describe("uids of " .. WORKERS .. " workers", function()
         assert.equal("offline", err)
     end)
 
+    it("are sent to as a whole or not at all", function()
+        local by_slot = spread()
+        local there = (admin:call("u/me").result.slot + 1) % WORKERS
+        login(by_slot[there], "ann")
+        local pid = s:process("worker", there).pid
+        s:kill("STOP", pid)
+        local sent, ok, err = 0
+        local pad = ("x"):rep(20000)
+        repeat
+            local data = { n = sent + 1, pad = pad }
+            ok, err = sd(admin, "send_to_uid", "ann", data)
+            sent = sent + (ok and 1 or 0)
+        until not ok or sent > 100
+        s:kill("CONT", pid)
+        assert.equal("busy", err)
+        for n = 1, sent do
+            assert.equal(n, by_slot[there]:receive().n)
+        end
+        assert.is_true(sd(admin, "uid_is_online", "ann"))
+    end)
+
+    it("are all told of when many die with a worker", function()
+        local mine = admin:call("u/me").result.slot
+        local victim = (mine + 1) % WORKERS
+        local names, count = {}, 0
+        while count < 150 do
+            local c = open()
+            local uid = "m" .. #conns
+            if login(c, uid).slot == victim then
+                names[uid] = true
+                count = count + 1
+            end
+            assert.is_true(#conns < 2000)
+        end
+        s:kill("KILL", s:process("worker", victim).pid)
+        for _, e in ipairs(told("ends", count)) do
+            assert.same({ true, "error" }, { e[2], e[3] })
+            names[e[1]] = nil
+        end
+        assert.is_nil(next(names))
+    end)
+
     it("end the asks of those whose worker dies", function()
         local by_slot = spread()
         local mine = admin:call("u/me").result.slot
