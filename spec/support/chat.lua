@@ -30,6 +30,7 @@ function chat.new()
     files[timers] = files[timers]:gsub('every = "10s"', 'every = "1s"')
     local s = server.new(files)
     s.env = "SD_PORTS_CHAT_LISTEN=127.0.0.1:0 SD_PORTS_WEB_LISTEN=127.0.0.1:0"
+        .. " SD_ADMIN_LISTEN=off"
     return s
 end
 
