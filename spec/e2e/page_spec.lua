@@ -82,14 +82,16 @@ describe("the chat's page", function()
 
     it("finds its server again after a restart", function()
         enter("carol")
-        local pid = s:process("worker", 0).pid
-        s:kill("KILL", pid)
+        for i = 0, 1 do -- whichever has the page's conn
+            s:kill("KILL", s:process("worker", i).pid)
+        end
         b:until_("document.querySelector('#state').textContent === 'offline'")
         b:until_("document.querySelector('#state').textContent === 'online'")
         b:type("#text", "back\n")
         b:until_(lines .. ".includes('back')")
         server.until_(function()
             return s:process("worker", 0).restarts == 1
+                and s:process("worker", 1).restarts == 1
         end)
     end)
 end)
