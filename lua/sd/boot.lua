@@ -55,7 +55,9 @@ local function packets(config, codec, route_name)
         middlewares = list,
         mt = mt,
         take = take,
-    }), answers, route
+    }),
+        answers,
+        route
 end
 
 local function requests(config)

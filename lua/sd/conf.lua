@@ -24,8 +24,12 @@ local function new_notes()
     local notes = { failed = false }
     function notes.add(severity, file, line, text)
         notes.failed = notes.failed or severity == "error"
-        notes[#notes + 1] = { severity = severity, file = file, line = line,
-            text = text }
+        notes[#notes + 1] = {
+            severity = severity,
+            file = file,
+            line = line,
+            text = text,
+        }
     end
     return notes
 end
@@ -69,8 +73,13 @@ local function check_trees(c, known)
     local root = schema.tree(c.keys)
     for name, tree in pairs(c.trees) do
         if known[name] then
-            schema.walk(c.host, root.children[name], tree, name,
-                reporter(c, "error"))
+            schema.walk(
+                c.host,
+                root.children[name],
+                tree,
+                name,
+                reporter(c, "error")
+            )
         end
     end
 end
@@ -85,8 +94,8 @@ end
 local function route_text(list)
     local out = {}
     for _, r in ipairs(list) do
-        out[#out + 1] = table.concat(
-            { r.port, r.controller, r.method, r.place, "" }, "\0")
+        out[#out + 1] =
+            table.concat({ r.port, r.controller, r.method, r.place, "" }, "\0")
     end
     return table.concat(out)
 end
@@ -96,17 +105,21 @@ local function cross_check(c, resolved, files)
     for _, file in ipairs(files) do
         names[file.name] = true
     end
-    cross.check({ tree = resolved.tree, scripts = names,
-        report = reporter(c, "error"), warn = reporter(c, "warning"),
-        fd_limit = c.host.fd_limit, redis_url = c.host.redis_url,
+    cross.check({
+        tree = resolved.tree,
+        scripts = names,
+        report = reporter(c, "error"),
+        warn = reporter(c, "warning"),
+        fd_limit = c.host.fd_limit,
+        redis_url = c.host.redis_url,
         lower = function(path, value)
             env.apply(c.trees, { path = path, value = value })
             c.sources[path] = "default, lowered"
         end,
         is_set = function(path)
-            return c.sources[path] ~= nil
-                or resolve.get(c.trees, path) ~= nil
-        end })
+            return c.sources[path] ~= nil or resolve.get(c.trees, path) ~= nil
+        end,
+    })
 end
 
 --- What goes into the bundle in front of the scripts.
@@ -115,8 +128,10 @@ local function hand_over(c, resolved, methods, files)
         { name = "conf", text = resolved.entries },
         { name = "config", text = c.host.msgpack(resolved.tree) },
         { name = "origin", text = resolved.origin },
-        { name = "routes",
-            text = route_text(routes.all(resolved.tree.ports, methods)) },
+        {
+            name = "routes",
+            text = route_text(routes.all(resolved.tree.ports, methods)),
+        },
     }
     for _, file in ipairs(files) do
         all[#all + 1] = file
@@ -130,7 +145,9 @@ local function name_timers(c)
     for i, timer in ipairs(type(timers) == "table" and timers or {}) do
         if type(timer) == "table" and timer.name == nil then
             timer.name = ("%s.%s"):format(
-                tostring(timer.model or timer.task), tostring(timer.method))
+                tostring(timer.model or timer.task),
+                tostring(timer.method)
+            )
             c.sources[("timers.%d.name"):format(i)] = "default"
         end
     end
@@ -139,8 +156,8 @@ end
 --- Evaluate, override, check; nil where values are not sound.
 local function configure(c)
     local known = known_sections(c.keys)
-    c.trees, c.layers = eval.all(c.host, c.notes.add,
-        c.host.environ.SD_CONFIG_DIR)
+    c.trees, c.layers =
+        eval.all(c.host, c.notes.add, c.host.environ.SD_CONFIG_DIR)
     check_trees(c, known)
     overrides(c)
     if c.notes.failed then

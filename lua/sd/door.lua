@@ -39,8 +39,12 @@ local function api(name)
         or fault.fail(501, name .. " is not available")
 end
 
-local sends = { uid = "send_to_uid", uids = "send_to_uids",
-    group = "send_to_group", topic = "publish" }
+local sends = {
+    uid = "send_to_uid",
+    uids = "send_to_uids",
+    group = "send_to_group",
+    topic = "publish",
+}
 
 local verbs = {}
 
@@ -117,8 +121,12 @@ function verbs.online(p)
         fault.fail(400, "a conn has no uid of its own: ask for uids")
     end
     local uids, next_one = api("online_uids")(p.cursor)
-    return { ok = true, count = api("count_online")(), uids = uids,
-        next = next_one }
+    return {
+        ok = true,
+        count = api("count_online")(),
+        uids = uids,
+        next = next_one,
+    }
 end
 
 --- Over GET everything is text.
@@ -149,8 +157,13 @@ end
 
 local function failure(number, code, message)
     local status = code >= 400 and code <= 599 and code or 400
-    core.door_reply(number, status, core.json_encode({
-        error = { code = code, message = message } }))
+    core.door_reply(
+        number,
+        status,
+        core.json_encode({
+            error = { code = code, message = message },
+        })
+    )
 end
 
 --- Misuse by the back end is its mistake, not ours.
@@ -172,8 +185,11 @@ function door.serve(number)
     elseif result == nil or result == false then
         failure(number, fault.describe(err or "failed", code))
     else
-        core.door_reply(number, 200,
-            core.json_encode(result == true and { ok = true } or result))
+        core.door_reply(
+            number,
+            200,
+            core.json_encode(result == true and { ok = true } or result)
+        )
     end
 end
 

@@ -110,8 +110,7 @@ local function send(uids, data, opts)
             list[#list + 1] = uid
         end
     end
-    local results, err = core.send_uids(list, data, nil, is_volatile,
-        conflate)
+    local results, err = core.send_uids(list, data, nil, is_volatile, conflate)
     if not results then
         return nil, err
     end

@@ -121,8 +121,9 @@ end
 ---@return string
 local function text_of(value, what)
     if type(value) ~= "string" and type(value) ~= "number" then
-        fault.misuse("bad " .. what .. " (text expected, got "
-            .. type(value) .. ")")
+        fault.misuse(
+            "bad " .. what .. " (text expected, got " .. type(value) .. ")"
+        )
     end
     return tostring(value)
 end

@@ -25,7 +25,7 @@ struct mesh_map {
     size_t size;
     unsigned workers;
     unsigned tasks;
-    unsigned n;                             /* slots */
+    unsigned n;                                       /* slots */
     size_t doors, slots, counters, extra, ctls, data; /* offsets */
 };
 

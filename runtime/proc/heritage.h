@@ -32,9 +32,9 @@ struct heritage {
     uint32_t slot, epoch, index, generation;
     uint32_t workers, tasks, ports; /* how many there are */
     uint64_t boot;
-    int32_t master;  /* its pid */
-    bool respawn;    /* not the slot's first process */
-    char node[256];  /* its name */
+    int32_t master; /* its pid */
+    bool respawn;   /* not the slot's first process */
+    char node[256]; /* its name */
     char version[32];
     char lua[4096];  /* folder with the framework */
     char log[256];   /* path, "" = not a file of ours */
@@ -44,8 +44,8 @@ struct heritage {
     int32_t leash;  /* proc/leash.h */
     int32_t bundle; /* sealed; for ROLE_CONFIG the empty file to fill */
     int32_t log_fd;
-    int32_t admin; /* listening socket of the admin port, -1: none */
-    uint32_t secrets;                 /* how many; for ROLE_CONFIG only */
+    int32_t admin;    /* listening socket of the admin port, -1: none */
+    uint32_t secrets; /* how many; for ROLE_CONFIG only */
     int32_t secret[HERITAGE_SECRETS]; /* -1: could not be opened */
     uint32_t mesh_count;
     int32_t mesh[MESH_FDS_MAX];

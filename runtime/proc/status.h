@@ -18,7 +18,7 @@ struct status {
     const struct ports *ports;
     const struct mesh *mesh;
     const char *admin; /* address of the admin port, "": none */
-    pid_t redis;     /* 0: none */
+    pid_t redis;       /* 0: none */
 };
 
 /* One JSON object (api.md section 2: seconds and bytes). */

@@ -40,7 +40,7 @@ enum vm_entry {
     ENTRY_UID_CLOSED,  /* (): the binding at hand has ended */
     ENTRY_UID_CALLED,  /* (number): ask or deliver for another process */
     ENTRY_UNDELIVERED, /* (): what reached nobody */
-    ENTRY_DOOR,       /* (number): a request of a back end */
+    ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_COUNT
 };
 

@@ -42,8 +42,9 @@ end
 ---@param pass? string
 ---@return string? name
 function Pass:name_of(pass)
-    local name, expiry, signature =
-        (pass or ""):match("^([%w_-]+)%.(%d+)%.(%x+)$")
+    local name, expiry, signature = (pass or ""):match(
+        "^([%w_-]+)%.(%d+)%.(%x+)$"
+    )
     local key = name and get_secret()
     if not key or tonumber(expiry) <= sd.now() then
         return nil

@@ -26,8 +26,10 @@ end
 
 local function need_file(c, path, folder, name, builtin)
     if not (builtin and builtin[name]) and not file_exists(c, folder, name) then
-        c.report(path, ("%s: there is no scripts/%s/%s.lua"):format(path,
-            folder, name))
+        c.report(
+            path,
+            ("%s: there is no scripts/%s/%s.lua"):format(path, folder, name)
+        )
     end
 end
 
@@ -55,15 +57,21 @@ local function check_listen(c, name, port, taken)
     end
     local host, number = split_address(port.listen)
     if not host then
-        c.report(path, ('%s: "%s" is no address like "0.0.0.0:9091" or '
-            .. '"[::]:9091"'):format(path, port.listen))
+        local text = '%s: "%s" is no address like "0.0.0.0:9091" or "[::]:9091"'
+        c.report(path, text:format(path, port.listen))
         return
     end
     local kind = port.protocol == "udp" and "udp" or "tcp"
     local id = kind .. " " .. host .. " " .. tostring(number)
     if number ~= 0 and taken[id] then
-        c.report(path, ("%s: %s is the address of ports.%s too"):format(path,
-            port.listen, taken[id]))
+        c.report(
+            path,
+            ("%s: %s is the address of ports.%s too"):format(
+                path,
+                port.listen,
+                taken[id]
+            )
+        )
     end
     taken[id] = taken[id] or name
 end
@@ -72,18 +80,27 @@ local function check_length(c, path, port)
     local frame = port.frame
     local plain = port.codec == "json" or port.codec == "msgpack"
     if frame.bytes == "varint" and frame.includes_header then
-        c.report(path .. ".bytes", path
-            .. '.bytes: "varint" needs includes_header = false')
+        c.report(
+            path .. ".bytes",
+            path .. '.bytes: "varint" needs includes_header = false'
+        )
     end
     for _, key in ipairs({ "offset", "add" }) do
         if plain and frame[key] ~= 0 then
-            c.report(path .. "." .. key, ("%s.%s: codec %s needs 0"):format(
-                path, key, port.codec))
+            c.report(
+                path .. "." .. key,
+                ("%s.%s: codec %s needs 0"):format(path, key, port.codec)
+            )
         end
     end
     if plain and frame.whole then
-        c.report(path .. ".whole", ("%s.whole: codec %s takes no whole "
-            .. "packets"):format(path, port.codec))
+        c.report(
+            path .. ".whole",
+            ("%s.whole: codec %s takes no whole " .. "packets"):format(
+                path,
+                port.codec
+            )
+        )
     end
 end
 
@@ -97,8 +114,13 @@ local function check_frame(c, name, port)
     elseif kind == "line" and port.frame.delimiter == "" then
         c.report(path .. ".delimiter", path .. ".delimiter: is empty")
     elseif kind == "pack" and CODECS[port.codec] then
-        c.report(path, ("%s: \"pack\" needs a codec with a `length`, not %s")
-            :format(path, port.codec))
+        c.report(
+            path,
+            ('%s: "pack" needs a codec with a `length`, not %s'):format(
+                path,
+                port.codec
+            )
+        )
     end
 end
 
@@ -110,8 +132,10 @@ local function check_controllers(c, path, patterns)
             found = found or name and routes.serves(pattern, name)
         end
         if not found then
-            c.report(path, ('%s: no controller is named "%s"'):format(path,
-                pattern))
+            c.report(
+                path,
+                ('%s: no controller is named "%s"'):format(path, pattern)
+            )
         end
     end
 end
@@ -120,8 +144,10 @@ end
 --- surprise, without TLS most of all.
 local function check_later(c, path, port)
     local function refuse(key, what)
-        c.report(path .. "." .. key, ("%s.%s: %s not served yet"):format(path,
-            key, what))
+        c.report(
+            path .. "." .. key,
+            ("%s.%s: %s not served yet"):format(path, key, what)
+        )
     end
     if port.listen and port.listen:find("^unix:") then
         refuse("listen", "Unix sockets are")
@@ -152,8 +178,10 @@ local function check_port(c, name, port, taken)
     end
     check_controllers(c, path .. ".controllers", port.controllers)
     if port.slow_client.low > port.slow_client.high then
-        c.report(path .. ".slow_client.low", path
-            .. ".slow_client: low is above high")
+        c.report(
+            path .. ".slow_client.low",
+            path .. ".slow_client: low is above high"
+        )
     end
 end
 
@@ -173,8 +201,14 @@ local function check_timer(c, i, timer, names)
         c.report(path, path .. ": needs exactly one of every and cron")
     end
     if names[timer.name] then
-        c.report(path, ('%s: "%s" is the name of timer %d too'):format(path,
-            timer.name, names[timer.name]))
+        c.report(
+            path,
+            ('%s: "%s" is the name of timer %d too'):format(
+                path,
+                timer.name,
+                names[timer.name]
+            )
+        )
     end
     names[timer.name] = names[timer.name] or i
 end
@@ -182,8 +216,8 @@ end
 local function check_server(c, server)
     local slots = server.workers + 2 * server.tasks + 2
     if slots > SLOTS then
-        c.report("server.workers", ("server: workers + 2 x tasks + 2 is %d, "
-            .. "more than %d"):format(slots, SLOTS))
+        local text = "server: workers + 2 x tasks + 2 is %d, more than %d"
+        c.report("server.workers", text:format(slots, SLOTS))
     end
 end
 
@@ -216,13 +250,22 @@ local function check_conns(c, server)
     if server.max_conns <= fits then
         return
     elseif c.is_set("server.max_conns") or fits < 1 then
-        c.report("server.max_conns", ("server.max_conns: %d does not fit the "
-            .. "limit of %d open files: at most %d"):format(server.max_conns,
-            c.fd_limit, fits))
+        c.report(
+            "server.max_conns",
+            (
+                "server.max_conns: %d does not fit the "
+                .. "limit of %d open files: at most %d"
+            ):format(server.max_conns, c.fd_limit, fits)
+        )
         return
     end
-    c.warn("", ("server.max_conns: lowered from %d to %d, the limit of open "
-        .. "files is %d"):format(server.max_conns, fits, c.fd_limit))
+    c.warn(
+        "",
+        (
+            "server.max_conns: lowered from %d to %d, the limit of open "
+            .. "files is %d"
+        ):format(server.max_conns, fits, c.fd_limit)
+    )
     c.lower("server.max_conns", fits)
 end
 
@@ -232,12 +275,23 @@ local function check_admin(c, admin)
     end
     local host = split_address(admin.listen)
     if not host then
-        c.report("admin.listen", ('admin.listen: "%s" is no address')
-            :format(admin.listen))
-    elseif not admin.token and host ~= "unix" and host ~= "::1"
-        and host ~= "localhost" and not host:find("^127%.") then
-        c.report("admin.listen", "admin.listen: " .. admin.listen
-            .. " is open to others and needs admin.token")
+        c.report(
+            "admin.listen",
+            ('admin.listen: "%s" is no address'):format(admin.listen)
+        )
+    elseif
+        not admin.token
+        and host ~= "unix"
+        and host ~= "::1"
+        and host ~= "localhost"
+        and not host:find("^127%.")
+    then
+        c.report(
+            "admin.listen",
+            "admin.listen: "
+                .. admin.listen
+                .. " is open to others and needs admin.token"
+        )
     end
 end
 

@@ -5,9 +5,13 @@ local env = {}
 
 -- Variables with a meaning of their own, not a key's.
 local SWITCHES = {
-    SD_CONFIG_DIR = true, SD_CONFIG_SECONDS = true,
-    SD_JIT = true, SD_NODE_NAME = true,
-    SD_BUILD = true, SD_LIB = true, SD_PRELOAD = true, -- of the specs
+    SD_CONFIG_DIR = true,
+    SD_CONFIG_SECONDS = true,
+    SD_JIT = true,
+    SD_NODE_NAME = true,
+    SD_BUILD = true,
+    SD_LIB = true,
+    SD_PRELOAD = true, -- of the specs
 }
 
 ---@class sd.conf.Override
@@ -23,8 +27,8 @@ end
 --- The names a `*` of this key stands for in this configuration.
 local function names_of(section, trees)
     local names = {}
-    for name in pairs(type(trees[section]) == "table" and trees[section]
-        or {}) do
+    local tree = type(trees[section]) == "table" and trees[section] or {}
+    for name in pairs(tree) do
         names[tostring(name)] = true
     end
     if section == "redis" or section == "mysql" then
@@ -91,8 +95,12 @@ local function override(host, note, list, name, target, text, source)
         note("error", name, nil, why)
         return
     end
-    list[#list + 1] = { path = target.path, key = target.key,
-        value = value, source = source }
+    list[#list + 1] = {
+        path = target.path,
+        key = target.key,
+        value = value,
+        source = source,
+    }
 end
 
 local function flags(host, note, list)
@@ -100,8 +108,15 @@ local function flags(host, note, list)
         local path, text = flag:match("^([^=]+)=(.*)$")
         local key = path and host.key_find(path)
         if key then
-            override(host, note, list, path, { path = path, key = key },
-                text, "flag")
+            override(
+                host,
+                note,
+                list,
+                path,
+                { path = path, key = key },
+                text,
+                "flag"
+            )
         else
             note("error", flag, nil, "is no known key")
         end
@@ -124,18 +139,37 @@ function env.overrides(host, note, keys, trees)
         if err then
             note("error", name, nil, err)
         elseif target then
-            override(host, note, list, name, target, text,
-                "environment " .. name)
+            override(
+                host,
+                note,
+                list,
+                name,
+                target,
+                text,
+                "environment " .. name
+            )
         else
             local near = schema.nearest(name, found)
-            note("warning", name, nil, "names no known key" .. (near
-                and "; did you mean " .. near .. "?" or ""))
+            note(
+                "warning",
+                name,
+                nil,
+                "names no known key"
+                    .. (near and "; did you mean " .. near .. "?" or "")
+            )
         end
     end
     local node = host.environ.SD_NODE_NAME
     if node and node ~= "" then
-        override(host, note, list, "SD_NODE_NAME", found.SD_SERVER_NAME,
-            node, "environment SD_NODE_NAME")
+        override(
+            host,
+            note,
+            list,
+            "SD_NODE_NAME",
+            found.SD_SERVER_NAME,
+            node,
+            "environment SD_NODE_NAME"
+        )
     end
     flags(host, note, list)
     return list

@@ -14,9 +14,17 @@ local DEPTH = 64
 --- is gone with it.
 local function sandbox(getenv)
     local env = {
-        assert = assert, error = error, ipairs = ipairs, next = next,
-        pairs = pairs, pcall = pcall, select = select, tonumber = tonumber,
-        tostring = tostring, type = type, unpack = unpack,
+        assert = assert,
+        error = error,
+        ipairs = ipairs,
+        next = next,
+        pairs = pairs,
+        pcall = pcall,
+        select = select,
+        tonumber = tonumber,
+        tostring = tostring,
+        type = type,
+        unpack = unpack,
         os = { getenv = getenv },
     }
     for _, name in ipairs({ "string", "table", "math" }) do
@@ -104,8 +112,14 @@ local function run(host, note, file)
         return nil
     end
     if type(layer.tree) ~= "table" then
-        note("error", file, nil, "returns " .. (layer.tree == nil and "nothing"
-            or "a " .. type(layer.tree)) .. ", not a table")
+        note(
+            "error",
+            file,
+            nil,
+            "returns "
+                .. (layer.tree == nil and "nothing" or "a " .. type(layer.tree))
+                .. ", not a table"
+        )
         return nil
     end
     local path, why = not_plain(layer.tree, "", {}, 0)

@@ -10,13 +10,25 @@ local lex = {}
 ---@field text string
 ---@field line integer
 
-local OPENS = { ["function"] = true, ["if"] = true, ["do"] = true,
-    ["repeat"] = true, ["("] = true, ["{"] = true, ["["] = true }
-local CLOSES = { ["end"] = true, ["until"] = true, [")"] = true,
-    ["}"] = true, ["]"] = true }
+local OPENS = {
+    ["function"] = true,
+    ["if"] = true,
+    ["do"] = true,
+    ["repeat"] = true,
+    ["("] = true,
+    ["{"] = true,
+    ["["] = true,
+}
+local CLOSES = {
+    ["end"] = true,
+    ["until"] = true,
+    [")"] = true,
+    ["}"] = true,
+    ["]"] = true,
+}
 
-local ESCAPES = { n = "\n", t = "\t", r = "\r", ["\\"] = "\\",
-    ['"'] = '"', ["'"] = "'" }
+local ESCAPES =
+    { n = "\n", t = "\t", r = "\r", ["\\"] = "\\", ['"'] = '"', ["'"] = "'" }
 
 --- The position behind a long bracket that opens at `at`, or nil.
 local function long_end(source, at)
@@ -151,8 +163,8 @@ local function read_table(tokens, i, prefix, found, methods)
             found[prefix .. key] = line
         end
         if key and is(tokens[start], "{") then
-            start = read_table(tokens, start, prefix .. key .. ".", found,
-                methods)
+            start =
+                read_table(tokens, start, prefix .. key .. ".", found, methods)
         elseif key and prefix == "" and is(tokens[start], "function") then
             methods[#methods + 1] = { name = key, line = line }
         end
@@ -180,8 +192,12 @@ end
 --- The brace of the last `name = {`.
 local function find_constructor(tokens, name)
     for i = #tokens, 1, -1 do
-        if is(tokens[i], "{") and is(tokens[i - 1], "=")
-            and is(tokens[i - 2], name) and not is(tokens[i - 3], ".") then
+        if
+            is(tokens[i], "{")
+            and is(tokens[i - 1], "=")
+            and is(tokens[i - 2], name)
+            and not is(tokens[i - 3], ".")
+        then
             return i
         end
     end

@@ -56,13 +56,18 @@ function routes.all(ports, methods)
     for _, name in ipairs(names) do
         local port = ports[name]
         for _, controller in ipairs(controllers) do
-            local open = served_by(port, controller) and
-                open_methods(methods[controller], port.method_prefix or "")
+            local open = served_by(port, controller)
+                and open_methods(methods[controller], port.method_prefix or "")
             for _, m in ipairs(open or {}) do
-                list[#list + 1] = { port = name, controller = controller,
+                list[#list + 1] = {
+                    port = name,
+                    controller = controller,
                     method = m.name,
-                    place = ("scripts/controllers/%s.lua:%d")
-                        :format(controller, m.line) }
+                    place = ("scripts/controllers/%s.lua:%d"):format(
+                        controller,
+                        m.line
+                    ),
+                }
             end
         end
     end

@@ -61,8 +61,10 @@ function schema.nearest(word, names)
     end
     for name in pairs(names) do
         local d = distance(word, name)
-        if name ~= "*" and (d < least or (d == least and best
-            and name < best)) then
+        if
+            name ~= "*"
+            and (d < least or (d == least and best and name < best))
+        then
             best, least = name, d
         end
     end
@@ -73,8 +75,10 @@ end
 ---@return string
 function schema.text(value)
     if type(value) == "number" then
-        return value == math.floor(value) and math.abs(value) < 2 ^ 53
-            and ("%d"):format(value) or ("%.17g"):format(value)
+        return value == math.floor(value)
+                and math.abs(value) < 2 ^ 53
+                and ("%d"):format(value)
+            or ("%.17g"):format(value)
     end
     return tostring(value)
 end
@@ -126,8 +130,10 @@ function schema.check(host, key, value, from_text)
         return check_items(host, key, value)
     end
     if not from_text and not LUA_TYPES[key.type][type(value)] then
-        return ("expected %s, got %s"):format(host.type_name(key.index),
-            shown(value))
+        return ("expected %s, got %s"):format(
+            host.type_name(key.index),
+            shown(value)
+        )
     end
     local _, why = host.key_read(key.index, schema.text(value))
     return why
@@ -151,9 +157,11 @@ schema.sorted_keys = sorted_keys
 local function unknown(node, name, path)
     local near = schema.nearest(name, node.children)
     local parent = path:match("^(.*)%.[^.]*$") or ""
-    return ('unknown key "%s"%s%s'):format(name,
+    return ('unknown key "%s"%s%s'):format(
+        name,
         parent == "" and "" or " in " .. parent,
-        near and ('; did you mean "%s"?'):format(near) or "")
+        near and ('; did you mean "%s"?'):format(near) or ""
+    )
 end
 
 --- The node for a child's name, or nil and what is wrong with the name.
@@ -166,12 +174,15 @@ local function child(node, name, path)
         local found = node.children[name]
         return found, not found and unknown(node, name, path) or nil
     elseif path:find("^timers%.") then
-        return any, type(name) ~= "number" and "expected a list of timers"
-            or nil
-    elseif type(name) ~= "string" or #name > 64
-        or not name:find("^[%a_][%w_-]*$") then
-        return nil, ('"%s" is no name: letters, digits, _ and -')
-            :format(tostring(name))
+        return any,
+            type(name) ~= "number" and "expected a list of timers" or nil
+    elseif
+        type(name) ~= "string"
+        or #name > 64
+        or not name:find("^[%a_][%w_-]*$")
+    then
+        return nil,
+            ('"%s" is no name: letters, digits, _ and -'):format(tostring(name))
     end
     return any
 end
@@ -180,8 +191,10 @@ end
 local function widen(path, value)
     if path:find("^ports%.[^.]+%.frame$") and type(value) == "string" then
         return { type = value }
-    elseif path:find("^ports%.[^.]+%.websocket$")
-        and type(value) == "boolean" then
+    elseif
+        path:find("^ports%.[^.]+%.websocket$")
+        and type(value) == "boolean"
+    then
         return { enabled = value }
     end
     return value
@@ -197,8 +210,7 @@ function schema.walk(host, node, tree, path, report)
         end
         return
     elseif type(tree) ~= "table" then
-        report(path, ("%s: expected a table, got %s"):format(path,
-            shown(tree)))
+        report(path, ("%s: expected a table, got %s"):format(path, shown(tree)))
         return
     end
     for _, name in ipairs(sorted_keys(tree)) do

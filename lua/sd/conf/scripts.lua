@@ -8,9 +8,11 @@ local FILES = 10000
 
 -- The words of a controller's `self`: a method of that name would hide one.
 local SELF = {}
-for word in ([[conn_id uid port peer session context send close ask bind_uid
+for word in
+    ([[conn_id uid port peer session context send close ask bind_uid
     unbind_uid join_group leave_group subscribe unsubscribe model request
-    response]]):gmatch("%S+") do
+    response]]):gmatch("%S+")
+do
     SELF[word] = true
 end
 
@@ -73,9 +75,15 @@ local function check_methods(ctx, file)
     local methods = lex.methods(file.text)
     for _, m in ipairs(methods) do
         if SELF[m.name] then
-            ctx.note("error", file.name, m.line,
-                ('method "%s" would hide self.%s: choose another name')
-                    :format(m.name, m.name))
+            ctx.note(
+                "error",
+                file.name,
+                m.line,
+                ('method "%s" would hide self.%s: choose another name'):format(
+                    m.name,
+                    m.name
+                )
+            )
         end
     end
     ctx.methods[controller] = methods
@@ -86,9 +94,18 @@ end
 ---@return table<string, { name: string, line: integer }[]> methods of each
 --- controller, as far as they are written out
 function scripts.all(host, note)
-    local ctx = { host = host, note = note, files = {}, found = {},
-        methods = {}, skip = { ["scripts/public"] = true,
-            ["sd/conf"] = true, ["sd/conf.lua"] = true } }
+    local ctx = {
+        host = host,
+        note = note,
+        files = {},
+        found = {},
+        methods = {},
+        skip = {
+            ["scripts/public"] = true,
+            ["sd/conf"] = true,
+            ["sd/conf.lua"] = true,
+        },
+    }
     walk(ctx, "lib", "sd", 1)
     for _, path in ipairs(ctx.found) do
         read(ctx, "lib", path)
@@ -98,8 +115,12 @@ function scripts.all(host, note)
         walk(ctx, "app", dir, 1)
     end
     if #ctx.found > FILES then
-        note("error", "", nil, ("%d scripts are more than %d")
-            :format(#ctx.found, FILES))
+        note(
+            "error",
+            "",
+            nil,
+            ("%d scripts are more than %d"):format(#ctx.found, FILES)
+        )
         return {}, {}
     end
     for _, path in ipairs(ctx.found) do
