@@ -178,17 +178,13 @@ function resolve.all(r)
                 flatten(out, key, path, value)
             end
             if not is_idle(key, path, r.trees) then
-                origin[#origin + 1] = table.concat(
-                    {
-                        path,
-                        value == nil and "null"
-                            or r.host.json(masked(key, value)),
-                        source,
-                        key.reload and "reload" or "",
-                        "",
-                    },
-                    "\0"
-                )
+                origin[#origin + 1] = table.concat({
+                    path,
+                    value == nil and "null" or r.host.json(masked(key, value)),
+                    source,
+                    key.reload and "reload" or "",
+                    "",
+                }, "\0")
             end
         end
     end
