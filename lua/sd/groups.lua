@@ -63,6 +63,26 @@ local function failure(replies, err)
     end
 end
 
+--- Write a change to Redis, then tell all workers. It is done once it is
+--- written, so a worker whose queue is full is told again until it has room.
+---@async
+local function change(server, verb, uid, group, record)
+    local err = failure(server:pipeline(record))
+    if err then
+        return nil, err
+    end
+    local ok
+    ok, err = core.change_group(verb, uid, group)
+    while err == "busy" do
+        local rested, cut = go.sleep(0.01)
+        if not rested then
+            return nil, cut
+        end
+        ok, err = core.change_group(verb, uid, group)
+    end
+    return ok, err
+end
+
 --- Put a uid into a group; all conns it has hear what is sent from now on.
 ---@async
 ---@param uid sd.Uid
@@ -75,15 +95,11 @@ function groups.add_to_group(uid, group)
     if not server then
         return nil, err
     end
-    err = failure(server:pipeline(function(p)
+    return change(server, "enter", uid, group, function(p)
         p:sadd(uid_key(uid), group)
         p:sadd(group_key(group), uid)
         p:sadd(ALL, group)
-    end))
-    if err then
-        return nil, err
-    end
-    return core.change_group("enter", uid, group)
+    end)
 end
 
 --- Take a uid out of a group.
@@ -98,14 +114,10 @@ function groups.remove_from_group(uid, group)
     if not server then
         return nil, err
     end
-    err = failure(server:pipeline(function(p)
+    return change(server, "leave", uid, group, function(p)
         p:srem(uid_key(uid), group)
         p:srem(group_key(group), uid)
-    end))
-    if err then
-        return nil, err
-    end
-    return core.change_group("leave", uid, group)
+    end)
 end
 
 --- Take everybody out of a group.
@@ -124,17 +136,13 @@ function groups.delete_group(group)
     if not uids then
         return nil, err
     end
-    err = failure(server:pipeline(function(p)
+    return change(server, "delete", "", group, function(p)
         for _, uid in ipairs(uids) do
             p:srem(uid_key(uid), group)
         end
         p:del(group_key(group))
         p:srem(ALL, group)
-    end))
-    if err then
-        return nil, err
-    end
-    return core.change_group("delete", "", group)
+    end)
 end
 
 --- Those of `uids` whose own set has the group; the others leave its list.
