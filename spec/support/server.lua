@@ -266,7 +266,14 @@ function server:process(role, index)
     error("no " .. role .. " " .. (index or 0), 2)
 end
 
---- The pids of everything that lives in this node's folder.
+--- Is the process one of the node's, not a verb that speaks to it? Those of
+--- the node have a title in place of their arguments.
+local function is_of_node(pid)
+    local words = read_file("/proc/" .. pid .. "/cmdline") or ""
+    return not words:find("%z%-C%z") or words:find("%zstart%z") ~= nil
+end
+
+--- The pids of the node: of what lives in its folder and is no other verb.
 ---@return integer[]
 function server:pids()
     local list = {}
@@ -274,6 +281,7 @@ function server:pids()
     for pid, cwd_of in out:gmatch("/proc/(%d+)/cwd %-> ([^\n]+)") do
         if (cwd_of .. "/"):find(self.dir .. "/", 1, true) == 1
             and server.is_alive(pid)
+            and is_of_node(pid)
         then
             list[#list + 1] = tonumber(pid)
         end
