@@ -39,8 +39,8 @@ static const struct conf_key keys[] = {
      DOC("task processes; workers + 2 x tasks + 2 is at most 256")},
     {.path = "server.max_conns", TYPE(INT), DEFAULT("100000"),
      RANGE(1, 1048575), AS(UNSIGNED, server, max_conns),
-     DOC("connections of one worker; the default is lowered to what "
-         "the limit of open files allows")},
+     DOC("connections of all workers together; must fit the limit of open "
+         "files of one, to which the default is lowered")},
     {.path = "server.call_timeout", TYPE(DURATION), DEFAULT("5s"),
      RANGE(0.001, DAY), APPLIES, AS(U64, server, call_timeout),
      DOC("how long a call that waits may wait")},
@@ -159,7 +159,7 @@ static const struct conf_key keys[] = {
          "half of it; 0: no limit")},
     {.path = "ports.*.max_conns", TYPE(INT), DEFAULT("0"), RANGE(0, 1048575),
      APPLIES, AS(UNSIGNED, port, max_conns),
-     DOC("connections of this port in one worker; 0: no limit")},
+     DOC("connections of this port, of all workers together; 0: no limit")},
     {.path = "ports.*.max_conns_per_address", TYPE(INT), DEFAULT("0"),
      RANGE(0, 1048575), APPLIES, AS(UNSIGNED, port, max_conns_per_address),
      DOC("the same from one address; 0: no limit")},

@@ -80,13 +80,16 @@ static void pause_doors(struct net *n, int err)
     timer_start(n->loop, &n->accept_pause, PAUSE_MS);
 }
 
-static bool is_full(const struct net *n, const struct net_port *port)
+/* Count one more conn; false: there are as many as there may be. */
+static bool take_place(struct net *n, const struct net_port *port)
 {
-    unsigned of_port = port->conf->max_conns;
-    unsigned of_all = n->conf->server.max_conns;
-
-    return (of_port > 0 && port->conns >= of_port) ||
-           (of_all > 0 && n->alive >= of_all);
+    if (!tally_take(n->tally, NET_TALLY_ALL, n->conf->server.max_conns))
+        return false;
+    if (tally_take(n->tally, NET_TALLY_PORT + port->index,
+                   port->conf->max_conns))
+        return true;
+    tally_give(n->tally, NET_TALLY_ALL);
+    return false;
 }
 
 /* Take up to `max` conns; false when accepting has to pause. */
@@ -108,7 +111,7 @@ static bool take(struct door *d, unsigned max)
             pause_doors(n, errno);
             return false;
         }
-        if (is_full(n, d->port)) {
+        if (!take_place(n, d->port)) {
             n->counters.refused++;
             log_warn("port %s has its max_conns: a client was refused",
                      d->port->conf->name);

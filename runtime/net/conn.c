@@ -98,13 +98,18 @@ static struct conn *conn_new(struct net *n, struct net_port *port)
 static bool count_address(struct conn *c)
 {
     unsigned max = c->port->conf->max_conns_per_address;
+    struct tally *tally = c->net->tally;
+    char name[ADDRESS_NAME];
+    uint64_t key;
 
     if (max == 0)
         return true;
-    c->address =
-        addresses_take(&c->port->addresses, c->peer, c->peer_is_6, max);
-    if (c->address != NULL)
+    address_name(name, c->port->index, c->peer, c->peer_is_6);
+    key = tally_key(tally, slice_make(name, sizeof(name)));
+    if (tally_take_key(tally, key, max)) {
+        c->address = key;
         return true;
+    }
     log_warn("port %s: one address has its max_conns_per_address: a client "
              "was refused",
              c->port->conf->name);
@@ -190,8 +195,10 @@ static void on_handle_closed(uv_handle_t *handle)
     sd_check(c, CONN_MAGIC);
     c->net->alive--;
     c->port->conns--;
-    if (c->address != NULL)
-        addresses_give(&c->port->addresses, c->address);
+    tally_give(c->net->tally, NET_TALLY_ALL);
+    tally_give(c->net->tally, NET_TALLY_PORT + c->port->index);
+    if (c->address != 0)
+        tally_give_key(c->net->tally, c->address);
     conn_unref(c);
 }
 

@@ -16,9 +16,10 @@
 #include "codec/http1.h"
 #include "codec/http_date.h"
 #include "codec/ws.h"
+#include "ipc/tally.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
-#include "net/addresses.h"
+#include "net/address.h"
 #include "net/conn.h"
 #include "net/conns.h"
 #include "net/http.h"
@@ -41,6 +42,12 @@ enum {
     CUT_MS = 30000,        /* what a closing conn may take at most */
     SLOW_CUT_MS = 5000,    /* ... one that is closed for being slow */
     LOOK_MS = 1000,        /* from look to look at a half-closed socket */
+};
+
+/* Numbers of the tally. */
+enum {
+    NET_TALLY_ALL,
+    NET_TALLY_PORT, /* and its index */
 };
 
 enum conn_state {
@@ -89,7 +96,6 @@ struct net_port {
     const struct conf_port *conf;
     unsigned index;
     unsigned conns;
-    struct addresses addresses; /* used when they have a limit */
     struct frame_spec frame;
     int ws_opcode;   /* of what we send */
     bool ws_is_text; /* unchecked bytes go out as text: check them */
@@ -159,7 +165,7 @@ struct conn {
     uint16_t peer_port;
     bool peer_is_6;
     unsigned char peer[16];
-    struct address *address; /* NULL: not counted */
+    uint64_t address; /* its key in the tally; 0: not counted */
     char *uid;
     struct slice session;
     void *user;
@@ -176,6 +182,8 @@ struct net {
     const struct conn_ops *ops;
     void *arg;
     struct conns *conns;
+    struct tally *tally;        /* see net.h */
+    void *own_tally;            /* memory of it, when this worker is alone */
     struct net_port *ports;
     unsigned nports;
     unsigned alive; /* handles not closed yet */

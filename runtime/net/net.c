@@ -18,6 +18,7 @@
 enum {
     BUF_FIRST = 2048,
     HEADERS_MIN = 16,
+    ADDRESSES_MAX = 65536, /* counted, where max_conns says nothing */
 };
 
 static struct list *pop(struct list *head)
@@ -96,7 +97,6 @@ static int port_init(struct net_port *p, const struct conf_port *conf,
 
     p->conf = conf;
     p->public_fd = -1;
-    addresses_init(&p->addresses);
     if (conf->protocol == CONF_TCP)
         return frame_of(&p->frame, &conf->frame, why);
     if (conf->protocol != CONF_HTTP) {
@@ -126,7 +126,6 @@ static void net_free(struct net *n)
         if (n->ports[i].public_fd >= 0)
             close(n->ports[i].public_fd);
         mem_free(n->ports[i].ws_protocols);
-        addresses_fini(&n->ports[i].addresses);
     }
     buf_fini(&n->scratch);
     while (n->npool > 0)
@@ -135,6 +134,9 @@ static void net_free(struct net *n)
     requests_free(n);
     conns_free(&n->conns);
     mem_free(n->ports);
+    if (n->own_tally != NULL)
+        tally_close(&n->tally);
+    mem_free(n->own_tally);
     n->magic = 0;
     mem_free(n);
 }
@@ -145,6 +147,31 @@ void net_unref(struct net *n)
     sd_assert(n->refs > 0);
     if (--n->refs == 0)
         net_free(n);
+}
+
+struct tally_shape net_tally_shape(const struct conf *conf)
+{
+    uint32_t max = conf->server.max_conns;
+
+    return (struct tally_shape){
+        .workers = conf->server.workers,
+        .numbers = NET_TALLY_PORT + conf->nports,
+        .keys = max > 0 ? max : ADDRESSES_MAX,
+    };
+}
+
+/* Nobody else counts. */
+static void open_own_tally(struct net *n)
+{
+    struct tally_shape shape = net_tally_shape(n->conf);
+    uintptr_t at;
+
+    shape.workers = 1;
+    n->own_tally = mem_zalloc(tally_size(&shape) + TALLY_ALIGN);
+    at = (uintptr_t)n->own_tally + TALLY_ALIGN - 1;
+    at -= at % TALLY_ALIGN;
+    tally_init((void *)at, &shape);
+    n->tally = tally_open((void *)at, NULL, 0, 1);
 }
 
 int net_open(struct net **out, const struct net_config *config,
@@ -160,6 +187,9 @@ int net_open(struct net **out, const struct net_config *config,
     n->ops = config->ops;
     n->arg = config->arg;
     n->conns = conns_new(config->slot, config->epoch);
+    n->tally = config->tally;
+    if (n->tally == NULL)
+        open_own_tally(n);
     list_init(&n->all);
     list_init(&n->ready);
     list_init(&n->dirty);

@@ -11,6 +11,7 @@
 
 #include "base/conf.h"
 #include "base/slice.h"
+#include "ipc/tally.h"
 #include "net/reason.h"
 
 struct loop;
@@ -75,9 +76,14 @@ struct net_config {
     struct loop *loop;
     const struct conf *conf; /* borrowed until net_close() */
     unsigned slot, epoch;
+    struct tally *tally; /* of all workers, see net_tally_shape(); borrowed;
+                            NULL: this one is alone */
     const struct conn_ops *ops; /* borrowed, as arg is */
     void *arg;
 };
+
+/* What a tally must have room for, for this configuration. */
+struct tally_shape net_tally_shape(const struct conf *conf);
 
 /* 0 or a negative code (a port that cannot be served), *why static text. */
 int net_open(struct net **out, const struct net_config *config,

@@ -198,6 +198,7 @@ static void close_all(struct process *p)
     pollfd_close(&p->leash_watch);
     if (p->loop != NULL)
         loop_close(&p->loop);
+    tally_close(&p->tally);
     uidmap_close(&p->uids);
     mesh_close(&p->mesh);
     conf_close(&p->conf);

@@ -16,6 +16,7 @@
 
 struct pollfd_watch;
 struct net;
+struct tally;
 struct uidmap;
 
 /* Embedded in the role's struct.  The first block may be read by the role. */
@@ -26,6 +27,7 @@ struct process {
     struct mesh *mesh;
     struct slots *slots;
     struct uidmap *uids;
+    struct tally *tally; /* NULL but in a worker */
     struct bundle *bundle;
     struct conf *conf;
     struct vm *vm;   /* NULL until process_start(), always in the agent */

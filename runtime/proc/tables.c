@@ -4,6 +4,7 @@
 
 #include "ipc/shtimer.h"
 #include "ipc/uidmap.h"
+#include "net/net.h"
 
 enum {
     LINE = 64
@@ -14,15 +15,26 @@ static size_t uids_offset(void)
     return (shtimer_size() + LINE - 1) / LINE * LINE;
 }
 
+static size_t tally_offset(const struct conf *conf)
+{
+    return uids_offset() + (uidmap_size(conf->server.workers,
+                                        conf->server.max_conns) +
+                            LINE - 1) / LINE * LINE;
+}
+
 size_t tables_size(const struct conf *conf)
 {
-    return uids_offset() +
-           uidmap_size(conf->server.workers, conf->server.max_conns);
+    struct tally_shape shape = net_tally_shape(conf);
+
+    return tally_offset(conf) + tally_size(&shape);
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
 {
+    struct tally_shape shape = net_tally_shape(conf);
+
     uidmap_init(tables_uids(m), conf->server.workers, conf->server.max_conns);
+    tally_init(tables_tally(m, conf), &shape);
 }
 
 void *tables_timers(const struct mesh *m)
@@ -33,4 +45,9 @@ void *tables_timers(const struct mesh *m)
 void *tables_uids(const struct mesh *m)
 {
     return (char *)mesh_extra(m) + uids_offset();
+}
+
+void *tables_tally(const struct mesh *m, const struct conf *conf)
+{
+    return (char *)mesh_extra(m) + tally_offset(conf);
 }

@@ -1,5 +1,6 @@
 /* tables.h - what lies in the memory that a mesh has for upper layers: when
- * timers run next (ipc/shtimer.h), and which conns uids have (ipc/uidmap.h). */
+ * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), and how
+ * many conns there are (ipc/tally.h). */
 #ifndef SD_PROC_TABLES_H
 #define SD_PROC_TABLES_H
 
@@ -17,5 +18,6 @@ void tables_init(const struct mesh *m, const struct conf *conf);
 /* Where they are, in any process. */
 void *tables_timers(const struct mesh *m);
 void *tables_uids(const struct mesh *m);
+void *tables_tally(const struct mesh *m, const struct conf *conf);
 
 #endif

@@ -15,6 +15,7 @@
 #include "net/net.h"
 #include "proc/child.h"
 #include "proc/process.h"
+#include "proc/tables.h"
 
 enum {
     DRAIN_LOOK = 10, /* ms between two looks at what is left */
@@ -126,6 +127,10 @@ static int open_net(struct process *p, const char **why)
         .epoch = p->h->epoch,
         .ops = &vm_conn_ops,
     };
+
+    p->tally = tally_open(tables_tally(p->mesh, p->conf), p->slots, p->h->slot,
+                          (uint16_t)p->h->epoch);
+    config.tally = p->tally;
 
     return net_open(&p->net, &config, why);
 }

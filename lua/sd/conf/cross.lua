@@ -237,9 +237,9 @@ local function check_holes(c, timers)
     end
 end
 
---- What the limit of open files leaves for conns of one worker: it holds the
---- listening sockets of all slots, two descriptors per slot of the mesh, links
---- and files as well.
+--- What the limit of open files leaves for conns of one worker, which may have
+--- all that the node may have: it holds the listening sockets of all slots, two
+--- descriptors per slot of the mesh, links and files as well.
 local function check_conns(c, server)
     local ports = 0
     for _ in pairs(c.tree.ports or {}) do
