@@ -42,8 +42,8 @@ struct tally_entry {
 /* Counters by number and entries follow. */
 struct tally_part {
     alignas(TALLY_ALIGN) _Atomic uint32_t epoch; /* 0: void */
-    _Atomic uint32_t version;           /* odd: entries move */
-    uint32_t keys;                      /* writer's: in use */
+    _Atomic uint32_t version;                    /* odd: entries move */
+    uint32_t keys;                               /* writer's: in use */
     alignas(TALLY_ALIGN) _Atomic uint32_t number[];
 };
 
@@ -172,8 +172,7 @@ uint64_t tally_key(const struct tally *t, struct slice name)
 static bool is_valid(const struct tally *t, const struct tally_part *p,
                      unsigned slot)
 {
-    uint32_t epoch =
-        atomic_load_explicit(&p->epoch, memory_order_acquire);
+    uint32_t epoch = atomic_load_explicit(&p->epoch, memory_order_acquire);
 
     return epoch != 0 && (slot == t->self || t->slots == NULL ||
                           slots_epoch(t->slots, slot) == epoch);
@@ -213,7 +212,8 @@ static struct tally_entry *seek(const struct tally *t, struct tally_part *p,
     uint32_t i = home_of(t, key), n;
 
     for (n = 0; n < t->block->entries; n++, i = after(t, i)) {
-        uint64_t k = atomic_load_explicit(&entries[i].key, memory_order_acquire);
+        uint64_t k =
+            atomic_load_explicit(&entries[i].key, memory_order_acquire);
 
         if (k == key || k == 0)
             return &entries[i];

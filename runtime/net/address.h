@@ -13,7 +13,6 @@ enum {
 
 /* The bytes, the same for all addresses that count as one at a port, of an
  * address of 4 bytes or, `is_6`, 16. */
-void address_name(char *out, unsigned port, const unsigned char *ip,
-                  bool is_6);
+void address_name(char *out, unsigned port, const unsigned char *ip, bool is_6);
 
 #endif

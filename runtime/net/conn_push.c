@@ -176,7 +176,7 @@ static void queued_one(struct conn *c)
 {
     c->port->pushes.queued++;
     c->net->counters.packets_out++;
-    conn_queue(c);
+    conn_queue_push(c);
 }
 
 static void refer(struct conn *c, struct push *p)

@@ -34,10 +34,20 @@ struct buf *conn_out(struct conn *c)
 
 void conn_queue(struct conn *c)
 {
-    if (c->is_dirty || c->state == CONN_CLOSED)
+    if ((c->is_dirty && !c->is_bulk) || c->state == CONN_CLOSED)
         return;
     c->is_dirty = true;
+    c->is_bulk = false;
+    list_del(&c->dirty);
     list_add(&c->net->dirty, &c->dirty);
+}
+
+void conn_queue_push(struct conn *c)
+{
+    if (c->is_dirty || c->state == CONN_CLOSED)
+        return;
+    c->is_dirty = c->is_bulk = true;
+    list_add(&c->net->bulk, &c->dirty);
 }
 
 void conn_drop_output(struct conn *c)
@@ -46,7 +56,7 @@ void conn_drop_output(struct conn *c)
     if (c->pushes != NULL)
         conn_drop_pushes(c, c->reason == REASON_SLOW ? PUSH_SLOW : PUSH_GONE);
     list_del(&c->dirty);
-    c->is_dirty = false;
+    c->is_dirty = c->is_bulk = false;
     conn_account(c);
 }
 

@@ -118,7 +118,8 @@ struct conn {
     unsigned magic;
     uint8_t state;
     bool is_ready : 1;   /* on net->ready, for the end of the turn */
-    bool is_dirty : 1;   /* on net->dirty */
+    bool is_dirty : 1;   /* on net->dirty or ... */
+    bool is_bulk : 1;    /* ... net->bulk */
     bool is_reading : 1; /* uv reads */
     bool has_eof : 1;
     bool is_working : 1; /* inside conn_input() */
@@ -182,13 +183,14 @@ struct net {
     const struct conn_ops *ops;
     void *arg;
     struct conns *conns;
-    struct tally *tally;        /* see net.h */
-    void *own_tally;            /* memory of it, when this worker is alone */
+    struct tally *tally; /* see net.h */
+    void *own_tally;     /* memory of it, when this worker is alone */
     struct net_port *ports;
     unsigned nports;
     unsigned alive; /* handles not closed yet */
     unsigned refs;  /* structs that point here */
     struct list all, ready, dirty, doors;
+    struct list bulk; /* only pushes are to be written, see on_flush() */
     struct loop_hook work, flush;
     struct timer accept_pause;
     uint64_t tell_pause_at; /* not before that again */
@@ -268,6 +270,7 @@ void conn_update_reading(struct conn *c);
 /* The place to append what is to be written, queued by conn_queue(). */
 struct buf *conn_out(struct conn *c);
 void conn_queue(struct conn *c);
+void conn_queue_push(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c);
 

@@ -9,6 +9,7 @@
 #include "net/net.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 enum {
     BUF_FIRST = 2048,
     HEADERS_MIN = 16,
+    SLICE = 256,           /* conns; a turn has a few rounds, see loop.c */
     ADDRESSES_MAX = 65536, /* counted, where max_conns says nothing */
 };
 
@@ -46,19 +48,28 @@ static bool on_work(struct loop_hook *hook)
     return worked;
 }
 
+static void flush_list(struct list *conns, unsigned max)
+{
+    while (max-- > 0 && !list_empty(conns)) {
+        struct conn *c = list_entry(pop(conns), struct conn, dirty);
+
+        sd_check(c, CONN_MAGIC);
+        c->is_dirty = c->is_bulk = false;
+        conn_flush(c);
+    }
+}
+
+/* Ten thousand conns that are pushed to at once take the kernel a good part of
+ * a second.  So replies are written first, and of the pushes one slice a
+ * round; between the turns the loop looks at everybody else. */
 static bool on_flush(struct loop_hook *hook)
 {
     struct net *n = list_entry(hook, struct net, flush);
 
-    while (!list_empty(&n->dirty)) {
-        struct conn *c = list_entry(pop(&n->dirty), struct conn, dirty);
-
-        sd_check(c, CONN_MAGIC);
-        c->is_dirty = false;
-        conn_flush(c);
-    }
+    flush_list(&n->dirty, UINT_MAX);
+    flush_list(&n->bulk, SLICE);
     net_keep_budget(n);
-    return !list_empty(&n->ready);
+    return !list_empty(&n->ready) || !list_empty(&n->bulk);
 }
 
 static int frame_of(struct frame_spec *s, const struct conf_frame *f,
@@ -193,6 +204,7 @@ int net_open(struct net **out, const struct net_config *config,
     list_init(&n->all);
     list_init(&n->ready);
     list_init(&n->dirty);
+    list_init(&n->bulk);
     list_init(&n->doors);
     list_init(&n->requests);
     n->max_headers = HEADERS_MIN;

@@ -17,9 +17,10 @@ static size_t uids_offset(void)
 
 static size_t tally_offset(const struct conf *conf)
 {
-    return uids_offset() + (uidmap_size(conf->server.workers,
-                                        conf->server.max_conns) +
-                            LINE - 1) / LINE * LINE;
+    return uids_offset() +
+           (uidmap_size(conf->server.workers, conf->server.max_conns) + LINE -
+            1) /
+               LINE * LINE;
 }
 
 size_t tables_size(const struct conf *conf)

@@ -109,6 +109,25 @@ describe("pushes", function()
         end
     end)
 
+    it("to very many leave in slices, behind replies", function()
+        local N = 2500
+        local sender = start({ max_conns = 3000, delay = 1 })
+        local conns = {}
+        for i = 1, N do
+            conns[i] = join()
+        end
+        sender:send(packet("push 2 20") .. packet("async queued"))
+        assert.equal("pushed 0", read_packet(sender))
+        local left = tonumber(read_packet(sender))
+        assert.is_true(left > 0 and left < N)
+        for i = 1, N do
+            for n = 1, 2 do
+                assert.equal(tostring(n),
+                    read_packet(conns[i]):match("^%d+"))
+            end
+        end
+    end)
+
     describe("to a conn that does not read", function()
         local COUNT, SIZE = 10000, 1000
 

@@ -211,8 +211,24 @@ static void let_go(struct conn *c)
         conn_released(c);
 }
 
+/* How many conns have something that waits to be written. */
+static unsigned count_queued(void)
+{
+    uint32_t cursor = 0;
+    unsigned n = 0;
+    struct conn *c;
+
+    while ((c = net_next(net, &cursor)) != NULL)
+        n += conn_queued(c) > 0;
+    return n;
+}
+
 static void echo_later(struct later *l)
 {
+    if (slice_is(buf_slice(&l->body), "queued")) {
+        buf_truncate(&l->body, 0);
+        buf_printf(&l->body, "%u", count_queued());
+    }
     if (conn_send(l->conn, buf_slice(&l->body)) == SD_EGONE)
         printf("late\n");
     fflush(stdout);
