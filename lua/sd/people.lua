@@ -1,8 +1,8 @@
 --- Sends to people and to topics, and who is online.
 ---
---- All of it reaches the conns of every worker of the node, also from a task;
---- `topic_count` alone counts those of this worker. The calls are those of the
---- whole cluster, so scripts need not change when there is more to reach.
+--- All of it reaches the conns of every worker of the node, also from a task.
+--- The calls are those of the whole cluster, so scripts need not change when
+--- there is more to reach.
 
 local app = require("sd.app")
 local conn = require("sd.conn")
@@ -188,30 +188,6 @@ function people.online_uids(cursor)
         fault.misuse("bad cursor (what online_uids gave expected)")
     end
     return core.online_uids(core.array(), cursor)
-end
-
---- Subscribe the conns the uid has now.
----@param uid sd.Uid
----@param filter string
----@return true? ok
----@return string? err "offline", "too_large"
-function people.subscribe_uid(uid, filter)
-    return core.subscribe_uid(uid_text(uid), filter)
-end
-
----@param uid sd.Uid
----@param filter string
----@return true? ok
----@return string? err "offline"
-function people.unsubscribe_uid(uid, filter)
-    return core.unsubscribe_uid(uid_text(uid), filter)
-end
-
---- Conns that are subscribed to exactly this filter.
----@param filter string
----@return integer
-function people.topic_count(filter)
-    return core.topic_count(filter)
 end
 
 people.options = options

@@ -1,11 +1,12 @@
---- Calls to a uid that give an answer: a question to its client, and a
---- delivery that says what became of it. The worker that has the conn does
---- both; another one, or a task, calls it.
+--- Calls about conns that give an answer: a delivery that says what became of
+--- it, a question to a client, what conns listen to. The worker that has the
+--- conns does it; another one, or a task, calls it.
 
 local ask = require("sd.ask")
 local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
+local go = require("sd.go")
 local log = require("sd.log")
 local task = require("sd.task")
 local wait = require("sd.wait")
@@ -16,11 +17,19 @@ local uid_text = conn.uid_text
 ---@class sd.uidcall
 local uidcall = {}
 
---- Ask or deliver on this worker.
-local function run_here(kind, uid, data, ms)
-    if kind == "deliver" then
-        return core.deliver_here(uid, data)
-    end
+--- How often a uid is looked up for one call. A worker that answers "gone" has
+--- done nothing, and knows that the uid has left it since it was looked up.
+local LOOKS = 3
+
+--- What this worker does for itself and for others.
+---@type table<string, fun(uid: string, value: any, ms: integer): any, ...>
+local here = {
+    deliver = core.deliver_here,
+    subscribe = core.subscribe_here,
+    unsubscribe = core.unsubscribe_here,
+}
+
+function here.ask(uid, data, ms)
     local handle = core.uid_newest(uid)
     if not handle then
         return nil, "gone"
@@ -28,17 +37,39 @@ local function run_here(kind, uid, data, ms)
     return ask.ask(handle, data, { timeout = ms / 1000 })
 end
 
-local function run(slot, kind, uid, data, ms)
+function here.topic_count(_, filter)
+    return core.topic_count_here(filter)
+end
+
+local function run(slot, verb, uid, value, ms)
     if slot == core.slot then
-        return run_here(kind, uid, data, ms)
+        return here[verb](uid, value, ms)
     end
-    return settle(core.uid_call(slot, kind, uid, data, ms))
+    return settle(core.uid_call(slot, verb, uid, value, ms))
 end
 
 local function life(opts)
     local own = wait.ms(opts and opts.timeout, "timeout") or core.call_timeout
     local left = core.time_left()
     return left and math.min(own, left) or own
+end
+
+--- Call `fn(slots, ms)` with the slots that have the uid, that of its newest
+--- conn first; again with where it is then, while "gone" is all they say.
+local function at_uid(uid, ms, fn)
+    local ends = core.now() + ms / 1000
+    for _ = 1, LOOKS do
+        local slots = core.uid_slots({}, uid)
+        if #slots == 0 then
+            return nil, "offline"
+        end
+        local left = math.min(ms, math.ceil((ends - core.now()) * 1000))
+        local result, err, code = fn(slots, math.max(left, 1))
+        if err ~= "gone" then
+            return result, err, code
+        end
+    end
+    return nil, "gone"
 end
 
 --- Send to all conns of a uid and wait until the message is in the queue of
@@ -51,16 +82,18 @@ end
 ---@return string? err "offline", "gone", "busy", "slow", "timeout"
 function uidcall.deliver_to_uid(uid, data, opts)
     uid = uid_text(uid)
-    local ms = life(opts)
-    local done, why = nil, "offline"
-    for _, slot in ipairs(core.uid_slots({}, uid)) do
-        local ok, err = run(slot, "deliver", uid, data, ms)
-        done, why = done or ok, err or why
-    end
-    if done then
-        return true
-    end
-    return nil, why
+    return at_uid(uid, life(opts), function(slots, ms)
+        local done, why
+        for _, slot in ipairs(slots) do
+            local ok, err = run(slot, "deliver", uid, data, ms)
+            done = done or ok
+            why = (why == nil or why == "gone") and err or why
+        end
+        if done then
+            return true
+        end
+        return nil, why
+    end)
 end
 
 --- Ask the client of a uid, wherever it is; of several conns the newest.
@@ -76,25 +109,93 @@ function uidcall.ask_uid(uid, data, opts)
     if data == nil then
         fault.misuse("bad argument #2 to 'ask_uid' (something to ask expected)")
     end
-    local slot = core.uid_slots({}, uid)[1]
-    if not slot then
-        return nil, "offline"
+    return at_uid(uid, life(opts), function(slots, ms)
+        return run(slots[1], "ask", uid, data, ms)
+    end)
+end
+
+--- The same change for all conns of a uid: the first error, after all had
+--- their turn.
+local function change(verb, uid, filter)
+    uid = uid_text(uid)
+    core.topic_filter(filter)
+    return at_uid(uid, life(), function(slots, ms)
+        local done, why
+        for _, slot in ipairs(slots) do
+            local ok, err = run(slot, verb, uid, filter, ms)
+            done = done or ok
+            if err ~= "gone" then
+                why = why or err
+            end
+        end
+        if done and not why then
+            return true
+        end
+        return nil, why or "gone"
+    end)
+end
+
+--- Subscribe the conns the uid has now.
+---@async
+---@param uid sd.Uid
+---@param filter string
+---@return true? ok
+---@return string? err "offline", "too_large"
+function uidcall.subscribe_uid(uid, filter)
+    return change("subscribe", uid, filter)
+end
+
+---@async
+---@param uid sd.Uid
+---@param filter string
+---@return true? ok
+---@return string? err "offline"
+function uidcall.unsubscribe_uid(uid, filter)
+    return change("unsubscribe", uid, filter)
+end
+
+--- Conns that are subscribed to exactly this filter.
+---@async
+---@param filter string
+---@return integer? count
+---@return string? err "busy", "timeout"
+function uidcall.topic_count(filter)
+    core.topic_filter(filter)
+    local ms, asks = life(), {}
+    for i, slot in ipairs(core.worker_slots({})) do
+        asks[i] = function()
+            local n, err = run(slot, "topic_count", "", filter, ms)
+            if err == "crashed" or err == "gone" then
+                return 0 -- its conns are no more
+            end
+            return n, err
+        end
     end
-    return run(slot, "ask", uid, data, life(opts))
+    if #asks == 1 then
+        return asks[1]()
+    end
+    local counts, err = go.all(asks)
+    if not counts then
+        return nil, err
+    end
+    local sum = 0
+    for _, n in ipairs(counts) do
+        sum = sum + n
+    end
+    return sum
 end
 
 --- From C: another process calls.
 function uidcall.serve(number)
-    local is_ask, uid, data, ms = core.uid_called(number)
-    local kind = is_ask and "ask" or "deliver"
+    local verb, uid, value, ms = core.uid_called(number)
     local ok, result, err, code =
-        xpcall(run_here, fault.catch, kind, uid, data, ms)
+        xpcall(here[verb], fault.catch, uid, value, ms)
     if not ok then
         local raised = fault.of_xpcall(result)
         if fault.is_raised(raised) then
             log.raised(raised)
         end
-        result, err, code = nil, "failed: " .. kind, 500
+        result, err, code = nil, "failed: " .. verb, 500
     end
     core.uid_answer(number, task.list_of(3, result, err, code))
 end

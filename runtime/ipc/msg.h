@@ -38,9 +38,8 @@ enum msg_type {
     MSG_CLOSE_CONN = 8,
     MSG_CLOSE_CONN_REPLY = 9, /* Body: struct msg_done. */
 
-    /* any -> worker: a uid has come into a group or left it, or its conns are
-     * to listen to a filter, or no longer.  Body: struct msg_group, the uid's
-     * bytes, the group's or filter's. */
+    /* any -> worker: a uid has come into a group or left it.  Body: struct
+     * msg_group, the uid's bytes, the group's. */
     MSG_GROUP = 10,
 
     /* any -> worker: a value for the conns of many uids.  Body: struct
@@ -59,8 +58,9 @@ enum msg_type {
      * (empty: none but the status). */
     MSG_DOOR_REPLY = 17,
 
-    /* any -> worker: ask the newest conn of a uid, or deliver to all it has
-     * there.  Body: struct msg_uid_call, the uid's bytes, value. */
+    /* any -> worker: do something with the conns that a uid has there, or say
+     * something about them.  Body: struct msg_uid_call, the uid's bytes,
+     * value. */
     MSG_UID_CALL = 18,
     /* worker -> any.  Body: msgpack array [result, err, code], or with
      * WIRE_ERROR a word. */
@@ -94,9 +94,7 @@ struct msg_publish {
 enum msg_group_verb {
     MSG_GROUP_ENTER,
     MSG_GROUP_LEAVE,
-    MSG_GROUP_DELETE, /* everybody leaves; no uid */
-    MSG_GROUP_SUBSCRIBE,
-    MSG_GROUP_UNSUBSCRIBE
+    MSG_GROUP_DELETE /* everybody leaves; no uid */
 };
 
 struct msg_group {
@@ -115,8 +113,17 @@ struct msg_conn_number {
     uint64_t number; /* of its binding, ipc/uidmap.h */
 };
 
+enum msg_uid_verb {
+    MSG_UID_DELIVER,     /* the value to all of them */
+    MSG_UID_ASK,         /* the newest one; the value is the question */
+    MSG_UID_SUBSCRIBE,   /* all of them; the value is a filter */
+    MSG_UID_UNSUBSCRIBE, /* the same */
+    MSG_UID_TOPIC_COUNT, /* no uid: how many have the filter */
+    MSG_UID_VERBS
+};
+
 struct msg_uid_call {
-    uint32_t is_ask;
+    uint32_t verb; /* enum msg_uid_verb */
     uint32_t uid_len;
 };
 

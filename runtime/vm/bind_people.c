@@ -4,12 +4,10 @@
 #include <lua.h>
 
 #include "base/err.h"
-#include "ipc/msg.h"
 #include "ipc/uidmap.h"
 #include "net/conn.h"
 #include "vm/people.h"
 #include "vm/reach.h"
-#include "vm/spread.h"
 #include "vm/state.h"
 
 enum {
@@ -235,34 +233,35 @@ static int l_unsubscribe(lua_State *L)
     return 0;
 }
 
-/* Of the conns that a uid has on any worker: true, or nil, word */
-static int change_uid(lua_State *L, uint32_t verb)
+/* core.topic_filter(filter): raises when it is none */
+static int l_topic_filter(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
-    struct slice uid = check_slice(L, 1), filter = check_filter(L, 2);
-    int rc = is_online(vm, uid) ? 0 : SD_EOFFLINE;
+    (void)check_filter(L, 1);
+    return 0;
+}
 
-    if (rc == 0 && verb == MSG_GROUP_SUBSCRIBE)
-        rc = people_subscribe_uid(vm->people, uid, filter);
-    if (rc == 0 || (rc == SD_EOFFLINE && is_online(vm, uid)))
-        rc = spread_group(vm, verb, uid, filter);
+/* core.subscribe_here(uid, filter) -> true, or nil, word: the conns that the
+ * uid has on this worker */
+static int l_subscribe_here(lua_State *L)
+{
+    struct slice uid = check_slice(L, 1);
+    int rc = people_subscribe_uid(vm_of(L)->people, uid, check_filter(L, 2));
+
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
-/* core.subscribe_uid(uid, filter) -> true, or nil, word */
-static int l_subscribe_uid(lua_State *L)
+/* core.unsubscribe_here(uid, filter) -> true, or nil, word */
+static int l_unsubscribe_here(lua_State *L)
 {
-    return change_uid(L, MSG_GROUP_SUBSCRIBE);
+    struct slice uid = check_slice(L, 1);
+    int rc = people_unsubscribe_uid(vm_of(L)->people, uid, check_filter(L, 2));
+
+    return rc < 0 ? fail(L, rc) : done(L);
 }
 
-/* core.unsubscribe_uid(uid, filter) -> true, or nil, word */
-static int l_unsubscribe_uid(lua_State *L)
-{
-    return change_uid(L, MSG_GROUP_UNSUBSCRIBE);
-}
-
-/* core.topic_count(filter) -> conns with exactly this filter */
-static int l_topic_count(lua_State *L)
+/* core.topic_count_here(filter) -> conns of this worker with exactly this
+ * filter */
+static int l_topic_count_here(lua_State *L)
 {
     struct topics *t = vm_of(L)->people->topics;
 
@@ -307,9 +306,10 @@ static const luaL_Reg functions[] = {
     {"ended_uid", l_ended_uid},
     {"subscribe", l_subscribe},
     {"unsubscribe", l_unsubscribe},
-    {"subscribe_uid", l_subscribe_uid},
-    {"unsubscribe_uid", l_unsubscribe_uid},
-    {"topic_count", l_topic_count},
+    {"topic_filter", l_topic_filter},
+    {"subscribe_here", l_subscribe_here},
+    {"unsubscribe_here", l_unsubscribe_here},
+    {"topic_count_here", l_topic_count_here},
     {"set_groups", l_set_groups},
     {"group_leaves", l_group_leaves},
     {NULL, NULL},

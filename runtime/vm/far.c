@@ -173,10 +173,15 @@ void people_on_back(struct vm *vm, const struct mesh_msg *m)
     struct wire_head h;
     struct slice body;
 
-    if (m->type == MSG_SEND_UIDS && m->err == 0 &&
-        wire_read(&h, &body, m->body) > 0)
+    if (m->type == MSG_SEND) { /* its conn was there, and is no more */
+        vm->people->counters.accepted++;
+        vm->people->counters.gone++;
+    } else if (m->type == MSG_SEND_UIDS && m->err == 0 &&
+               wire_read(&h, &body, m->body) > 0) {
         reach_on_back(vm->reach, body);
+    }
 }
+
 static const luaL_Reg functions[] = {
     {"send_far", l_send_far}, {"close_far", l_close_far}, {NULL, NULL}};
 

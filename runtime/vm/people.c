@@ -250,7 +250,7 @@ int people_subscribe_uid(struct people *p, struct slice uid,
                          struct slice filter)
 {
     struct uids_binding *b = uids_first(p->uids, uid);
-    int rc = b != NULL ? 0 : SD_EOFFLINE, one;
+    int rc = b != NULL ? 0 : SD_EGONE, one;
 
     for (; b != NULL; b = uids_next(b)) {
         one =
@@ -260,16 +260,18 @@ int people_subscribe_uid(struct people *p, struct slice uid,
     return rc;
 }
 
-void people_unsubscribe_uid(struct people *p, struct slice uid,
-                            struct slice filter)
+int people_unsubscribe_uid(struct people *p, struct slice uid,
+                           struct slice filter)
 {
     struct uids_binding *b = uids_first(p->uids, uid);
+    int rc = b != NULL ? 0 : SD_EGONE;
 
     for (; b != NULL; b = uids_next(b)) {
         struct member *m = list_entry(b, struct member, binding);
 
         topics_unsubscribe(p->topics, &m->topics, filter);
     }
+    return rc;
 }
 
 void people_begin_fanout(struct people *p)

@@ -96,11 +96,11 @@ void people_leave(struct people *p, struct member *m, const char *reason);
 /* Listen to a filter.  0 or SD_ETOOLARGE: it listens to enough. */
 int people_subscribe(struct people *p, struct member *m, struct slice filter);
 
-/* The same for all conns a uid has here: 0, SD_EOFFLINE, SD_ETOOLARGE. */
+/* The same for all conns a uid has here: 0, SD_EGONE (none), SD_ETOOLARGE. */
 int people_subscribe_uid(struct people *p, struct slice uid,
                          struct slice filter);
-void people_unsubscribe_uid(struct people *p, struct slice uid,
-                            struct slice filter);
+int people_unsubscribe_uid(struct people *p, struct slice uid,
+                           struct slice filter); /* 0, SD_EGONE */
 
 /* A binding of a dead worker has ended: who was told last is no more. */
 void people_tell_end(struct people *p, struct slice uid, bool last,

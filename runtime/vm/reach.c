@@ -195,22 +195,6 @@ static int l_undelivered(lua_State *L)
     return 2;
 }
 
-/* Nobody has read this list: those who were there only were not reached. */
-static void report_lost(struct reach *r, struct slice list, struct slice value)
-{
-    struct buf lost = {0};
-    struct slice uid;
-    unsigned is_only;
-
-    while (next_uid(&list, &uid, &is_only)) {
-        r->vm->people->counters.accepted++;
-        r->vm->people->counters.gone++;
-        if (is_only != 0)
-            add_uid(&lost, uid, tag_of(SD_EGONE));
-    }
-    report(r, &lost, value);
-}
-
 void reach_dropped(struct reach *r, struct slice uid, struct slice value)
 {
     struct buf list = {0};
@@ -270,7 +254,7 @@ bool reach_add(struct reach *r, struct slice uid)
     return is_far;
 }
 
-static int find_room(struct reach *r, size_t len)
+static int find_room(const struct reach *r, size_t len)
 {
     for (unsigned i = 0; i < r->nused; i++) {
         size_t all = WIRE_HEAD + len + r->to[r->used[i]].text.len;
@@ -283,23 +267,6 @@ static int find_room(struct reach *r, size_t len)
     return 0;
 }
 
-int reach_send(struct reach *r, const struct deliver *d)
-{
-    struct slice value = d->value;
-    int rc = find_room(r, sizeof(struct msg_uids) + value.len);
-
-    for (unsigned i = 0; i < r->nused && rc == 0; i++) {
-        struct slice uids = buf_slice(&r->to[r->used[i]].text);
-        struct msg_uids m = {(uint32_t)uids.len, d->is_volatile, d->key};
-        struct slice v[4] = {
-            {NULL, 0}, {(const char *)&m, sizeof(m)}, uids, value};
-
-        if (letter_send(r->vm, r->used[i], MSG_SEND_UIDS, v, 4) < 0)
-            report_lost(r, uids, value);
-    }
-    return rc;
-}
-
 /* 0 when one of its conns took it. */
 static int send_here(struct deliver *d, struct slice uid)
 {
@@ -310,6 +277,85 @@ static int send_here(struct deliver *d, struct slice uid)
         one = deliver_to(d, list_entry(b, struct member, binding)->conn);
         rc = rc == 0 ? 0 : one;
     }
+    return rc;
+}
+
+/* The list in use, for one slot. */
+static int send_list(struct reach *r, const struct deliver *d, unsigned slot)
+{
+    struct slice uids = buf_slice(&r->to[slot].text);
+    struct msg_uids m = {(uint32_t)uids.len, d->is_volatile, d->key};
+    struct slice v[4] = {
+        {NULL, 0}, {(const char *)&m, sizeof(m)}, uids, d->value};
+
+    return letter_send(r->vm, slot, MSG_SEND_UIDS, v, 4);
+}
+
+/* Not accepted, so not reached: `rc` is why. */
+static void add_lost(struct reach *r, struct buf *lost, struct slice uid,
+                     int rc)
+{
+    r->vm->people->counters.accepted++;
+    if (rc == SD_EBUSY)
+        r->vm->people->counters.busy++;
+    else
+        r->vm->people->counters.gone++;
+    add_uid(lost, uid, tag_of(rc));
+}
+
+static void add_lost_list(struct reach *r, struct buf *lost, struct slice list,
+                          int rc)
+{
+    struct slice uid;
+    unsigned is_only;
+
+    while (next_uid(&list, &uid, &is_only))
+        add_lost(r, lost, uid, rc);
+}
+
+/* Nobody reads this list: look where those are now who were there only.  Of
+ * others another worker was told too. */
+static void look_again(struct reach *r, struct deliver *d, struct slice list,
+                       bool with_here)
+{
+    struct buf lost = {0};
+    struct slice uid;
+    unsigned is_only;
+
+    reach_begin(r);
+    while (next_uid(&list, &uid, &is_only)) {
+        if (is_only == 0 || reach_add(r, uid))
+            continue;
+        if (!with_here || send_here(d, uid) < 0)
+            add_lost(r, &lost, uid, SD_EOFFLINE);
+    }
+    for (unsigned i = 0; i < r->nused; i++) {
+        int rc = send_list(r, d, r->used[i]);
+
+        if (rc < 0)
+            add_lost_list(r, &lost, buf_slice(&r->to[r->used[i]].text), rc);
+    }
+    report(r, &lost, d->value);
+}
+
+int reach_send(struct reach *r, struct deliver *d)
+{
+    struct buf unread = {0}, lost = {0};
+    int rc = find_room(r, sizeof(struct msg_uids) + d->value.len);
+
+    for (unsigned i = 0; i < r->nused && rc == 0; i++) {
+        struct slice uids = buf_slice(&r->to[r->used[i]].text);
+        int one = send_list(r, d, r->used[i]);
+
+        if (one == SD_EGONE)
+            buf_append(&unread, uids.p, uids.len);
+        else if (one < 0)
+            add_lost_list(r, &lost, uids, one);
+    }
+    if (unread.len > 0)
+        look_again(r, d, buf_slice(&unread), false);
+    buf_fini(&unread);
+    report(r, &lost, d->value);
     return rc;
 }
 
@@ -354,9 +400,15 @@ void reach_on_back(struct reach *r, struct slice body)
 {
     struct slice uids, value;
     struct msg_uids m;
+    struct deliver d;
 
-    if (open_uids(body, &m, &uids, &value))
-        report_lost(r, uids, value);
+    if (!open_uids(body, &m, &uids, &value))
+        return;
+    deliver_begin(&d, r->vm, r->vm->L, value);
+    d.is_volatile = m.is_volatile != 0;
+    d.key = m.key;
+    look_again(r, &d, uids, true);
+    deliver_end(&d);
 }
 
 static const luaL_Reg functions[] = {{"undelivered", l_undelivered},

@@ -25,9 +25,10 @@ void reach_begin(struct reach *r);
 /* Note which workers have the uid.  True: another one than we. */
 bool reach_add(struct reach *r, struct slice uid);
 
-/* The value of `d` to the other workers.  0; SD_EBUSY when one of them has no room, and then
- * nobody was told; SD_ETOOLARGE. */
-int reach_send(struct reach *r, const struct deliver *d);
+/* The value of `d` to the other workers.  0; SD_EBUSY when one of them has no
+ * room, and then nobody was told; SD_ETOOLARGE.  Uids whose worker dies before
+ * it has read that are looked up again, and reported when they are nowhere. */
+int reach_send(struct reach *r, struct deliver *d);
 
 /* What was queued for a conn of the uid was dropped: tell the hook. */
 void reach_dropped(struct reach *r, struct slice uid, struct slice value);
@@ -37,7 +38,8 @@ void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 /* Body of MSG_SEND_UIDS, behind the wire head. */
 void reach_take_send(struct reach *r, struct slice body);
 
-/* A MSG_SEND_UIDS that its reader did not read before it died. */
+/* A MSG_SEND_UIDS that its reader did not read before it died: see
+ * reach_send(). */
 void reach_on_back(struct reach *r, struct slice body);
 
 /* Add core.undelivered() to the table on top of the stack. */

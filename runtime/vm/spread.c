@@ -110,12 +110,6 @@ static void change_group(struct people *p, uint32_t verb, struct slice uid,
     case MSG_GROUP_DELETE:
         people_delete_group(p, group);
         break;
-    case MSG_GROUP_SUBSCRIBE:
-        people_subscribe_uid(p, uid, group);
-        break;
-    case MSG_GROUP_UNSUBSCRIBE:
-        people_unsubscribe_uid(p, uid, group);
-        break;
     }
 }
 

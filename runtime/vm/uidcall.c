@@ -43,6 +43,15 @@ void uidcalls_fini(struct uidcalls *u)
         drop(list_entry(u->open.next, struct uidcall, link));
 }
 
+static const char *const verbs[] = {
+    [MSG_UID_DELIVER] = "deliver",
+    [MSG_UID_ASK] = "ask",
+    [MSG_UID_SUBSCRIBE] = "subscribe",
+    [MSG_UID_UNSUBSCRIBE] = "unsubscribe",
+    [MSG_UID_TOPIC_COUNT] = "topic_count",
+    [MSG_UID_VERBS] = NULL,
+};
+
 /* --- the caller -------------------------------------------------------------- */
 
 struct newest {
@@ -91,6 +100,30 @@ static int l_uid_slots(lua_State *L)
     return 1;
 }
 
+/* core.worker_slots(list) -> the slots whose workers have conns */
+static int l_worker_slots(lua_State *L)
+{
+    const struct vm *vm = vm_of(L);
+    const struct slots *slots;
+    int n = 0;
+
+    lua_settop(L, 1);
+    if (vm->env.mesh == NULL)
+        return 1;
+    slots = mesh_slots(vm->env.mesh);
+    for (unsigned i = 0; i < slots_count(slots); i++) {
+        enum slot_state state = slots_state(slots, i);
+
+        if (slots_role(slots, i) != SLOT_WORKER ||
+            (i != vm->env.slot && state != SLOT_READY &&
+             state != SLOT_DRAINING))
+            continue;
+        lua_pushinteger(L, (lua_Integer)i);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
 static int fail(lua_State *L, int err)
 {
     lua_pushnil(L);
@@ -98,16 +131,15 @@ static int fail(lua_State *L, int err)
     return 2;
 }
 
-/* core.uid_call(slot, what, uid, value, ms) -> settle() makes results */
+/* core.uid_call(slot, verb, uid, value, ms) -> settle() makes results */
 static int l_uid_call(lua_State *L)
 {
-    static const char *const kinds[] = {"deliver", "ask", NULL};
     struct vm *vm = vm_of(L);
     unsigned slot = (unsigned)luaL_checkinteger(L, 1);
     double given = luaL_checknumber(L, 5);
     uint64_t ms = given < 1 ? 1 : given < 4e9 ? (uint64_t)given : 4000000000u;
     struct msg_uid_call call = {
-        .is_ask = (uint32_t)luaL_checkoption(L, 2, NULL, kinds)};
+        .verb = (uint32_t)luaL_checkoption(L, 2, NULL, verbs)};
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++vm->tasks->counter,
                           .life_ms = (uint32_t)ms,
@@ -204,7 +236,7 @@ static bool read_call(struct uidcall *c, const struct mesh_msg *m)
     memcpy(&c->call, body.p, sizeof(c->call));
     body = slice_skip(body, sizeof(c->call));
     buf_append(&c->body, body.p, body.len);
-    return c->call.uid_len <= body.len;
+    return c->call.uid_len <= body.len && c->call.verb < MSG_UID_VERBS;
 }
 
 void uidcalls_take(struct vm *vm, const struct mesh_msg *m)
@@ -232,7 +264,7 @@ void uidcalls_take(struct vm *vm, const struct mesh_msg *m)
     co_start(co, 1);
 }
 
-/* core.uid_called(number) -> is_ask, uid, value, ms */
+/* core.uid_called(number) -> verb, uid, value, ms */
 static int l_uid_called(lua_State *L)
 {
     struct uidcall *c = find_call(vm_of(L), luaL_checknumber(L, 1));
@@ -242,7 +274,7 @@ static int l_uid_called(lua_State *L)
     if (c == NULL)
         return luaL_error(L, "no call at hand");
     body = buf_slice(&c->body);
-    lua_pushboolean(L, c->call.is_ask != 0);
+    lua_pushstring(L, verbs[c->call.verb]);
     lua_pushlstring(L, body.p, c->call.uid_len);
     if (lua_msgpack_decode(L, slice_skip(body, c->call.uid_len), &why) < 0)
         return luaL_error(L, "call is unreadable: %s", why);
@@ -283,9 +315,13 @@ static int l_uid_newest(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"uid_slots", l_uid_slots},   {"uid_call", l_uid_call},
-    {"uid_called", l_uid_called}, {"uid_answer", l_uid_answer},
-    {"uid_newest", l_uid_newest}, {NULL, NULL},
+    {"uid_slots", l_uid_slots},
+    {"uid_call", l_uid_call},
+    {"uid_called", l_uid_called},
+    {"uid_answer", l_uid_answer},
+    {"uid_newest", l_uid_newest},
+    {"worker_slots", l_worker_slots},
+    {NULL, NULL},
 };
 
 void bind_uidcall(lua_State *L)

@@ -1,5 +1,5 @@
-/* uidcall.h - asks and deliveries to uids of other workers: calls that are
- * answered.
+/* uidcall.h - calls that another worker answers: deliveries and questions to
+ * its uids, what their conns listen to.
  *
  * The caller's half keeps its unanswered calls where vm/task.c does.  The half
  * that is called runs lua/sd/uidcall.lua, and answers each call once. */

@@ -11,7 +11,8 @@ return { workers = 4, tasks = 1, name = "n" }]],
     ["config/redis.lua"] = [[return { default = { url = "embedded" } }]],
     ["config/ports.lua"] = [[
 return {
-    game = { listen = "127.0.0.1:0", protocol = "tcp" },
+    game = { listen = "127.0.0.1:0", protocol = "tcp",
+        max_subscriptions = 3 },
     web = { listen = "127.0.0.1:0", protocol = "http" },
 }]],
     ["scripts/app.lua"] = [[
@@ -223,6 +224,29 @@ describe("uids of " .. WORKERS .. " workers", function()
         assert.equal("offline", err)
     end)
 
+    it("listen to as much as a conn may, on any worker", function()
+        local by_slot = spread()
+        for slot, c in pairs(by_slot) do
+            login(c, "u" .. slot)
+            for i = 1, 3 do
+                local uid, filter = "u" .. slot, "f" .. i
+                assert.is_true(sd(admin, "subscribe_uid", uid, filter))
+            end
+            assert.equal("too_large",
+                select(2, sd(admin, "subscribe_uid", "u" .. slot, "f4")))
+            assert.is_true(sd(admin, "unsubscribe_uid", "u" .. slot, "f3"))
+        end
+        assert.equal(WORKERS, sd(admin, "topic_count", "f1"))
+        assert.equal(WORKERS, task("topic_count", "f2"))
+        assert.equal(0, sd(admin, "topic_count", "f3"))
+        assert.equal("offline",
+            select(2, sd(admin, "unsubscribe_uid", "nobody", "f1")))
+        by_slot[0]:close()
+        server.until_(function()
+            return sd(admin, "topic_count", "f1") == WORKERS - 1
+        end, "the subscription of a conn that has left is gone")
+    end)
+
     it("are reported when they are nowhere", function()
         assert.is_true(sd(admin, "send_to_uids", { "a", "b" }, { n = 1 }))
         local lost = told("lost", 2)
@@ -412,6 +436,40 @@ describe("uids of " .. WORKERS .. " workers", function()
             assert.equal(n, by_slot[there]:receive().n)
         end
         assert.is_true(sd(admin, "uid_is_online", "ann"))
+    end)
+
+    it("are looked up again when their worker dies unread", function()
+        local by_slot = spread()
+        local mine = admin:call("u/me").result.slot
+        local there, third = (mine + 1) % WORKERS, (mine + 2) % WORKERS
+        local second
+        repeat
+            second = open()
+        until second:call("u/me").result.slot == mine
+        login(by_slot[there], "ann")
+        repeat
+            local c = open()
+        until login(c, "ben").slot == there
+        admin:call("u/forget") -- who else was "ben"
+        local pid = s:process("worker", there).pid
+        s:kill("STOP", pid)
+        for n = 1, 3 do
+            assert.is_true(sd(admin, "send_to_uid", "ann", { n = n }))
+        end
+        assert.is_true(sd(admin, "send_to_uid", "ben", { n = 4 }))
+        second:send(client.packet("u/sd",
+            { fn = "deliver_to_uid", args = { "ann", { n = 5 } } }, 7))
+        login(by_slot[third], "ann")
+        s:kill("KILL", pid)
+        assert.is_true(second:receive().result.a)
+        local sent, delivered = {}, {}
+        for _ = 1, 4 do
+            local n = by_slot[third]:receive().n
+            table.insert(n < 5 and sent or delivered, n)
+        end
+        assert.same({ 1, 2, 3 }, sent)
+        assert.same({ 5 }, delivered)
+        assert.same({ { "ben", { n = 4 }, "offline" } }, told("lost", 1))
     end)
 
     it("are all told of when many die with a worker", function()
