@@ -19,12 +19,6 @@ struct counters {
     _Atomic uint64_t copy[2][COUNTERS];
 };
 
-static const char *const drop_words[COUNTERS] = {
-    [COUNT_SENDS_GONE] = "gone",       [COUNT_SENDS_INVALID] = "invalid",
-    [COUNT_SENDS_SLOW] = "slow",       [COUNT_SENDS_BUSY] = "busy",
-    [COUNT_SENDS_CRASHED] = "crashed",
-};
-
 size_t counters_size(void)
 {
     return sizeof(struct counters);
@@ -48,12 +42,16 @@ void counters_read(const struct counters *page, uint64_t *out)
 void counters_begin(struct counters_writer *w, struct counters *page)
 {
     static const uint64_t nothing[COUNTERS];
+    unsigned i;
 
     w->page = page;
     counters_read(page, w->base);
-    w->base[COUNT_SENDS_CRASHED] += w->base[COUNT_SENDS_IN_FLIGHT];
-    w->base[COUNT_SENDS_IN_FLIGHT] = 0;
-    w->base[COUNT_QUEUE_BYTES] = 0;
+    w->base[COUNT_MESSAGES_CRASHED] += w->base[COUNT_MESSAGES_IN_FLIGHT];
+    w->base[COUNT_PUSHES_CRASHED] += w->base[COUNT_PUSHES_IN_FLIGHT];
+    for (i = 0; i < COUNTERS; i++) {
+        if (counter_is_gauge((enum counter)i))
+            w->base[i] = 0;
+    }
     counters_publish(w, nothing);
 }
 
@@ -72,7 +70,8 @@ void counters_publish(struct counters_writer *w, const uint64_t *v)
     atomic_store_explicit(&page->serial, next, memory_order_release);
 }
 
-const char *counter_drop_word(enum counter c)
+bool counter_is_gauge(enum counter c)
 {
-    return c < COUNTERS ? drop_words[c] : NULL;
+    return c == COUNT_MESSAGES_IN_FLIGHT || c == COUNT_PUSHES_IN_FLIGHT ||
+           c == COUNT_QUEUE_BYTES;
 }

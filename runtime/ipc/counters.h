@@ -7,6 +7,7 @@
 #ifndef SD_IPC_COUNTERS_H
 #define SD_IPC_COUNTERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,20 +26,30 @@ enum counter {
     COUNT_REQUESTS,
     COUNT_TASK_CALLS, /* taken by a task process */
 
-    /* Sends, one for each conn a value was for: accepted is the sum of all
-     * the others.  Crashed: waited in a process that died. */
+    /* Three hops.  In each, accepted is the sum of all the others.  In flight
+     * are gauges, 0 for a new process; what the last one had so has crashed. */
+
+    /* Sends, one for each conn a value was for, to its send queue. */
     COUNT_SENDS_ACCEPTED,
     COUNT_SENDS_DELIVERED,
     COUNT_SENDS_GONE,
     COUNT_SENDS_INVALID,
     COUNT_SENDS_SLOW,
     COUNT_SENDS_BUSY,
-    COUNT_SENDS_CRASHED,
-    COUNT_SENDS_IN_FLIGHT, /* a gauge: 0 for a new process */
+
+    /* Messages to other processes of the node, until they were read. */
+    COUNT_MESSAGES_ACCEPTED,
+    COUNT_MESSAGES_DELIVERED,
+    COUNT_MESSAGES_CRASHED,
+    COUNT_MESSAGES_IN_FLIGHT,
 
     COUNT_QUEUE_BYTES, /* a gauge: memory of all send queues */
-    COUNT_PUSHES_QUEUED,
-    COUNT_PUSHES_CONFLATED,
+
+    /* Pushes in send queues, until they were handed to the socket. */
+    COUNT_PUSHES_ACCEPTED,
+    COUNT_PUSHES_DELIVERED,
+    COUNT_PUSHES_IN_FLIGHT,
+    COUNT_PUSHES_CRASHED,
     COUNT_PUSHES_DROPPED, /* by reason: + enum push_drop */
     COUNT_CLOSED =
         COUNT_PUSHES_DROPPED +
@@ -66,7 +77,7 @@ void counters_publish(struct counters_writer *w, const uint64_t *v);
 /* Everybody: what the slot has published last, COUNTERS numbers. */
 void counters_read(const struct counters *page, uint64_t *out);
 
-/* Of the reasons why a send was dropped: "gone" ...; NULL for any other. */
-const char *counter_drop_word(enum counter c);
+/* Is it a number of now, not one that only grows? */
+bool counter_is_gauge(enum counter c);
 
 #endif

@@ -242,6 +242,23 @@ void *mesh_extra(const struct mesh *m)
     return m->map.base + m->map.extra;
 }
 
+void mesh_count_sent(const struct mesh *m, struct mesh_sent *out)
+{
+    struct ring_count count;
+    unsigned i;
+
+    sd_check(m, MESH_MAGIC);
+    *out = m->sent;
+    for (i = 0; i < m->map.n; i++) {
+        if (!m->peers[i].talks)
+            continue;
+        ring_count(&m->peers[i].out, &count);
+        out->accepted += count.committed;
+        out->delivered += count.popped;
+        out->in_flight += count.waiting;
+    }
+}
+
 unsigned mesh_calls(const struct mesh *m, unsigned slot)
 {
     sd_check(m, MESH_MAGIC);

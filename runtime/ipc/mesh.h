@@ -120,6 +120,14 @@ struct slots *mesh_slots(const struct mesh *m);
 struct counters *mesh_counters(const struct mesh *m, unsigned slot);
 void *mesh_extra(const struct mesh *m); /* page aligned, zeroed at start */
 
+/* What became of all messages this process has sent: accepted is always the
+ * sum of the others.  Dropped: their reader died before it read them. */
+struct mesh_sent {
+    uint64_t accepted, delivered, dropped, in_flight;
+};
+
+void mesh_count_sent(const struct mesh *m, struct mesh_sent *out);
+
 /* Unanswered calls to `slot`; messages dropped as garbage. */
 unsigned mesh_calls(const struct mesh *m, unsigned slot);
 uint64_t mesh_garbage(const struct mesh *m);

@@ -52,7 +52,8 @@ struct mesh {
     struct peer *current; /* whose message on_msg has, NULL once popped */
     bool current_answer;
 
-    uint64_t bodies; /* sent, numbers their names */
+    struct mesh_sent sent; /* to processes that have died since */
+    uint64_t bodies;       /* sent, numbers their names */
     uint64_t garbage;
 
     int memory_fd;

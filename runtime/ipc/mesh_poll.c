@@ -130,15 +130,17 @@ static enum mesh_verdict hand_on(struct mesh *m, unsigned from,
 struct back {
     struct mesh *m;
     unsigned slot;
+    uint64_t n;
 };
 
 static int give_back(void *arg, const struct ring_msg *rm)
 {
-    const struct back *b = arg;
+    struct back *b = arg;
     struct mesh_msg msg = {
         .from = b->slot, .epoch = b->m->peers[b->slot].epoch, .dead = true};
     struct body_name name;
 
+    b->n++;
     if (read_record(&msg, &name, rm) && b->m->hooks.on_back != NULL) {
         msg.err = name.size > 0 ? SD_ECRASHED : 0;
         b->m->hooks.on_back(b->m->hooks.data, &msg);
@@ -160,16 +162,28 @@ static void drain(struct mesh *m, unsigned slot)
     body_forget(m->box, slot, p->epoch);
 }
 
+/* Take back what the dead reader has left. */
+static void take_back(struct mesh *m, unsigned slot, uint16_t epoch)
+{
+    struct peer *p = &m->peers[slot];
+    struct back back = {m, slot, 0};
+    struct ring_count count;
+
+    ring_count(&p->out, &count);
+    ring_write_enter(&p->out, ring_session(m->epoch, epoch), give_back, &back);
+    m->sent.accepted += count.committed;
+    m->sent.dropped += back.n;
+    m->sent.delivered += count.committed - back.n;
+}
+
 static void bury(struct mesh *m, unsigned slot, uint16_t epoch)
 {
     struct peer *p = &m->peers[slot];
-    struct back back = {m, slot};
     uint16_t old = p->epoch;
 
     if (p->talks) {
         drain(m, slot);
-        ring_write_enter(&p->out, ring_session(m->epoch, epoch), give_back,
-                         &back);
+        take_back(m, slot, epoch);
         ring_read_enter(&p->in, ring_session(epoch, m->epoch));
     }
     p->calls = 0;

@@ -52,9 +52,11 @@
 #define RING_MAGIC 0x52494e47u
 #define PAD        UINT32_MAX
 #define PAGE       4096u
+#define LOOKS      100 /* at a reader that is just popping */
 
 struct ring_ctl {
     alignas(64) _Atomic uint64_t head;
+    _Atomic uint64_t popped; /* messages, by the reader of that session */
     alignas(64) _Atomic uint64_t tail;
 };
 
@@ -206,7 +208,38 @@ int ring_write_enter(struct ring *r, uint32_t session, ring_fn fn, void *arg)
     r->session = session;
     r->tail = (uint32_t)tail;
     r->head = (uint32_t)head;
+    r->committed = 0;
     return 0;
+}
+
+static int count_one(void *arg, const struct ring_msg *m)
+{
+    uint64_t *n = arg;
+
+    (void)m;
+    (*n)++;
+    return 0;
+}
+
+void ring_count(const struct ring *r, struct ring_count *out)
+{
+    uint64_t head;
+    unsigned looks = 0;
+
+    sd_check(r, RING_MAGIC);
+    *out = (struct ring_count){0};
+    if (r->session == 0)
+        return;
+    do {
+        head = atomic_load_explicit(&r->ctl->head, memory_order_acquire);
+        *out = (struct ring_count){
+            .committed = r->committed,
+            .popped =
+                atomic_load_explicit(&r->ctl->popped, memory_order_acquire),
+        };
+        if (session_of(head) == r->session)
+            walk(r, (uint32_t)head, r->tail, count_one, &out->waiting);
+    } while (out->committed != out->popped + out->waiting && ++looks < LOOKS);
 }
 
 /* Look where the reader is.  False when it is in another session by now, or
@@ -275,6 +308,7 @@ void ring_commit(struct ring *r, uint32_t type, uint32_t len)
     *rec_at(r, r->next) = (uint64_t)len << 32 | type;
     r->tail = r->next + size;
     r->room = 0;
+    r->committed++;
     atomic_store_explicit(&r->ctl->tail, word(r->session, r->tail),
                           memory_order_release);
 }
@@ -309,6 +343,7 @@ int ring_read_enter(struct ring *r, uint32_t session)
     head = atomic_load_explicit(&r->ctl->head, memory_order_relaxed);
     if (session_of(head) != session) {
         head = word(session, 0);
+        atomic_store_explicit(&r->ctl->popped, 0, memory_order_relaxed);
         atomic_store_explicit(&r->ctl->head, head, memory_order_release);
     }
     r->session = session;
@@ -346,6 +381,10 @@ void ring_pop(struct ring *r)
 {
     sd_check(r, RING_MAGIC);
     sd_assert(r->next != r->head);
+    atomic_store_explicit(
+        &r->ctl->popped,
+        atomic_load_explicit(&r->ctl->popped, memory_order_relaxed) + 1,
+        memory_order_relaxed);
     store_head(r, r->next);
 }
 

@@ -30,11 +30,17 @@ struct ring {
     struct ring_ctl *ctl;
     unsigned char *data;
     uint32_t cap;
-    uint32_t keep; /* bytes only answers may fill */
-    uint32_t head; /* reader: own; writer: last seen */
-    uint32_t tail; /* writer: own; reader: last seen */
-    uint32_t next; /* reader: behind the peeked record; writer: reserved */
-    uint32_t room; /* writer: bytes reserved for data */
+    uint32_t keep;      /* bytes only answers may fill */
+    uint32_t head;      /* reader: own; writer: last seen */
+    uint32_t tail;      /* writer: own; reader: last seen */
+    uint32_t next;      /* reader: behind the peeked record; writer: reserved */
+    uint32_t room;      /* writer: bytes reserved for data */
+    uint64_t committed; /* writer: messages of this session */
+};
+
+/* Messages of one session: all committed were popped or wait. */
+struct ring_count {
+    uint64_t committed, popped, waiting;
 };
 
 struct ring_msg {
@@ -70,6 +76,10 @@ int ring_reserve(struct ring *r, void **out, uint32_t len, bool answer);
 
 /* Writer.  Make the first `len` reserved bytes a message. */
 void ring_commit(struct ring *r, uint32_t type, uint32_t len);
+
+/* Writer.  Each of the three is counted by itself; a reader that is just
+ * popping is waited for a moment. */
+void ring_count(const struct ring *r, struct ring_count *out);
 
 /* Writer.  Both at once, from a copy of `data`. */
 int ring_push(struct ring *r, uint32_t type, const void *data, uint32_t len);

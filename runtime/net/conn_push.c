@@ -17,9 +17,10 @@ enum {
 };
 
 static const char *const words[PUSH_DROPS] = {
-    [PUSH_NEW] = "drop_new",  [PUSH_OLD] = "drop_old",
-    [PUSH_SLOW] = "slow",     [PUSH_VOLATILE] = "volatile",
-    [PUSH_BUDGET] = "budget", [PUSH_GONE] = "gone",
+    [PUSH_NEW] = "drop_new",      [PUSH_OLD] = "drop_old",
+    [PUSH_SLOW] = "slow",         [PUSH_VOLATILE] = "volatile",
+    [PUSH_BUDGET] = "budget",     [PUSH_GONE] = "gone",
+    [PUSH_REPLACED] = "replaced",
 };
 
 const char *push_drop_word(int reason)
@@ -83,6 +84,7 @@ static void drop_one(struct conn *c, int reason)
     const struct conn_ops *ops = c->net->ops;
     struct shared *s = outq_take(c->pushes);
 
+    c->port->pushes.waiting--;
     count_drop(c, reason);
     if (reason != PUSH_GONE && ops->on_drop != NULL)
         ops->on_drop(c->net->arg, c, shared_value(s), push_drop_word(reason));
@@ -172,13 +174,6 @@ static int make_room_for_push(struct conn *c)
 
 /* --- queueing ----------------------------------------------------------------- */
 
-static void queued_one(struct conn *c)
-{
-    c->port->pushes.queued++;
-    c->net->counters.packets_out++;
-    conn_queue_push(c);
-}
-
 static void refer(struct conn *c, struct push *p)
 {
     if (c->pushes == NULL) {
@@ -186,7 +181,8 @@ static void refer(struct conn *c, struct push *p)
         c->replied = 0;
     }
     outq_add(c->pushes, keep(p, c->net), c->replied + c->out.len, p->key);
-    queued_one(c);
+    c->port->pushes.waiting++;
+    conn_queue_push(c);
 }
 
 static bool conflate(struct conn *c, struct push *p)
@@ -199,7 +195,7 @@ static bool conflate(struct conn *c, struct push *p)
     if (old == NULL)
         return false;
     shared_unref(old);
-    c->port->pushes.conflated++;
+    count_drop(c, PUSH_REPLACED);
     return true;
 }
 
@@ -207,8 +203,6 @@ static int push_slowly(struct conn *c, struct push *p)
 {
     int err;
 
-    if (p->frame.len == 0)
-        return 0;
     if (c->is_slow) {
         count_drop(c, PUSH_SLOW);
         return SD_ESLOW;
@@ -225,22 +219,42 @@ static int push_slowly(struct conn *c, struct push *p)
     return err;
 }
 
+/* Is it small, and behind replies that will be written soon? */
+static bool may_copy(const struct conn *c, const struct push *p)
+{
+    return c->write == NULL && c->pushes == NULL && !c->is_slow &&
+           c->out.len > 0 && c->out.len <= COPY_ROOM &&
+           c->out.len <= c->port->conf->slow_low && p->key == 0 &&
+           p->frame.len <= COPY_SIZE;
+}
+
 int conn_push(struct conn *c, struct push *p)
 {
     struct slice frame = buf_slice(&p->frame);
+    int err = 0;
 
     sd_check(c, CONN_MAGIC);
     if (!conn_is_alive(c))
         return SD_EGONE;
     if (c->proto->begin == NULL)
         return SD_EREFUSED;
-    if (c->write != NULL || c->pushes != NULL || frame.len > COPY_SIZE ||
-        c->out.len == 0 || c->out.len > COPY_ROOM ||
-        c->out.len > c->port->conf->slow_low || p->key != 0 || c->is_slow)
-        return push_slowly(c, p);
-    buf_append(conn_out(c), frame.p, frame.len);
-    queued_one(c);
-    return 0;
+    if (frame.len == 0)
+        return 0;
+    if (may_copy(c, p)) {
+        buf_append(conn_out(c), frame.p, frame.len);
+        push_written(c);
+        conn_queue_push(c);
+    } else {
+        err = push_slowly(c, p);
+    }
+    c->port->pushes.accepted += err != SD_EGONE;
+    return err;
+}
+
+void push_written(struct conn *c)
+{
+    c->port->pushes.written++;
+    c->net->counters.packets_out++;
 }
 
 /* --- the whole worker ----------------------------------------------------------- */

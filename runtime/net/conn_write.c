@@ -203,6 +203,14 @@ static void reply_written(struct conn *c, size_t n)
     c->replied += n;
 }
 
+/* The oldest push, which is handed to the socket. */
+static struct shared *take_push(struct conn *c)
+{
+    c->port->pushes.waiting--;
+    push_written(c);
+    return outq_take(c->pushes);
+}
+
 /* `n` bytes of replies and pushes are written.  A push that is so in part has
  * left the queue: it comes back, its reference the caller's. */
 static struct shared *settle(struct conn *c, size_t n, size_t *offset)
@@ -217,7 +225,7 @@ static struct shared *settle(struct conn *c, size_t n, size_t *offset)
         n -= take;
         if (n == 0)
             break;
-        frame = outq_take(c->pushes);
+        frame = take_push(c);
         len = shared_frame(frame).len;
         if (n < len) {
             *offset = n;
@@ -246,7 +254,7 @@ static void wait_for_room(struct conn *c, struct shared *begun, size_t offset)
         buf_append(&w->data, buf_slice(&c->out).p, own);
         reply_written(c, own);
     } else {
-        w->frame = begun != NULL ? begun : outq_take(c->pushes);
+        w->frame = begun != NULL ? begun : take_push(c);
     }
     hand_on(c, w, offset);
 }

@@ -286,6 +286,9 @@ void conn_too_slow(struct conn *c, int reason);
 
 void conn_drop_pushes(struct conn *c, int reason);
 
+/* Count one that was handed to the socket. */
+void push_written(struct conn *c);
+
 /* Its output was written as far as it goes, or dropped. */
 void conn_account(struct conn *c);
 

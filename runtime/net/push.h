@@ -24,6 +24,7 @@ enum push_drop {
     PUSH_VOLATILE, /* above low, and not worth waiting */
     PUSH_BUDGET,   /* server.queue_memory is used up */
     PUSH_GONE,     /* its conn has closed for another reason */
+    PUSH_REPLACED, /* a newer one with the same key took its place */
     PUSH_DROPS
 };
 
@@ -44,7 +45,8 @@ struct push {
 int push_frame(struct push *p, struct conn *like, struct slice body);
 
 /* Queue it for one conn.  0, also when it replaced another; SD_EGONE;
- * SD_ESLOW: dropped and counted, on_drop() is not called for it. */
+ * SD_ESLOW: dropped and counted, on_drop() is not called for it.  Of a port's
+ * counters all but SD_EGONE and SD_EREFUSED are accepted. */
 int conn_push(struct conn *c, struct push *p);
 
 void push_end(struct push *p);
@@ -62,8 +64,11 @@ unsigned net_slowest(const struct net *n, struct conn **out, unsigned max);
 /* Memory of all queues, judged by server.queue_memory. */
 uint64_t net_queue_memory(const struct net *n);
 
+/* Of one port: accepted is always written, dropped and waiting together. */
 struct push_counters {
-    uint64_t queued, conflated;
+    uint64_t accepted;
+    uint64_t written; /* handed to the socket, at least a part of it */
+    uint64_t waiting; /* now, in the queues of open conns */
     uint64_t dropped[PUSH_DROPS];
 };
 

@@ -63,16 +63,22 @@ static const struct series table[] = {
      COUNT, COUNT_SENDS_SLOW, LUA, 1, "reason", "slow"},
     {"sdlua_sends_dropped_total", NULL,
      COUNT, COUNT_SENDS_BUSY, LUA, 1, "reason", "busy"},
-    {"sdlua_sends_dropped_total", NULL,
-     COUNT, COUNT_SENDS_CRASHED, LUA, 1, "reason", "crashed"},
-    {"sdlua_sends_in_flight", "Of these, neither yet.",
-     COUNT, COUNT_SENDS_IN_FLIGHT, LUA, 1, NULL, NULL},
+    {"sdlua_ring_messages_accepted_total", "Messages to other processes.",
+     COUNT, COUNT_MESSAGES_ACCEPTED, ALL, 1, NULL, NULL},
+    {"sdlua_ring_messages_delivered_total", "Of these, read there.",
+     COUNT, COUNT_MESSAGES_DELIVERED, ALL, 1, NULL, NULL},
+    {"sdlua_ring_messages_dropped_total", "Of these, never read, by reason.",
+     COUNT, COUNT_MESSAGES_CRASHED, ALL, 1, "reason", "crashed"},
+    {"sdlua_ring_messages_in_flight", "Of these, neither yet.",
+     COUNT, COUNT_MESSAGES_IN_FLIGHT, ALL, 1, NULL, NULL},
     {"sdlua_send_queue_bytes", "Memory of all send queues.",
      COUNT, COUNT_QUEUE_BYTES, WORKER, 1, NULL, NULL},
-    {"sdlua_pushes_queued_total", "Pushes put in send queues.",
-     COUNT, COUNT_PUSHES_QUEUED, WORKER, 1, NULL, NULL},
-    {"sdlua_pushes_conflated_total", "Pushes that replaced a waiting one.",
-     COUNT, COUNT_PUSHES_CONFLATED, WORKER, 1, NULL, NULL},
+    {"sdlua_pushes_accepted_total", "Pushes for send queues.",
+     COUNT, COUNT_PUSHES_ACCEPTED, WORKER, 1, NULL, NULL},
+    {"sdlua_pushes_delivered_total", "Of these, handed to the socket.",
+     COUNT, COUNT_PUSHES_DELIVERED, WORKER, 1, NULL, NULL},
+    {"sdlua_pushes_in_flight", "Of these, waiting.",
+     COUNT, COUNT_PUSHES_IN_FLIGHT, WORKER, 1, NULL, NULL},
     {"sdlua_task_calls_total", "Calls taken by task processes.",
      COUNT, COUNT_TASK_CALLS, TASK, 1, NULL, NULL},
     {"sdlua_tasks_busy", "Calls that task processes are running.",
@@ -136,8 +142,7 @@ static void put_labels(struct buf *out, const struct metrics *m,
 
 static bool is_counter(const struct series *s)
 {
-    return s->source == COUNT && s->index != COUNT_SENDS_IN_FLIGHT &&
-           s->index != COUNT_QUEUE_BYTES;
+    return s->source == COUNT && !counter_is_gauge((enum counter)s->index);
 }
 
 static double value_of(const struct metrics *m, const struct series *s,
@@ -183,13 +188,14 @@ struct family {
     unsigned first;
     int reasons;
     const char *(*word)(int reason);
+    unsigned crashed; /* one more, 0: none */
 };
 
 static const struct family families[] = {
     {"sdlua_connections_closed_total", "Connections closed, by reason.",
-     COUNT_CLOSED, REASON_COUNT, reason_word},
+     COUNT_CLOSED, REASON_COUNT, reason_word, 0},
     {"sdlua_pushes_dropped_total", "Pushes not written, by reason.",
-     COUNT_PUSHES_DROPPED, PUSH_DROPS, push_drop_word},
+     COUNT_PUSHES_DROPPED, PUSH_DROPS, push_drop_word, COUNT_PUSHES_CRASHED},
 };
 
 enum {
@@ -211,6 +217,11 @@ static void put_family(struct buf *out, const struct metrics *m,
             put_labels(out, m, f->name, &rows[i].info);
             buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", f->word(r),
                        rows[i].count[f->first + (unsigned)r]);
+        }
+        if (f->crashed != 0 && rows[i].info.role == SLOT_WORKER) {
+            put_labels(out, m, f->name, &rows[i].info);
+            buf_printf(out, ",reason=\"crashed\"} %" PRIu64 "\n",
+                       rows[i].count[f->crashed]);
         }
     }
 }

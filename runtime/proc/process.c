@@ -98,17 +98,30 @@ static void count_pushes(const struct process *p, uint64_t *v)
     for (unsigned i = 0; i < p->conf->nports; i++) {
         const struct push_counters *c = net_push_counters(p->net, i);
 
-        v[COUNT_PUSHES_QUEUED] += c->queued;
-        v[COUNT_PUSHES_CONFLATED] += c->conflated;
+        v[COUNT_PUSHES_ACCEPTED] += c->accepted;
+        v[COUNT_PUSHES_DELIVERED] += c->written;
+        v[COUNT_PUSHES_IN_FLIGHT] += c->waiting;
         for (unsigned r = 0; r < PUSH_DROPS; r++)
             v[COUNT_PUSHES_DROPPED + r] += c->dropped[r];
     }
+}
+
+static void count_messages(const struct mesh *m, uint64_t *v)
+{
+    struct mesh_sent sent;
+
+    mesh_count_sent(m, &sent);
+    v[COUNT_MESSAGES_ACCEPTED] = sent.accepted;
+    v[COUNT_MESSAGES_DELIVERED] = sent.delivered;
+    v[COUNT_MESSAGES_CRASHED] = sent.dropped;
+    v[COUNT_MESSAGES_IN_FLIGHT] = sent.in_flight;
 }
 
 static void publish(struct process *p)
 {
     uint64_t v[COUNTERS] = {0};
 
+    count_messages(p->mesh, v);
     if (p->net != NULL)
         count_net(net_counters(p->net), v);
     if (p->net != NULL && p->vm != NULL) /* the agent pushes nothing */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "codec/json.h"
+#include "net/push.h"
 #include "proc/status.h"
 
 static const char *const protocols[] = {
@@ -65,25 +66,50 @@ static uint64_t age(uint64_t since)
     return since != 0 && now > since ? now - since : 0;
 }
 
-/* What the process has done with values to be sent: accepted is the sum of
- * the rest. */
-static void put_sends(struct buf *out, const struct counters *page)
+/* One hop of values, of which accepted is the sum of the rest. */
+static void put_hop(struct buf *out, const char *name, uint64_t accepted,
+                    uint64_t delivered, uint64_t in_flight)
+{
+    put_key(out, name);
+    buf_append_str(out, "{");
+    put_number(out, "accepted", accepted);
+    put_number(out, "delivered", delivered);
+    put_number(out, "in_flight", in_flight);
+    put_key(out, "dropped");
+    buf_append_str(out, "{");
+}
+
+static void put_hop_end(struct buf *out)
+{
+    put_end(out, "}");
+    buf_append_str(out, "},");
+}
+
+/* To other processes, to the conns of this one, and through their queues.  A
+ * send ends at once. */
+static void put_hops(struct buf *out, const struct counters *page, bool sends)
 {
     uint64_t v[COUNTERS];
 
     counters_read(page, v);
-    put_key(out, "sends");
-    buf_append_str(out, "{");
-    put_number(out, "accepted", v[COUNT_SENDS_ACCEPTED]);
-    put_number(out, "delivered", v[COUNT_SENDS_DELIVERED]);
-    put_key(out, "dropped");
-    buf_append_str(out, "{");
-    for (unsigned i = 0; i < COUNTERS; i++)
-        if (counter_drop_word((enum counter)i) != NULL)
-            put_number(out, counter_drop_word((enum counter)i), v[i]);
-    put_end(out, "},");
-    put_number(out, "in_flight", v[COUNT_SENDS_IN_FLIGHT]);
-    put_end(out, "},");
+    put_hop(out, "messages", v[COUNT_MESSAGES_ACCEPTED],
+            v[COUNT_MESSAGES_DELIVERED], v[COUNT_MESSAGES_IN_FLIGHT]);
+    put_number(out, "crashed", v[COUNT_MESSAGES_CRASHED]);
+    put_hop_end(out);
+    if (!sends)
+        return;
+    put_hop(out, "sends", v[COUNT_SENDS_ACCEPTED], v[COUNT_SENDS_DELIVERED], 0);
+    put_number(out, "gone", v[COUNT_SENDS_GONE]);
+    put_number(out, "invalid", v[COUNT_SENDS_INVALID]);
+    put_number(out, "slow", v[COUNT_SENDS_SLOW]);
+    put_number(out, "busy", v[COUNT_SENDS_BUSY]);
+    put_hop_end(out);
+    put_hop(out, "pushes", v[COUNT_PUSHES_ACCEPTED], v[COUNT_PUSHES_DELIVERED],
+            v[COUNT_PUSHES_IN_FLIGHT]);
+    for (unsigned r = 0; r < PUSH_DROPS; r++)
+        put_number(out, push_drop_word((int)r), v[COUNT_PUSHES_DROPPED + r]);
+    put_number(out, "crashed", v[COUNT_PUSHES_CRASHED]);
+    put_hop_end(out);
 }
 
 static void put_process(const struct status *s, struct buf *out, unsigned slot,
@@ -105,8 +131,8 @@ static void put_process(const struct status *s, struct buf *out, unsigned slot,
     put_seconds(out, "loop_lag", (double)f[SLOT_LOOP_LAG] / 1000);
     put_number(out, "generation", f[SLOT_GENERATION]);
     put_number(out, "restarts", f[SLOT_RESTARTS]);
-    if (p->role == SLOT_WORKER || p->role == SLOT_TASK)
-        put_sends(out, mesh_counters(s->mesh, slot));
+    if (p->role != SLOT_MASTER)
+        put_hops(out, mesh_counters(s->mesh, slot), p->role != SLOT_AGENT);
     put_end(out, "},");
 }
 

@@ -190,20 +190,23 @@ describe("the door", function()
         assert.equal(200, select(2, api("/healthz")))
     end)
 
-    --- Does every process's account balance?  Sums over all.
+    --- Does every process's account balance, at every hop?  Sums of the sends
+    --- of all.
     local function sends()
         local accepted, delivered = 0, 0
         for _, p in ipairs(s:status().processes) do
-            local n = p.sends
-            if n then
+            for _, hop in ipairs({ "messages", "sends", "pushes" }) do
+                local n = p[hop] or { accepted = 0, delivered = 0,
+                    in_flight = 0, dropped = {} }
                 local sum = n.delivered + n.in_flight
                 for _, count in pairs(n.dropped) do
                     sum = sum + count
                 end
-                assert.equal(n.accepted, sum, p.role .. " " .. p.index)
-                accepted = accepted + n.accepted
-                delivered = delivered + n.delivered
+                assert.equal(n.accepted, sum,
+                    ("%s %d %s"):format(p.role, p.index, hop))
             end
+            accepted = accepted + (p.sends and p.sends.accepted or 0)
+            delivered = delivered + (p.sends and p.sends.delivered or 0)
         end
         return accepted, delivered
     end
@@ -234,5 +237,10 @@ describe("the door", function()
             return select(2, api("/readyz")) == 200
         end, "all workers are back")
         sends()
+        local messages = 0
+        for _, p in ipairs(s:status().processes) do
+            messages = messages + (p.messages and p.messages.delivered or 0)
+        end
+        assert.is_true(messages > 0)
     end)
 end)

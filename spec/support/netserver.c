@@ -223,12 +223,31 @@ static unsigned count_queued(void)
     return n;
 }
 
+/* "queued": how many that is when this turn is over and the next one ends. */
+static struct conn *curious;
+
+static void tell_queued(struct loop_job *job)
+{
+    char answer[32];
+
+    (void)job;
+    snprintf(answer, sizeof(answer), "%u", count_queued());
+    (void)conn_send(curious, slice_str(answer));
+    conn_done(curious);
+}
+
+static struct loop_job tell = {.fn = tell_queued};
+
+static void look_later(struct loop_job *job)
+{
+    (void)job;
+    loop_defer(loop, &tell);
+}
+
+static struct loop_job look = {.fn = look_later};
+
 static void echo_later(struct later *l)
 {
-    if (slice_is(buf_slice(&l->body), "queued")) {
-        buf_truncate(&l->body, 0);
-        buf_printf(&l->body, "%u", count_queued());
-    }
     if (conn_send(l->conn, buf_slice(&l->body)) == SD_EGONE)
         printf("late\n");
     fflush(stdout);
@@ -264,6 +283,11 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     }
     snprintf(word, sizeof(word), "%.*s", (int)(rest.len < 60 ? rest.len : 60),
              rest.p);
+    if (strcmp(word, "queued") == 0) {
+        curious = c;
+        loop_defer(loop, &look);
+        return;
+    }
     if (on_push_word(c, rest, word)) {
         conn_done(c);
         return;
@@ -663,11 +687,11 @@ static void print_counters(void)
            ",\"packets_in\":%" PRIu64 ",\"packets_out\":%" PRIu64
            ",\"requests\":%" PRIu64 ",\"bytes_in\":%" PRIu64
            ",\"bytes_out\":%" PRIu64 ",\"reads\":%" PRIu64
-           ",\"writes\":%" PRIu64 ",\"pushes\":%" PRIu64
-           ",\"conflated\":%" PRIu64,
+           ",\"writes\":%" PRIu64 ",\"pushes\":%" PRIu64 ",\"written\":%" PRIu64
+           ",\"waiting\":%" PRIu64,
            n->accepted, n->refused, n->packets_in, n->packets_out, n->requests,
-           n->bytes_in, n->bytes_out, n->reads, n->writes, p->queued,
-           p->conflated);
+           n->bytes_in, n->bytes_out, n->reads, n->writes, p->accepted,
+           p->written, p->waiting);
     for (i = 0; i < PUSH_DROPS; i++)
         printf(",\"dropped_%s\":%" PRIu64, push_drop_word(i), p->dropped[i]);
     printf("}\n");

@@ -57,22 +57,13 @@ describe("counters", function()
     end)
 
     it("call crashed what a dead process had in flight", function()
-        numbers[lib.COUNT_SENDS_ACCEPTED] = 9
-        numbers[lib.COUNT_SENDS_DELIVERED] = 5
-        numbers[lib.COUNT_SENDS_IN_FLIGHT] = 4
+        numbers[lib.COUNT_PUSHES_ACCEPTED] = 9
+        numbers[lib.COUNT_PUSHES_DELIVERED] = 5
+        numbers[lib.COUNT_PUSHES_IN_FLIGHT] = 4
         lib.counters_publish(writer, numbers)
         lib.counters_begin(ffi.new("struct counters_writer"), page)
         assert.same({ 9, 5, 4, 0 }, {
-            read(lib.COUNT_SENDS_ACCEPTED), read(lib.COUNT_SENDS_DELIVERED),
-            read(lib.COUNT_SENDS_CRASHED), read(lib.COUNT_SENDS_IN_FLIGHT) })
-    end)
-
-    it("name the reasons of dropped sends and nothing else", function()
-        local words = {}
-        for i = 0, N - 1 do
-            local word = lib.counter_drop_word(i)
-            words[#words + 1] = word ~= nil and ffi.string(word) or nil
-        end
-        assert.same({ "gone", "invalid", "slow", "busy", "crashed" }, words)
+            read(lib.COUNT_PUSHES_ACCEPTED), read(lib.COUNT_PUSHES_DELIVERED),
+            read(lib.COUNT_PUSHES_CRASHED), read(lib.COUNT_PUSHES_IN_FLIGHT) })
     end)
 end)

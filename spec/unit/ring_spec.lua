@@ -154,6 +154,33 @@ describe("ring", function()
         assert.is_not_nil(keep)
     end)
 
+    it("counts what was committed, popped, and waits", function()
+        local p = joined()
+        local function count()
+            local n = ffi.new("struct ring_count")
+            lib.ring_count(p.w, n)
+            return { tonumber(n.committed), tonumber(n.popped),
+                tonumber(n.waiting) }
+        end
+        assert.same({ 0, 0, 0 }, count())
+        for i = 1, 5 do
+            push(p.w, ("x"):rep(i * 10))
+        end
+        assert.same({ 5, 0, 5 }, count())
+        pop(p.r)
+        pop(p.r)
+        assert.same({ 5, 2, 3 }, count())
+        local s = lib.ring_session(1, 2) -- the reader has died
+        p.r = p.open()
+        lib.ring_write_enter(p.w, s, nil, nil)
+        assert.equal(0, lib.ring_read_enter(p.r, s))
+        assert.equal(0, (write_enter(p.w, s)))
+        assert.same({ 0, 0, 0 }, count())
+        push(p.w, "x")
+        pop(p.r)
+        assert.same({ 1, 1, 0 }, count())
+    end)
+
     it("walks what waits without taking it", function()
         local p = joined()
         for i = 1, 5 do
