@@ -72,6 +72,28 @@ local function at_uid(uid, ms, fn)
     return nil, "gone"
 end
 
+--- Let all these workers do it at the same time, until one has done it; else
+--- an error, rather than "gone" another one.
+local function on_any(slots, verb, uid, value, ms)
+    if #slots == 1 then
+        return run(slots[1], verb, uid, value, ms)
+    end
+    local why
+    local runs = {}
+    for i, slot in ipairs(slots) do
+        runs[i] = function()
+            local ok, err = run(slot, verb, uid, value, ms)
+            why = (why == nil or why == "gone") and err or why
+            return ok, err
+        end
+    end
+    local ok, err = go.any(runs)
+    if ok then
+        return ok
+    end
+    return nil, why or err
+end
+
 --- Send to all conns of a uid and wait until the message is in the queue of
 --- one of them.
 ---@async
@@ -83,16 +105,7 @@ end
 function uidcall.deliver_to_uid(uid, data, opts)
     uid = uid_text(uid)
     return at_uid(uid, life(opts), function(slots, ms)
-        local done, why
-        for _, slot in ipairs(slots) do
-            local ok, err = run(slot, "deliver", uid, data, ms)
-            done = done or ok
-            why = (why == nil or why == "gone") and err or why
-        end
-        if done then
-            return true
-        end
-        return nil, why
+        return on_any(slots, "deliver", uid, data, ms)
     end)
 end
 

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -131,6 +132,15 @@ int body_send(int sock, struct body_name *name, const struct slice *v,
     err = send_fd(sock, name, fd);
     close(fd);
     return err;
+}
+
+/* The kernel calls a datagram socket writable while a quarter of its buffer
+ * is in use at most; the rest is for who comes in between. */
+bool body_room(int sock)
+{
+    struct pollfd p = {.fd = sock, .events = POLLOUT};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
 }
 
 /* --- the reader ----------------------------------------------------------- */

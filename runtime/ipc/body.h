@@ -8,6 +8,7 @@
 #ifndef SD_IPC_BODY_H
 #define SD_IPC_BODY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/slice.h"
@@ -35,6 +36,9 @@ int body_pair(int fds[2]);
  * descriptor or memory.  name->size is set. */
 int body_send(int sock, struct body_name *name, const struct slice *v,
               unsigned n);
+
+/* Would body_send() find room, also when others send at the same time? */
+bool body_room(int sock);
 
 struct body_box; /* descriptors received and not yet claimed */
 

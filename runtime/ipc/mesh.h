@@ -87,7 +87,8 @@ int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
               const struct slice *v, unsigned n);
 
 /* Would mesh_send() find room for a MESH_PLAIN of `len` bytes?  0; SD_EBUSY;
- * SD_EGONE.  Of a longer one than MESH_INLINE: for the record of its memfd. */
+ * SD_EGONE.  Of a longer one than MESH_INLINE: for its memfd, which only a
+ * burst of other senders can take away. */
 int mesh_room(struct mesh *m, unsigned to, size_t len);
 
 /* Hand on up to about `max` waiting messages, in turns of at most 32 per

@@ -165,6 +165,8 @@ int mesh_room(struct mesh *m, unsigned to, size_t len)
     int err = may_send(m, p, to, MESH_PLAIN);
     void *room;
 
+    if (err == 0 && len > MESH_INLINE && !body_room(m->body_out[to]))
+        return SD_EBUSY;
     if (len > MESH_INLINE)
         len = sizeof(struct body_name) + MESH_HEAD_MAX;
     /* A reservation that is not committed is forgotten by the next one. */

@@ -26,8 +26,6 @@ enum msg_type {
 
     /* any -> worker: a value for one conn.  Body: struct msg_conn, value. */
     MSG_SEND = 4,
-    /* worker -> any, when MSG_SEND carried a ticket.  Body: struct msg_done. */
-    MSG_SEND_REPLY = 5,
 
     /* any -> worker: a value for the subscribers of a topic, the conns of a
      * group, or every conn.  Body: struct msg_publish, the name's bytes, the
@@ -36,7 +34,6 @@ enum msg_type {
 
     /* any -> worker: close one conn.  Body: struct msg_conn, reason text. */
     MSG_CLOSE_CONN = 8,
-    MSG_CLOSE_CONN_REPLY = 9, /* Body: struct msg_done. */
 
     /* any -> worker: a uid has come into a group or left it.  Body: struct
      * msg_group, the uid's bytes, the group's. */
@@ -125,11 +122,6 @@ enum msg_uid_verb {
 struct msg_uid_call {
     uint32_t verb; /* enum msg_uid_verb */
     uint32_t uid_len;
-};
-
-struct msg_done {
-    int32_t err; /* 0 or a code of base/err.h */
-    uint32_t reserved;
 };
 
 struct msg_door {

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "ipc/uidmap.h"
 #include "net/conn.h"
+#include "vm/deliver.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
@@ -35,7 +36,7 @@ static struct slice check_slice(lua_State *L, int idx)
     return s;
 }
 
-/* The member of an open conn; NULL: gone.  A conn that speaks HTTP has one
+/* The member of an open conn, to be changed; NULL: gone.  A conn that speaks HTTP has one
  * during its handshake only. */
 static struct member *member_at(lua_State *L, int idx)
 {
@@ -43,6 +44,7 @@ static struct member *member_at(lua_State *L, int idx)
     struct conn *c = vm_conn(L, idx);
     struct member *m;
 
+    deliver_check_idle(L);
     if (c == NULL || !conn_is_open(c) || conn_is_half_closed(c))
         return NULL;
     m = people_find(c);
@@ -99,7 +101,10 @@ static int l_kick(lua_State *L)
     struct vm *vm = vm_of(L);
     struct slice uid = check_slice(L, 1);
     const char *reason = luaL_checkstring(L, 2);
-    unsigned n = kicks_uid(&vm->kicks, uid, reason);
+    unsigned n;
+
+    deliver_check_idle(L);
+    n = kicks_uid(&vm->kicks, uid, reason);
 
     n += people_kick(vm->people, uid, reason);
     return n == 0 ? fail(L, SD_EOFFLINE) : done(L);
@@ -244,18 +249,22 @@ static int l_topic_filter(lua_State *L)
  * uid has on this worker */
 static int l_subscribe_here(lua_State *L)
 {
-    struct slice uid = check_slice(L, 1);
-    int rc = people_subscribe_uid(vm_of(L)->people, uid, check_filter(L, 2));
+    struct slice uid = check_slice(L, 1), filter = check_filter(L, 2);
+    int rc;
 
+    deliver_check_idle(L);
+    rc = people_subscribe_uid(vm_of(L)->people, uid, filter);
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
 /* core.unsubscribe_here(uid, filter) -> true, or nil, word */
 static int l_unsubscribe_here(lua_State *L)
 {
-    struct slice uid = check_slice(L, 1);
-    int rc = people_unsubscribe_uid(vm_of(L)->people, uid, check_filter(L, 2));
+    struct slice uid = check_slice(L, 1), filter = check_filter(L, 2);
+    int rc;
 
+    deliver_check_idle(L);
+    rc = people_unsubscribe_uid(vm_of(L)->people, uid, filter);
     return rc < 0 ? fail(L, rc) : done(L);
 }
 

@@ -95,6 +95,12 @@ struct buf *deliver_value(struct vm *vm)
     return &ds->value;
 }
 
+void deliver_check_idle(lua_State *L)
+{
+    if (vm_of(L)->deliveries->is_busy)
+        co_raise(L, "encode() of a pack may not change who is who");
+}
+
 void deliver_begin(struct deliver *d, struct vm *vm, lua_State *L,
                    struct slice value)
 {

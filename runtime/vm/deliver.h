@@ -36,6 +36,9 @@ void deliveries_free(struct deliveries **dp);
  * a pack's encode() tries to send. */
 struct buf *deliver_value(struct vm *vm);
 
+/* Raise when a fan-out runs: a pack's encode() tries to change who gets it. */
+void deliver_check_idle(lua_State *L);
+
 void deliver_begin(struct deliver *d, struct vm *vm, lua_State *L,
                    struct slice value);
 void deliver_end(struct deliver *d);

@@ -104,11 +104,11 @@ static void take_send(struct vm *vm, struct conn *c, struct slice value)
     struct deliver d;
 
     if (c == NULL) {
-        vm->people->counters.accepted++;
-        vm->people->counters.gone++;
+        people_count_lost(vm->people, SD_EGONE);
         return;
     }
     deliver_begin(&d, vm, vm->L, value);
+    d.tells = true;
     (void)deliver_to(&d, c);
     deliver_end(&d);
 }
@@ -144,6 +144,10 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     struct wire_head h;
     struct slice body;
 
+    if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
+        reach_on_lost(vm->reach, slice_skip(m->body, WIRE_HEAD), m->err);
+        return;
+    }
     if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
         body.len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
         log_warn("message of type %u from slot %u is unreadable", m->type,
@@ -170,15 +174,10 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
 
 void people_on_back(struct vm *vm, const struct mesh_msg *m)
 {
-    struct wire_head h;
-    struct slice body;
-
     if (m->type == MSG_SEND) { /* its conn was there, and is no more */
-        vm->people->counters.accepted++;
-        vm->people->counters.gone++;
-    } else if (m->type == MSG_SEND_UIDS && m->err == 0 &&
-               wire_read(&h, &body, m->body) > 0) {
-        reach_on_back(vm->reach, body);
+        people_count_lost(vm->people, SD_EGONE);
+    } else if (m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
+        reach_on_lost(vm->reach, slice_skip(m->body, WIRE_HEAD), SD_EOFFLINE);
     }
 }
 

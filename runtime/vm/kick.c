@@ -59,6 +59,22 @@ static bool send_one(struct vm *vm, struct kick *k)
            (rc != SD_EGONE || !slots_is_alive(slots, k->slot, k->epoch));
 }
 
+/* Does the same one wait already?  Each names one binding, so their order is
+ * of no account. */
+static bool is_late(const struct kicks *ks, const struct kick *kick)
+{
+    struct list *it;
+
+    list_each (it, &ks->late) {
+        const struct kick *k = list_entry(it, struct kick, link);
+
+        if (k->slot == kick->slot && k->epoch == kick->epoch &&
+            k->who.conn == kick->who.conn && k->who.number == kick->who.number)
+            return true;
+    }
+    return false;
+}
+
 void kicks_send(struct kicks *ks, const struct uidmap_binding *b,
                 const char *reason)
 {
@@ -68,7 +84,7 @@ void kicks_send(struct kicks *ks, const struct uidmap_binding *b,
     struct kick *late;
 
     memcpy(kick.reason, reason, len < REASON_MAX ? len : REASON_MAX);
-    if (list_empty(&ks->late) && send_one(ks->vm, &kick))
+    if (is_late(ks, &kick) || send_one(ks->vm, &kick))
         return;
     late = mem_alloc(sizeof(*late));
     *late = kick;
@@ -103,11 +119,18 @@ unsigned kicks_uid(struct kicks *ks, struct slice uid, const char *reason)
 
 void kicks_turn(struct kicks *ks)
 {
-    while (!list_empty(&ks->late)) {
-        struct kick *k = list_entry(ks->late.next, struct kick, link);
+    unsigned full = SLOTS_MAX; /* the last that had no room */
+    struct list *it, *next;
 
-        if (!send_one(ks->vm, k))
-            return;
+    list_each_safe (it, next, &ks->late) {
+        struct kick *k = list_entry(it, struct kick, link);
+
+        if (k->slot == full)
+            continue;
+        if (!send_one(ks->vm, k)) {
+            full = k->slot;
+            continue;
+        }
         list_del(&k->link);
         mem_free(k);
     }

@@ -8,7 +8,9 @@
 
 struct vm;
 
-/* Nobody answers it.  v[0] is for the wire head.  0, or as mesh_send(). */
+/* Nobody answers it.  v[0] is for the wire head.  Of one too long for a ring
+ * v[1], v[2] ... but the last stay in the ring as far as they fit there.  0, or
+ * as mesh_send(). */
 int letter_send(struct vm *vm, unsigned slot, uint32_t type, struct slice *v,
                 unsigned n);
 

@@ -15,6 +15,15 @@
 
 #define PEOPLE_MAGIC 0x9e0b1e01u
 
+void people_count_lost(struct people *p, int err)
+{
+    p->counters.accepted++;
+    if (err == SD_EBUSY)
+        p->counters.busy++;
+    else
+        p->counters.gone++;
+}
+
 struct people *people_new(void)
 {
     struct people *p = mem_zalloc(sizeof(*p));

@@ -42,7 +42,7 @@ struct people_end {
 
 /* Where sent values went. */
 struct people_counters {
-    uint64_t accepted; /* delivered, invalid, slow and gone */
+    uint64_t accepted; /* the sum of the others */
     uint64_t delivered;
     uint64_t invalid; /* the conn's pack could not carry it */
     uint64_t slow, gone;
@@ -68,6 +68,9 @@ struct people {
     uint64_t group_leaves; /* people_leave_group(), people_delete_group() */
     struct people_counters counters;
 };
+
+/* Count a send that reached no conn, for a reason like SD_EGONE. */
+void people_count_lost(struct people *p, int err);
 
 struct people *people_new(void);
 void people_free(struct people **pp);

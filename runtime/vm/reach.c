@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "codec/wire.h"
 #include "ipc/mesh.h"
@@ -27,7 +28,8 @@
 
 enum {
     LIST_KEEP = 4096,      /* larger lists of uids are given back */
-    UNDELIVERED_MAX = 1024 /* told of at once, of what was dropped */
+    UNDELIVERED_MAX = 1024,         /* values that wait to be told of */
+    UNDELIVERED_BYTES = 8388608 * 2 /* with their uids; one of the largest fits */
 };
 
 /* The uids that one worker is told of. */
@@ -53,6 +55,7 @@ struct reach {
     unsigned nfound;
     struct list undelivered;
     unsigned nundelivered;
+    size_t undelivered_bytes;
 };
 
 struct reach *reach_new(struct vm *vm)
@@ -78,6 +81,7 @@ static struct undelivered *take_undelivered(struct reach *r)
     u = list_entry(r->undelivered.next, struct undelivered, link);
     list_del(&u->link);
     r->nundelivered--;
+    r->undelivered_bytes -= u->uids.len + u->value.len;
     return u;
 }
 
@@ -144,28 +148,56 @@ static int err_of(unsigned tag)
     return SD_EINVALID - (int)tag;
 }
 
-/* Takes the list. */
-static void report(struct reach *r, struct buf *uids, struct slice value)
+/* Is there room to keep so much until the hook has it?  A client that goes
+ * with a full queue, or many of them, would fill the memory else. */
+static bool may_report(const struct reach *r, size_t bytes)
+{
+    if (r->nundelivered < UNDELIVERED_MAX &&
+        r->undelivered_bytes + bytes <= UNDELIVERED_BYTES)
+        return true;
+    log_warn("on_undeliverable is not told of all: too much waits for it");
+    return false;
+}
+
+/* One more value, for a hook of its own. */
+static void add_undelivered(struct reach *r, struct slice uids,
+                            struct slice value)
 {
     struct vm *vm = r->vm;
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_UNDELIVERED], CO_CALL,
+                             vm->env.conf->server.call_timeout);
     struct undelivered *u;
-    struct co *co = NULL;
 
-    if (uids->len > 0 && vm->has_undeliverable_hook)
-        co = vm_enter(vm, vm->entry[ENTRY_UNDELIVERED], CO_CALL,
-                      vm->env.conf->server.call_timeout);
-    if (co == NULL) {
-        buf_fini(uids);
+    if (co == NULL)
         return;
-    }
     u = mem_zalloc(sizeof(*u));
-    u->uids = *uids;
-    *uids = (struct buf){0};
+    buf_append(&u->uids, uids.p, uids.len);
     buf_append(&u->value, value.p, value.len);
     list_add(&r->undelivered, &u->link);
     r->nundelivered++;
+    r->undelivered_bytes += uids.len + value.len;
     co->on_end = vm_log_end;
     co_ready(co, 0);
+}
+
+static void report(struct reach *r, struct slice uids, struct slice value)
+{
+    struct undelivered *last = NULL;
+
+    if (uids.len == 0 || !r->vm->has_undeliverable_hook)
+        return;
+    if (!list_empty(&r->undelivered))
+        last = list_entry(r->undelivered.prev, struct undelivered, link);
+    if (last != NULL && !slice_eq(buf_slice(&last->value), value))
+        last = NULL;
+    if (!may_report(r, uids.len + (last == NULL ? value.len : 0)))
+        return;
+    if (last == NULL) {
+        add_undelivered(r, uids, value);
+        return;
+    }
+    buf_append(&last->uids, uids.p, uids.len); /* one value for many of them */
+    r->undelivered_bytes += uids.len;
 }
 
 /* core.undelivered() -> value, {uid, word, uid, word ...} */
@@ -199,10 +231,11 @@ void reach_dropped(struct reach *r, struct slice uid, struct slice value)
 {
     struct buf list = {0};
 
-    if (uid.len == 0 || r->nundelivered >= UNDELIVERED_MAX)
+    if (uid.len == 0)
         return;
     add_uid(&list, uid, tag_of(SD_ESLOW));
-    report(r, &list, value);
+    report(r, buf_slice(&list), value);
+    buf_fini(&list);
 }
 
 /* --- sends -------------------------------------------------------------------- */
@@ -261,7 +294,8 @@ static int find_room(const struct reach *r, size_t len)
 
         if (all > WIRE_HEAD + WIRE_BODY_MAX)
             return SD_ETOOLARGE;
-        if (mesh_room(r->vm->env.mesh, r->used[i], all) == SD_EBUSY)
+        /* Gone: it was filled anew since the mesh has looked. */
+        if (mesh_room(r->vm->env.mesh, r->used[i], all) < 0)
             return SD_EBUSY;
     }
     return 0;
@@ -291,71 +325,36 @@ static int send_list(struct reach *r, const struct deliver *d, unsigned slot)
     return letter_send(r->vm, slot, MSG_SEND_UIDS, v, 4);
 }
 
-/* Not accepted, so not reached: `rc` is why. */
-static void add_lost(struct reach *r, struct buf *lost, struct slice uid,
-                     int rc)
-{
-    r->vm->people->counters.accepted++;
-    if (rc == SD_EBUSY)
-        r->vm->people->counters.busy++;
-    else
-        r->vm->people->counters.gone++;
-    add_uid(lost, uid, tag_of(rc));
-}
-
-static void add_lost_list(struct reach *r, struct buf *lost, struct slice list,
-                          int rc)
-{
-    struct slice uid;
-    unsigned is_only;
-
-    while (next_uid(&list, &uid, &is_only))
-        add_lost(r, lost, uid, rc);
-}
-
-/* Nobody reads this list: look where those are now who were there only.  Of
- * others another worker was told too. */
-static void look_again(struct reach *r, struct deliver *d, struct slice list,
-                       bool with_here)
+/* Nobody reads this list: those who were there only were not reached.  Where
+ * they are by now does not matter: what was sent to them later may be there
+ * already, and order is kept. */
+static void report_lost(struct reach *r, struct slice list, struct slice value,
+                        int rc)
 {
     struct buf lost = {0};
     struct slice uid;
     unsigned is_only;
 
-    reach_begin(r);
     while (next_uid(&list, &uid, &is_only)) {
-        if (is_only == 0 || reach_add(r, uid))
-            continue;
-        if (!with_here || send_here(d, uid) < 0)
-            add_lost(r, &lost, uid, SD_EOFFLINE);
+        people_count_lost(r->vm->people, rc);
+        if (is_only != 0)
+            add_uid(&lost, uid, tag_of(rc));
     }
-    for (unsigned i = 0; i < r->nused; i++) {
-        int rc = send_list(r, d, r->used[i]);
-
-        if (rc < 0)
-            add_lost_list(r, &lost, buf_slice(&r->to[r->used[i]].text), rc);
-    }
-    report(r, &lost, d->value);
+    report(r, buf_slice(&lost), value);
+    buf_fini(&lost);
 }
 
-int reach_send(struct reach *r, struct deliver *d)
+int reach_send(struct reach *r, const struct deliver *d)
 {
-    struct buf unread = {0}, lost = {0};
     int rc = find_room(r, sizeof(struct msg_uids) + d->value.len);
 
     for (unsigned i = 0; i < r->nused && rc == 0; i++) {
-        struct slice uids = buf_slice(&r->to[r->used[i]].text);
         int one = send_list(r, d, r->used[i]);
 
-        if (one == SD_EGONE)
-            buf_append(&unread, uids.p, uids.len);
-        else if (one < 0)
-            add_lost_list(r, &lost, uids, one);
+        if (one < 0)
+            report_lost(r, buf_slice(&r->to[r->used[i]].text), d->value,
+                        one == SD_EGONE ? SD_EOFFLINE : one);
     }
-    if (unread.len > 0)
-        look_again(r, d, buf_slice(&unread), false);
-    buf_fini(&unread);
-    report(r, &lost, d->value);
     return rc;
 }
 
@@ -389,26 +388,23 @@ void reach_take_send(struct reach *r, struct slice body)
     while (next_uid(&uids, &uid, &is_only)) {
         int rc = send_here(&d, uid);
 
-        if (rc < 0 && is_only != 0)
+        if (rc < 0 && is_only != 0 && !(rc == SD_ESLOW && d.is_volatile))
             add_uid(&lost, uid, tag_of(rc));
     }
     deliver_end(&d);
-    report(r, &lost, value);
+    report(r, buf_slice(&lost), value);
+    buf_fini(&lost);
 }
 
-void reach_on_back(struct reach *r, struct slice body)
+void reach_on_lost(struct reach *r, struct slice body, int rc)
 {
     struct slice uids, value;
     struct msg_uids m;
-    struct deliver d;
 
-    if (!open_uids(body, &m, &uids, &value))
-        return;
-    deliver_begin(&d, r->vm, r->vm->L, value);
-    d.is_volatile = m.is_volatile != 0;
-    d.key = m.key;
-    look_again(r, &d, uids, true);
-    deliver_end(&d);
+    if (open_uids(body, &m, &uids, &value))
+        report_lost(r, uids, value, rc);
+    else
+        log_warn("a send to uids is lost with its list: %s", err_str(rc));
 }
 
 static const luaL_Reg functions[] = {{"undelivered", l_undelivered},

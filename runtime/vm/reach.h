@@ -27,8 +27,8 @@ bool reach_add(struct reach *r, struct slice uid);
 
 /* The value of `d` to the other workers.  0; SD_EBUSY when one of them has no
  * room, and then nobody was told; SD_ETOOLARGE.  Uids whose worker dies before
- * it has read that are looked up again, and reported when they are nowhere. */
-int reach_send(struct reach *r, struct deliver *d);
+ * it has read that are reported as offline. */
+int reach_send(struct reach *r, const struct deliver *d);
 
 /* What was queued for a conn of the uid was dropped: tell the hook. */
 void reach_dropped(struct reach *r, struct slice uid, struct slice value);
@@ -38,9 +38,9 @@ void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 /* Body of MSG_SEND_UIDS, behind the wire head. */
 void reach_take_send(struct reach *r, struct slice body);
 
-/* A MSG_SEND_UIDS that its reader did not read before it died: see
- * reach_send(). */
-void reach_on_back(struct reach *r, struct slice body);
+/* A MSG_SEND_UIDS that nobody can read: the reader has died, or what was too
+ * large for a ring is lost; then the value is empty, and so may be the list. */
+void reach_on_lost(struct reach *r, struct slice body, int rc);
 
 /* Add core.undelivered() to the table on top of the stack. */
 void bind_reach(lua_State *L);

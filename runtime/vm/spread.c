@@ -38,8 +38,8 @@ static int find_room(const struct vm *vm, uint32_t len)
     unsigned i, n = slots_count(mesh_slots(vm->env.mesh));
 
     for (i = 0; i < n; i++) {
-        if (is_other_worker(vm, i) &&
-            mesh_room(vm->env.mesh, i, len) == SD_EBUSY)
+        /* Gone: it was filled anew since the mesh has looked. */
+        if (is_other_worker(vm, i) && mesh_room(vm->env.mesh, i, len) < 0)
             return SD_EBUSY;
     }
     return 0;
@@ -76,7 +76,7 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
         if (is_other_worker(vm, i))
             rc = mesh_send(vm->env.mesh, i, type, MESH_PLAIN, v, n);
         if (rc < 0 && rc != SD_EGONE) {
-            vm->people->counters.busy++;
+            people_count_lost(vm->people, SD_EBUSY);
             log_warn("a message did not reach slot %u: %s", i, err_str(rc));
         }
     }

@@ -10,6 +10,7 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "ipc/uidmap.h"
+#include "net/conn.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
 #include "vm/state.h"
@@ -20,6 +21,7 @@ struct uidcall {
     struct list link;
     double number; /* what Lua knows it by */
     unsigned from;
+    uint16_t epoch; /* of the caller */
     struct wire_head head;
     struct msg_uid_call call;
     struct buf body; /* uid, value */
@@ -51,6 +53,18 @@ static const char *const verbs[] = {
     [MSG_UID_TOPIC_COUNT] = "topic_count",
     [MSG_UID_VERBS] = NULL,
 };
+
+void uidcalls_on_gone(struct uidcalls *u, unsigned slot, uint16_t epoch)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &u->open) {
+        struct uidcall *c = list_entry(it, struct uidcall, link);
+
+        if (c->from == slot && c->epoch == epoch)
+            drop(c);
+    }
+}
 
 /* --- the caller -------------------------------------------------------------- */
 
@@ -245,6 +259,7 @@ void uidcalls_take(struct vm *vm, const struct mesh_msg *m)
     struct co *co = NULL;
 
     c->from = m->from;
+    c->epoch = m->epoch;
     list_add(&vm->uidcalls.open, &c->link);
     if (m->dead || wire_decode(&c->head, m->body) < 0) {
         drop(c);
@@ -301,16 +316,20 @@ static int l_uid_answer(lua_State *L)
 static int l_uid_newest(lua_State *L)
 {
     const struct people *p = vm_of(L)->people;
-    struct uids_binding *b, *last = NULL;
+    struct conn *newest = NULL;
+    struct uids_binding *b;
     struct slice uid;
 
     uid.p = luaL_checklstring(L, 1, &uid.len);
-    for (b = uids_first(p->uids, uid); b != NULL; b = uids_next(b))
-        last = b;
-    if (last == NULL)
+    for (b = uids_first(p->uids, uid); b != NULL; b = uids_next(b)) {
+        struct conn *c = list_entry(b, struct member, binding)->conn;
+
+        if (conn_protocol(c) != CONN_HTTP) /* not amid its handshake */
+            newest = c;
+    }
+    if (newest == NULL)
         return 0;
-    lua_pushnumber(L,
-                   vm_handle(list_entry(last, struct member, binding)->conn));
+    lua_pushnumber(L, vm_handle(newest));
     return 1;
 }
 

@@ -7,6 +7,7 @@
 #define SD_VM_UIDCALL_H
 
 #include <lua.h>
+#include <stdint.h>
 
 #include "base/list.h"
 
@@ -19,6 +20,9 @@ struct uidcalls {
 
 void uidcalls_init(struct uidcalls *u);
 void uidcalls_fini(struct uidcalls *u);
+
+/* A process has died: nobody waits for the answers to its calls. */
+void uidcalls_on_gone(struct uidcalls *u, unsigned slot, uint16_t epoch);
 
 /* MSG_UID_CALL */
 void uidcalls_take(struct vm *vm, const struct mesh_msg *m);

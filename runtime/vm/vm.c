@@ -330,6 +330,7 @@ static void on_gone(void *data, unsigned slot, uint16_t epoch)
     struct vm *vm = data;
 
     tasks_on_gone(vm, slot, epoch);
+    uidcalls_on_gone(&vm->uidcalls, slot, epoch);
     heir_look(&vm->heir);
     doors_on_gone(vm, slot, epoch);
 }
@@ -354,7 +355,7 @@ void vm_count(const struct vm *vm, uint64_t *counters)
 {
     const struct people_counters *c = &vm->people->counters;
 
-    counters[COUNT_SENDS_ACCEPTED] = c->accepted + c->busy;
+    counters[COUNT_SENDS_ACCEPTED] = c->accepted;
     counters[COUNT_SENDS_DELIVERED] = c->delivered;
     counters[COUNT_SENDS_GONE] = c->gone;
     counters[COUNT_SENDS_INVALID] = c->invalid;

@@ -9,9 +9,11 @@ local files = {
 return { workers = 4, tasks = 1, name = "n" }]],
     ["config/ports.lua"] = [[
 return {
-    game = { listen = "127.0.0.1:0", protocol = "tcp" },
+    game = { listen = "127.0.0.1:0", protocol = "tcp",
+        slow_client = { high = "64m" } },
     lines = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
-    web = { listen = "127.0.0.1:0", protocol = "http" },
+    web = { listen = "127.0.0.1:0", protocol = "http",
+        slow_client = { high = "64m" } },
 }]],
     ["scripts/tasks/news.lua"] = [[
 local sd = require("sd")
@@ -41,6 +43,21 @@ function Room:say(p)
         sent = sent + 1
     end
     return { sent = sent }
+end
+function Room:burst(p)
+    local sent, pad = 0, ("x"):rep(p.size)
+    for i = 1, p.times do
+        sent = sent + (sd.publish(p.topic, { n = i, pad = pad }) and 1 or 0)
+    end
+    return { sent = sent }
+end
+function Room:hold(p) -- up to the end of the handler this worker sees nothing
+    local f
+    repeat
+        f = io.open(p.file)
+    until f
+    f:close()
+    return { sent = sd.publish(p.topic, { n = 1 }), slot = sd.slot }
 end
 function Room:all(p)
     return { sd.send_to_all({ n = p.n }, p.opts) }
@@ -127,6 +144,57 @@ describe("a node of " .. WORKERS .. " workers", function()
         for i = 1, #conns - 1 do
             expect(conns[i], 1, 3)
         end
+    end)
+
+    it("loses nothing of a burst of large values", function()
+        open_all("news/burst")
+        local speaker = client.open(s:port("game"))
+        conns[#conns + 1] = speaker
+        local sent = speaker:call("room/burst", {
+            topic = "news/burst",
+            times = 1000,
+            size = 66000,
+        }).result.sent
+        assert.is_true(sent > 0)
+        for i = 1, #conns - 1 do
+            local last = 0
+            for _ = 1, sent do
+                local n = conns[i]:receive().n
+                assert.is_true(n > last)
+                last = n
+            end
+        end
+    end)
+
+    it("says true only when a worker just replaced is told too", function()
+        local speaker, file = client.open(s:port("game")), "run/go"
+        conns[#conns + 1] = speaker
+        local slot = speaker:call("room/join", { topic = "x" }).result.slot
+        local victim = (slot + 1) % WORKERS
+        speaker:send(client.packet("room/hold",
+            { topic = "news/hold", file = file }, 5))
+        local pid = s:process("worker", victim).pid
+        s:kill("KILL", pid)
+        server.until_(function()
+            local p = s:process("worker", victim)
+            return p.pid ~= pid and p.state == "ready"
+        end, "the worker is replaced")
+        local listener
+        repeat
+            listener = client.open(s:port("game"))
+            conns[#conns + 1] = listener
+            listener.sock:settimeout(0.5) -- one at the worker that holds
+            local r = listener:call("room/join", { topic = "news/hold" })
+        until r and r.result.slot == victim
+        listener.sock:settimeout(10)
+        s:write(file, "")
+        local sent = speaker:receive().result.sent
+        server.until_(function() -- that worker has noticed it too
+            return listener:call("room/burst",
+                { topic = "news/hold", times = 1, size = 1 }).result.sent == 1
+        end, "a publish")
+        assert.equal(sent and 2 or 1, #listener.pushes)
+        s:write(file .. ".done", "")
     end)
 
     it("leaves out who is excepted, wherever he is", function()

@@ -22,6 +22,7 @@ function app.on_uid_closed(uid, last, reason)
     sd.redis():rpush("ends", sd.json.encode({ uid, last, reason }))
 end
 function app.on_undeliverable(uid, data, reason)
+    if data == nil then data = "unknown" end
     sd.redis():rpush("lost", sd.json.encode({ uid, data, reason }))
 end
 return app]],
@@ -215,10 +216,15 @@ describe("uids of " .. WORKERS .. " workers", function()
         assert.is_true(sd(admin, "unsubscribe_uid", "ann", "news"))
         assert.is_true(sd(admin, "publish", "news", { n = 3 }))
         assert.is_true(sd(admin, "send_to_uid", "ann", { n = 4 }))
+        for n = 5, 30 do
+            assert.is_true(sd(admin, "deliver_to_uid", "ann", { n = n }))
+        end
         for _, c in pairs(by_slot) do
             assert.equal(1, c:receive().n)
             assert.equal(2, c:receive().n)
-            assert.equal(4, c:receive().n)
+            for n = 4, 30 do
+                assert.equal(n, c:receive().n)
+            end
         end
         local _, err = sd(admin, "subscribe_uid", "nobody", "news")
         assert.equal("offline", err)
@@ -438,7 +444,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         assert.is_true(sd(admin, "uid_is_online", "ann"))
     end)
 
-    it("are looked up again when their worker dies unread", function()
+    it("are reported when their worker dies unread", function()
         local by_slot = spread()
         local mine = admin:call("u/me").result.slot
         local there, third = (mine + 1) % WORKERS, (mine + 2) % WORKERS
@@ -456,20 +462,24 @@ describe("uids of " .. WORKERS .. " workers", function()
         for n = 1, 3 do
             assert.is_true(sd(admin, "send_to_uid", "ann", { n = n }))
         end
-        assert.is_true(sd(admin, "send_to_uid", "ben", { n = 4 }))
+        local large = { n = 4, pad = ("x"):rep(100000) }
+        assert.is_true(sd(admin, "send_to_uid", "ben", large))
         second:send(client.packet("u/sd",
             { fn = "deliver_to_uid", args = { "ann", { n = 5 } } }, 7))
         login(by_slot[third], "ann")
         s:kill("KILL", pid)
         assert.is_true(second:receive().result.a)
-        local sent, delivered = {}, {}
-        for _ = 1, 4 do
-            local n = by_slot[third]:receive().n
-            table.insert(n < 5 and sent or delivered, n)
+        assert.equal(5, assert(by_slot[third]:receive()).n)
+        local lost = told("lost", 4)
+        assert.same({ "ben", "unknown", "offline" }, table.remove(lost))
+        table.sort(lost, function(a, b)
+            return a[2].n < b[2].n
+        end)
+        for n = 1, 3 do
+            assert.same({ "ann", { n = n }, "offline" }, lost[n])
         end
-        assert.same({ 1, 2, 3 }, sent)
-        assert.same({ 5 }, delivered)
-        assert.same({ { "ben", { n = 4 }, "offline" } }, told("lost", 1))
+        assert.is_true(sd(admin, "send_to_uid", "ann", { n = 6 }))
+        assert.equal(6, by_slot[third]:receive().n)
     end)
 
     it("are all told of when many die with a worker", function()
@@ -504,6 +514,44 @@ describe("uids of " .. WORKERS .. " workers", function()
         s:kill("KILL", s:process("worker", victim).pid)
         assert.equal("crashed", admin:receive().result.b)
         told("ends", 1)
+    end)
+
+    it("give no answer to whoever follows a worker that asked", function()
+        local by_slot = spread()
+        local mine = admin:call("u/me").result.slot
+        local asking, there = (mine + 1) % WORKERS, (mine + 2) % WORKERS
+        login(by_slot[there], "ann")
+        local ben
+        repeat
+            ben = open()
+        until login(ben, "ben").slot == there
+        local function ask(uid)
+            return { fn = "ask_uid", args = { uid, { n = 1 } } }
+        end
+        --- A conn of a worker whose first call comes from it.
+        local function fresh()
+            local pid = s:process("worker", asking).pid
+            s:kill("KILL", pid)
+            server.until_(function()
+                local p = s:process("worker", asking)
+                return p.pid ~= pid and p.state == "ready"
+            end, "the worker is replaced")
+            local caller
+            repeat
+                caller = open()
+                local me = caller:call("u/me")
+            until me and me.result.slot == asking
+            return caller
+        end
+        fresh():send(client.packet("u/sd", ask("ann"), 5))
+        local first = by_slot[there]:receive()
+        local caller = fresh()
+        caller:send(client.packet("u/sd", ask("ben"), 5))
+        local second = ben:receive()
+        by_slot[there]:send({ id = first.id, result = "ann" })
+        by_slot[there]:call("u/me") -- it was handled
+        ben:send({ id = second.id, result = "ben" })
+        assert.equal("ben", caller:receive().result.a)
     end)
 
     it("are told of when their worker dies", function()
