@@ -75,8 +75,11 @@ int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
                 uint64_t number);
 
 /* Writer.  End exactly this binding; false: there was none, so the late close
- * of an old conn touches nothing. */
-bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn);
+ * of an old conn touches nothing.  *last (may be NULL): no binding of the uid
+ * is left on the node.  Of several that end in the same instant one is told
+ * so; both, rarely, see uidmap_write.c. */
+bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn,
+                   bool *last);
 
 /* Show the living bindings of a uid, in no order, each once.  Returns how many
  * were shown.  A uid that moves between conns or workers, bound anew before it

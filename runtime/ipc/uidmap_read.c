@@ -173,6 +173,22 @@ bool uidmap_is_online(const struct uidmap *m, struct slice uid)
     return find(m, uid, NULL, NULL) > 0;
 }
 
+bool uidmap_has_mask(const struct uidmap *m, unsigned slot, uint32_t hash)
+{
+    struct uidmap_walk w;
+    struct uidmap_copy c;
+    struct uidmap_view v;
+
+    if (slot >= m->block->workers || !uidmap_live(m, slot, &v))
+        return false;
+    uidmap_walk(&w, m, &v, hash, NULL);
+    while (uidmap_step(&w, &c)) {
+        if (mask_of(m, c.key.hash) == mask_of(m, hash))
+            return true;
+    }
+    return false;
+}
+
 bool uidmap_elsewhere(const struct uidmap *m, const struct uidmap_key *key)
 {
     struct stamp s;

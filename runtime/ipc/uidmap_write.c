@@ -5,6 +5,14 @@
  * it, so a later process finds every head and every bit of the masks that was
  * ever set by walking the used entries.
  *
+ * The last one.  Who unlinks a binding and finds no other may be one of two
+ * that do so at the same time.  Both clear their bit of the mask, and that
+ * word has one order: the first to clear sees a bit of the other that nothing
+ * is left behind, and leaves it to the other to be the last.  A slot that
+ * keeps its bit, for another uid under the same mask, takes no part in that
+ * order: then both are the last.  There are as many masks as conns may be on
+ * the node, so that is rare.
+ *
  * What only the writer needs it keeps to itself: the entry of a conn by the
  * index in the conn's id (so a close costs the same with one conn of a uid or
  * with thousands), the links backwards, the free entries. */
@@ -90,13 +98,15 @@ static void raise_bit(struct uidmap *m, uint32_t hash)
         atomic_fetch_or(word, bit);
 }
 
-static void drop_bit(struct uidmap *m, uint32_t hash)
+/* The other bits of the word as they were then. */
+static uint64_t drop_bit(struct uidmap *m, uint32_t hash)
 {
     _Atomic uint64_t *word = mask_word(m, mask_of(m, hash), m->self);
     uint64_t bit = UINT64_C(1) << (m->self % 64);
 
-    if ((get(word) & bit) != 0)
-        atomic_fetch_and(word, ~bit);
+    if ((get(word) & bit) == 0)
+        return 0;
+    return atomic_fetch_and(word, ~bit) & ~bit;
 }
 
 /* --- owning ----------------------------------------------------------------- */
@@ -109,7 +119,7 @@ static void drop_bits(struct uidmap *m, unsigned epoch)
 
     sd_assert(used <= m->block->max);
     for (i = 1; i <= used; i++)
-        drop_bit(m, get(&v.entries[i].hash));
+        (void)drop_bit(m, get(&v.entries[i].hash));
 }
 
 /* Empty our table.  While that goes on it belongs to no epoch; `used` goes
@@ -305,10 +315,26 @@ static void key_of(struct uidmap *m, uint32_t i, struct uidmap_key *key)
         key->word[w] = word_of(m, i, w);
 }
 
-static void drop(struct uidmap *m, uint32_t i)
+/* Has a slot of `bits` nothing under this mask, so that it clears its bit
+ * next? */
+static bool is_another_later(const struct uidmap *m, uint32_t hash,
+                             uint64_t bits)
+{
+    for (; bits != 0; bits &= bits - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(bits);
+
+        if (!uidmap_has_mask(m, m->self / 64 * 64 + bit, hash))
+            return true;
+    }
+    return false;
+}
+
+/* The binding of entry `i` ends.  Is no other one of the uid left? */
+static bool drop(struct uidmap *m, uint32_t i)
 {
     struct uidmap_table *t = m->own.table;
     struct uidmap_entry *e = entry_of(m, i);
+    uint64_t bits = 0;
     struct uidmap_key key;
     struct others o;
 
@@ -319,13 +345,16 @@ static void drop(struct uidmap *m, uint32_t i)
         unlink_twin(m, i);
     o = others_of(m, &key);
     if (!o.mask)
-        drop_bit(m, key.hash);
+        bits = drop_bit(m, key.hash);
+    atomic_thread_fence(memory_order_seq_cst); /* before we look elsewhere */
     show(&e->serial, 0);
     e->prev = m->free;
     m->free = i;
     count(&t->bindings, -1);
-    if (!o.uid)
-        count(&t->uids, -1);
+    if (o.uid)
+        return false;
+    count(&t->uids, -1);
+    return !uidmap_elsewhere(m, &key) && !is_another_later(m, key.hash, bits);
 }
 
 /* True when the conn has this uid already; it has no other afterwards. */
@@ -337,11 +366,13 @@ static bool is_bound(struct uidmap *m, const struct uidmap_key *key,
     if (i == 0)
         return false;
     if (get(&entry_of(m, i)->conn) != conn || !has_key(m, i, key)) {
-        drop(m, i);
+        (void)drop(m, i);
         return false;
     }
-    if (number > get(&entry_of(m, i)->number))
+    if (number > get(&entry_of(m, i)->number)) {
         set(&entry_of(m, i)->number, number);
+        atomic_thread_fence(memory_order_seq_cst); /* as after a link */
+    }
     return true;
 }
 
@@ -374,9 +405,11 @@ int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
     return 0;
 }
 
-bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn)
+bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn,
+                   bool *last)
 {
     struct uidmap_key key;
+    bool was_last;
     uint32_t i;
 
     sd_check(m, UIDMAP_MAGIC);
@@ -387,6 +420,8 @@ bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn)
     uidmap_key(m, &key, uid);
     if (get(&entry_of(m, i)->conn) != conn || !has_key(m, i, &key))
         return false;
-    drop(m, i);
+    was_last = drop(m, i);
+    if (last != NULL)
+        *last = was_last;
     return true;
 }

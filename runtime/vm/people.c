@@ -141,8 +141,10 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
     memcpy(name, uid.p, uid.len);
     last = uids_unbind(p->uids, &m->binding);
     if (p->map != NULL) {
-        uidmap_unbind(p->map, slice_make(name, uid.len), m->id);
-        last = last && !uidmap_is_online(p->map, slice_make(name, uid.len));
+        bool of_node = false;
+
+        uidmap_unbind(p->map, slice_make(name, uid.len), m->id, &of_node);
+        last = last && of_node;
     }
     topics_drop(p->groups, &m->groups); /* groups are the uid's */
     add_end(p, slice_make(name, uid.len), last, reason);
@@ -186,7 +188,7 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
         struct member *old = list_entry(it, struct member, binding.link);
 
         if (p->map != NULL)
-            uidmap_unbind(p->map, uid, old->id);
+            uidmap_unbind(p->map, uid, old->id, NULL);
         put_out(p, old);
         add_end(p, uid, false, "replaced");
     }

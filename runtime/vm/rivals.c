@@ -95,7 +95,7 @@ int rivals_bind(struct people *p, struct member *m, struct slice uid,
         return SD_EBUSY;
     number |= SETTLED;
     if (policy == UIDS_REFUSE && !stands_trial(p, uid, number)) {
-        uidmap_unbind(p->map, uid, m->id);
+        uidmap_unbind(p->map, uid, m->id, NULL);
         if (uids_is_bound(&m->binding))
             uidmap_bind(p->map, uids_name(&m->binding), m->id, m->number);
         return SD_EREFUSED;

@@ -203,12 +203,12 @@ static void change(struct journal *j, uint32_t *generation)
         atomic_store(&j->uid[index], uid);
     } else if (had != 0) {
         if (!uidmap_unbind(map, uid_text(text, had),
-                           conn_id(index, generation[index])))
+                           conn_id(index, generation[index]), NULL))
             bad("a binding was lost");
         generation[index]++;
         atomic_store(&j->uid[index], 0);
     } else if (uidmap_unbind(map, uid_text(text, uid),
-                             conn_id(index, generation[index]))) {
+                             conn_id(index, generation[index]), NULL)) {
         bad("a binding that was none ended");
     }
     atomic_store(&j->doubt, 0);
@@ -223,7 +223,7 @@ static void move_steady(uint32_t *turn)
 
     ++*turn;
     bind_conn(uid, conn_id(STEADY + *turn % 2, *turn));
-    if (*turn > 1 && !uidmap_unbind(map, uid, old))
+    if (*turn > 1 && !uidmap_unbind(map, uid, old, NULL))
         bad("the steady binding was lost");
     atomic_store(&board->steady[self], epoch);
 }
@@ -241,7 +241,7 @@ static void play_ball(void)
         atomic_fetch_add(&board->moves, 1);
         atomic_store(&board->ball, at + 1);
     } else if (held != 0 && at >= held + 1) {
-        if (!uidmap_unbind(map, uid, conn_id(BALL, held)))
+        if (!uidmap_unbind(map, uid, conn_id(BALL, held), NULL))
             bad("the ball was lost");
         held = 0;
     }

@@ -18,6 +18,8 @@ describe("ipc under stress", function()
         ["ends every call once while processes are killed"] = "mesh_kill 100",
         ["shows whole bindings while their writers are killed"] =
             "uidmap_kill 80",
+        ["tells one of two that end at once that it was the last"] =
+            "uidmap_last 20000",
     }) do
         it(what, function()
             local out = run(command)

@@ -116,7 +116,9 @@ local function bind(slot, uid, id, number)
 end
 
 local function unbind(slot, uid, id)
-    return lib.uidmap_unbind(node.map[slot], slice(uid), id)
+    local last = ffi.new("bool[1]")
+    local ended = lib.uidmap_unbind(node.map[slot], slice(uid), id, last)
+    return ended, last[0]
 end
 
 describe("uidmap", function()
