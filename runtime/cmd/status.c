@@ -68,8 +68,9 @@ static void print_process(const struct row *row)
 {
     char name[2 * TEXT + 2], age[32];
 
-    if (strcmp(get(row, "role"), "agent") == 0)
-        snprintf(name, sizeof(name), "agent");
+    if (strcmp(get(row, "role"), "agent") == 0 ||
+        strcmp(get(row, "role"), "redis") == 0)
+        snprintf(name, sizeof(name), "%s", get(row, "role"));
     else
         snprintf(name, sizeof(name), "%s %s", get(row, "role"),
                  get(row, "index"));
@@ -144,6 +145,22 @@ static void print_port(const struct row *row)
            get(row, "address"), get(row, "port"));
 }
 
+/* The first comes with the head of its table. */
+static void print_slow(const struct row *row)
+{
+    static bool had_head;
+    char age[32];
+
+    if (!had_head)
+        printf("\n%-16s %-6s %-20s %-22s %10s %9s\n", "slow clients", "worker",
+               "uid", "address", "unsent", "for");
+    had_head = true;
+    duration(age, sizeof(age), number(row, "age"));
+    printf("%-16s %-6s %-20s %-15s %6s %9.1fK %9s\n", get(row, "port"),
+           get(row, "worker"), get(row, "uid"), get(row, "address"),
+           get(row, "peer_port"), number(row, "bytes") / 1024, age);
+}
+
 static bool print_field(struct json *j, struct row *head)
 {
     char age[32];
@@ -162,6 +179,8 @@ static bool print_field(struct json *j, struct row *head)
                "gen", "restarts");
         return print_list(j, print_process);
     }
+    if (slice_is(j->text, "slow"))
+        return print_list(j, print_slow);
     if (head->n == FIELDS)
         return false;
     copy(head->key[head->n], j->text);

@@ -34,7 +34,7 @@ struct frame_spec {
     char delimiter[16]; /* LINE */
 };
 
-/* The defaults of api.md for one type; `type` is an enum frame_type. */
+/* The defaults for one type; `type` is an enum frame_type. */
 void frame_spec_init(struct frame_spec *s, int type);
 
 /* Is this spec sound?  0, or SD_EINVALID and *why says what to mend (static

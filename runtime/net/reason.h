@@ -1,4 +1,4 @@
-/* reason.h - why conns close: the words of api.md and their WebSocket codes. */
+/* reason.h - why conns close: words and WebSocket codes. */
 #ifndef SD_NET_REASON_H
 #define SD_NET_REASON_H
 

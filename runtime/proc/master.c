@@ -152,7 +152,7 @@ static struct status status_of(const struct master *m)
         .ports = &m->node.ports,
         .mesh = m->mesh,
         .admin = m->node.admin >= 0 ? m->node.admin_address : "",
-        .redis = redis_server_pid(m->redis),
+        .redis = redis_server_info(m->redis),
     };
 }
 

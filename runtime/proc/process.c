@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "ipc/uidmap.h"
 #include "loop/pollfd.h"
+#include "net/conn.h"
 #include "net/net.h"
 #include "net/push.h"
 #include "proc/child.h"
@@ -131,6 +132,34 @@ static void publish(struct process *p)
     counters_publish(&p->counters, v);
 }
 
+static void describe(struct slow_conn *out, const struct conn *c)
+{
+    struct slice uid = conn_uid(c);
+
+    *out = (struct slow_conn){
+        .bytes = conn_queued(c),
+        .age_ms = conn_backlog_age(c),
+        .port = conn_port(c),
+        .uid_len = (uint16_t)(uid.len < SLOWEST_UID ? uid.len : SLOWEST_UID),
+    };
+    memcpy(out->uid, uid.p, out->uid_len);
+    out->peer_port = (uint16_t)conn_peer(c, out->address);
+}
+
+static void publish_slowest(struct process *p)
+{
+    struct slow_conn list[SLOWEST_MAX];
+    struct conn *conns[SLOWEST_MAX];
+    unsigned n = net_slowest(p->net, conns, SLOWEST_MAX);
+
+    for (unsigned i = 0; i < n; i++)
+        describe(&list[i], conns[i]);
+    if (n > 0 || p->had_slow)
+        slowest_publish(tables_slowest(p->mesh, p->conf, p->h->slot),
+                        (uint16_t)p->h->epoch, list, n);
+    p->had_slow = n > 0;
+}
+
 static void beat(struct process *p, uint64_t lag_ms)
 {
     unsigned slot = p->h->slot;
@@ -139,12 +168,14 @@ static void beat(struct process *p, uint64_t lag_ms)
     lag = (lag * (LAG_WEIGHT - 1) + lag_ms * 1000) / LAG_WEIGHT;
     slots_set(p->slots, slot, SLOT_LOOP_LAG, lag);
     slots_set(p->slots, slot, SLOT_HEARTBEAT, clock_ms());
-    slots_set(p->slots, slot, SLOT_MEMORY, status_memory());
+    slots_set(p->slots, slot, SLOT_MEMORY, status_memory(0));
     slots_set(p->slots, slot, SLOT_GENERATION, p->h->generation);
     if (p->vm != NULL)
         slots_set(p->slots, slot, SLOT_VM_MEMORY, vm_memory(p->vm));
     if (p->net != NULL)
         slots_set(p->slots, slot, SLOT_CONNS, net_conns(p->net));
+    if (p->tally != NULL)
+        publish_slowest(p);
     publish(p);
 }
 

@@ -42,6 +42,7 @@ struct process {
     struct loop_hook mesh_hook;
     struct timer heartbeat;
     struct counters_writer counters;
+    bool had_slow; /* conns that the last heartbeat told of */
 };
 
 /* Wait for the master's word, then open everything but the vm.  0, or a

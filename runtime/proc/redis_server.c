@@ -53,8 +53,10 @@ struct redis_server {
     unsigned magic;
     struct redis_server_config config;
     enum redis_state state;
-    bool served;    /* at least once */
-    pid_t pid;      /* 0: none */
+    bool served;      /* at least once */
+    pid_t pid;        /* 0: none */
+    uint64_t started; /* clock_ms(), that one */
+    unsigned starts;
     uint64_t limit; /* clock_ms(): what LOCKING and STARTING wait for is late */
     struct redis_ping ping;
     const char *why;    /* we killed it, or NULL */
@@ -204,6 +206,8 @@ static void look_at_lock(struct redis_server *r)
         return;
     }
     r->pid = pid;
+    r->started = clock_ms();
+    r->starts++;
     r->state = REDIS_STARTING;
     r->limit = clock_ms() + START_WAIT;
     look_again(r, STEP);
@@ -353,7 +357,15 @@ bool redis_server_is_stopping(const struct redis_server *r)
     return r != NULL && r->state == REDIS_STOPPING;
 }
 
-pid_t redis_server_pid(const struct redis_server *r)
+struct redis_server_info redis_server_info(const struct redis_server *r)
 {
-    return r != NULL ? r->pid : 0;
+    if (r == NULL)
+        return (struct redis_server_info){0};
+    sd_check(r, REDIS_MAGIC);
+    return (struct redis_server_info){
+        .pid = r->pid,
+        .is_serving = r->state == REDIS_SERVING,
+        .started = r->started,
+        .starts = r->starts,
+    };
 }

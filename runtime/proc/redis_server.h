@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "loop/loop.h"
@@ -47,6 +48,15 @@ bool redis_server_stop(struct redis_server *r);
 void redis_server_close(struct redis_server **rp);
 
 bool redis_server_is_stopping(const struct redis_server *r);
-pid_t redis_server_pid(const struct redis_server *r); /* 0: none */
+
+struct redis_server_info {
+    pid_t pid; /* 0: none */
+    bool is_serving;
+    uint64_t started; /* clock_ms() */
+    unsigned starts;  /* processes so far */
+};
+
+/* `r` may be NULL. */
+struct redis_server_info redis_server_info(const struct redis_server *r);
 
 #endif

@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "net/push.h"
 #include "proc/status.h"
+#include "proc/tables.h"
 
 static const char *const protocols[] = {
     [CONF_TCP] = "tcp",
@@ -15,12 +16,16 @@ static const char *const protocols[] = {
     [CONF_HTTP] = "http",
 };
 
-uint64_t status_memory(void)
+uint64_t status_memory(pid_t pid)
 {
     unsigned long total, resident;
-    FILE *f = fopen("/proc/self/statm", "re");
+    char path[32] = "/proc/self/statm";
+    FILE *f;
     int n = 0;
 
+    if (pid != 0)
+        snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    f = fopen(path, "re");
     if (f != NULL) {
         n = fscanf(f, "%lu %lu", &total, &resident);
         fclose(f);
@@ -112,18 +117,19 @@ static void put_hops(struct buf *out, const struct counters *page, bool sends)
     put_hop_end(out);
 }
 
-static void put_process(const struct status *s, struct buf *out, unsigned slot,
-                        const struct slot_info *p)
+/* What all rows have; no end yet. */
+static void put_row(struct buf *out, const char *role, const char *state,
+                    unsigned slot, const struct slot_info *p)
 {
     const uint64_t *f = p->figure;
 
     buf_append_str(out, "{");
-    put_string(out, "role", slot_role_name((enum slot_role)p->role));
+    put_string(out, "role", role);
     put_number(out, "index", p->index);
     put_number(out, "slot", slot);
     put_number(out, "epoch", p->epoch);
     put_number(out, "pid", p->pid > 0 ? (uint64_t)p->pid : 0);
-    put_string(out, "state", slot_state_name((enum slot_state)p->state));
+    put_string(out, "state", state);
     put_seconds(out, "uptime", p->pid > 0 ? (double)age(f[SLOT_STARTED]) : 0);
     put_number(out, "conns", f[SLOT_CONNS]);
     put_number(out, "memory", f[SLOT_MEMORY]);
@@ -131,6 +137,13 @@ static void put_process(const struct status *s, struct buf *out, unsigned slot,
     put_seconds(out, "loop_lag", (double)f[SLOT_LOOP_LAG] / 1000);
     put_number(out, "generation", f[SLOT_GENERATION]);
     put_number(out, "restarts", f[SLOT_RESTARTS]);
+}
+
+static void put_process(const struct status *s, struct buf *out, unsigned slot,
+                        const struct slot_info *p)
+{
+    put_row(out, slot_role_name((enum slot_role)p->role),
+            slot_state_name((enum slot_state)p->state), slot, p);
     if (p->role != SLOT_MASTER)
         put_hops(out, mesh_counters(s->mesh, slot), p->role != SLOT_AGENT);
     put_end(out, "},");
@@ -147,7 +160,7 @@ static struct slot_info own_line(const struct status *s)
     };
 
     p.figure[SLOT_STARTED] = s->started;
-    p.figure[SLOT_MEMORY] = status_memory();
+    p.figure[SLOT_MEMORY] = status_memory(0);
     p.figure[SLOT_GENERATION] = s->generation;
     return p;
 }
@@ -185,6 +198,59 @@ static void put_ports(const struct status *s, struct buf *out)
     put_end(out, "],");
 }
 
+/* The embedded redis-server is no process of the mesh: it gets the number
+ * behind all slots, and what the kernel and the master know of it. */
+static void put_redis(const struct status *s, struct buf *out)
+{
+    const struct redis_server_info *redis = &s->redis;
+    struct slot_info p = {.epoch = redis->starts, .pid = redis->pid};
+
+    p.figure[SLOT_STARTED] = redis->started;
+    p.figure[SLOT_MEMORY] = status_memory(redis->pid);
+    p.figure[SLOT_GENERATION] = s->generation;
+    p.figure[SLOT_RESTARTS] = redis->starts - 1;
+    put_row(out, "redis",
+            slot_state_name(redis->is_serving ? SLOT_READY : SLOT_STARTING),
+            slots_count(mesh_slots(s->mesh)), &p);
+    put_end(out, "},");
+}
+
+static void put_slow(const struct status *s, struct buf *out, unsigned slot,
+                     const struct slow_conn *c)
+{
+    buf_append_str(out, "{");
+    put_number(out, "worker", slot);
+    put_string(out, "port", s->conf->ports[c->port].name);
+    put_key(out, "uid");
+    if (json_write_string(out, slice_make(c->uid, c->uid_len)) < 0)
+        buf_append_str(out, "\"\"");
+    buf_append_str(out, ",");
+    put_string(out, "address", c->address);
+    put_number(out, "peer_port", c->peer_port);
+    put_number(out, "bytes", c->bytes);
+    put_seconds(out, "age", (double)c->age_ms);
+    put_end(out, "},");
+}
+
+/* The conns with the most unsent bytes, of each worker. */
+static void put_slowest(const struct status *s, struct buf *out)
+{
+    const struct slots *slots = mesh_slots(s->mesh);
+    struct slow_conn list[SLOWEST_MAX];
+
+    put_key(out, "slow");
+    buf_append_str(out, "[ ");
+    for (unsigned i = 0; i < s->conf->server.workers; i++) {
+        unsigned n = slowest_read(tables_slowest(s->mesh, s->conf, i),
+                                  slots_epoch(slots, i), list);
+
+        for (unsigned k = 0; k < n; k++)
+            if (list[k].port < s->conf->nports)
+                put_slow(s, out, i, &list[k]);
+    }
+    put_end(out, "]");
+}
+
 void status_json(const struct status *s, struct buf *out)
 {
     const struct slots *slots = mesh_slots(s->mesh);
@@ -208,7 +274,11 @@ void status_json(const struct status *s, struct buf *out)
         if (i != master && p.state != SLOT_EMPTY)
             put_process(s, out, i, &p);
     }
-    put_end(out, "]}");
+    if (s->redis.pid > 0)
+        put_redis(s, out);
+    put_end(out, "],");
+    put_slowest(s, out);
+    buf_append_str(out, "}");
 }
 
 void status_table(const struct status *s, struct buf *out)
@@ -235,6 +305,6 @@ void status_table(const struct status *s, struct buf *out)
         slots_name(name, sizeof(name), slots, i);
         buf_printf(out, "%-16s %d\n", name, (int)p.pid);
     }
-    if (s->redis > 0)
-        buf_printf(out, "%-16s %d\n", "redis-server", (int)s->redis);
+    if (s->redis.pid > 0)
+        buf_printf(out, "%-16s %d\n", "redis-server", (int)s->redis.pid);
 }

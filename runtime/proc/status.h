@@ -9,6 +9,7 @@
 #include "base/conf.h"
 #include "ipc/mesh.h"
 #include "proc/ports.h"
+#include "proc/redis_server.h"
 
 struct status {
     const char *node, *version;
@@ -17,17 +18,17 @@ struct status {
     const struct conf *conf;
     const struct ports *ports;
     const struct mesh *mesh;
-    const char *admin; /* address of the admin port, "": none */
-    pid_t redis;       /* 0: none */
+    const char *admin;              /* address of the admin port, "": none */
+    struct redis_server_info redis; /* pid 0: none */
 };
 
-/* One JSON object (api.md section 2: seconds and bytes). */
+/* One JSON object, of seconds and bytes. */
 void status_json(const struct status *s, struct buf *out);
 
 /* The table that `start` prints. */
 void status_table(const struct status *s, struct buf *out);
 
-/* Bytes resident of this process. */
-uint64_t status_memory(void);
+/* Bytes resident of a process, 0: this one. */
+uint64_t status_memory(pid_t pid);
 
 #endif

@@ -23,11 +23,16 @@ static size_t tally_offset(const struct conf *conf)
                LINE * LINE;
 }
 
-size_t tables_size(const struct conf *conf)
+static size_t slowest_offset(const struct conf *conf)
 {
     struct tally_shape shape = net_tally_shape(conf);
 
-    return tally_offset(conf) + tally_size(&shape);
+    return (tally_offset(conf) + tally_size(&shape) + LINE - 1) / LINE * LINE;
+}
+
+size_t tables_size(const struct conf *conf)
+{
+    return slowest_offset(conf) + conf->server.workers * slowest_size();
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
@@ -51,4 +56,12 @@ void *tables_uids(const struct mesh *m)
 void *tables_tally(const struct mesh *m, const struct conf *conf)
 {
     return (char *)mesh_extra(m) + tally_offset(conf);
+}
+
+struct slowest *tables_slowest(const struct mesh *m, const struct conf *conf,
+                               unsigned slot)
+{
+    char *first = (char *)mesh_extra(m) + slowest_offset(conf);
+
+    return (struct slowest *)(void *)(first + slot * slowest_size());
 }

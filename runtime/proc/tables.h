@@ -1,6 +1,6 @@
 /* tables.h - what lies in the memory that a mesh has for upper layers: when
- * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), and how
- * many conns there are (ipc/tally.h). */
+ * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), how many
+ * conns there are (ipc/tally.h), and which are the slowest (ipc/slowest.h). */
 #ifndef SD_PROC_TABLES_H
 #define SD_PROC_TABLES_H
 
@@ -8,6 +8,7 @@
 
 #include "base/conf.h"
 #include "ipc/mesh.h"
+#include "ipc/slowest.h"
 
 /* Bytes of all of them. */
 size_t tables_size(const struct conf *conf);
@@ -19,5 +20,7 @@ void tables_init(const struct mesh *m, const struct conf *conf);
 void *tables_timers(const struct mesh *m);
 void *tables_uids(const struct mesh *m);
 void *tables_tally(const struct mesh *m, const struct conf *conf);
+struct slowest *tables_slowest(const struct mesh *m, const struct conf *conf,
+                               unsigned slot);
 
 #endif
