@@ -81,15 +81,23 @@ struct member *people_add(struct people *p, struct conn *c)
     return m;
 }
 
+static void settle(struct people *p, uint32_t debt)
+{
+    if (debt != 0)
+        uidmap_settle(p->map, debt);
+}
+
 static void add_end(struct people *p, struct slice uid, bool last,
-                    const char *reason)
+                    const char *reason, uint32_t debt)
 {
     struct slice why = slice_str(reason);
     struct people_end *end;
     char *text;
 
-    if (p->on_end == NULL)
+    if (p->on_end == NULL) {
+        settle(p, debt);
         return;
+    }
     end = mem_alloc(sizeof(*end) + uid.len + why.len);
     text = (char *)(end + 1);
     memcpy(text, uid.p, uid.len);
@@ -98,9 +106,10 @@ static void add_end(struct people *p, struct slice uid, bool last,
     end->reason = slice_make(text + uid.len, why.len);
     end->last = last;
     list_add(&p->ends, &end->link);
-    if (!p->on_end(p->arg)) {
+    if (!p->on_end(p->arg, debt)) {
         list_del(&end->link);
         people_drop_end(end);
+        settle(p, debt);
     }
 }
 
@@ -123,6 +132,7 @@ struct people_end *people_take_end(struct people *p)
 static void end_binding(struct people *p, struct member *m, const char *reason)
 {
     char name[UIDS_LENGTH];
+    uint32_t debt = m->debt;
     struct slice uid;
     bool last;
 
@@ -132,11 +142,13 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
     memcpy(name, uid.p, uid.len);
     last = uids_unbind(p->uids, &m->binding);
     if (p->map != NULL) {
-        uidmap_unbind(p->map, slice_make(name, uid.len), m->id);
+        if (debt == 0)
+            debt = uidmap_end(p->map, slice_make(name, uid.len), m->id);
         last = last && !uidmap_is_online(p->map, slice_make(name, uid.len));
     }
     topics_drop(p->groups, &m->groups); /* groups are the uid's */
-    add_end(p, slice_make(name, uid.len), last, reason);
+    m->debt = 0;
+    add_end(p, slice_make(name, uid.len), last, reason, debt);
 }
 
 /* It has lost its uid and is to be closed. */
@@ -151,7 +163,7 @@ static void put_out(struct people *p, struct member *m)
 void people_tell_end(struct people *p, struct slice uid, bool last,
                      const char *reason)
 {
-    add_end(p, uid, last, reason);
+    add_end(p, uid, last, reason, 0);
 }
 
 int people_bind(struct people *p, struct member *m, struct slice uid,
@@ -175,11 +187,12 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
     conn_set_uid(m->conn, uid);
     list_each_safe (it, next, &kicked) {
         struct member *old = list_entry(it, struct member, binding.link);
+        uint32_t debt = 0;
 
         if (p->map != NULL)
-            uidmap_unbind(p->map, uid, old->id);
+            debt = uidmap_end(p->map, uid, old->id);
         put_out(p, old);
-        add_end(p, uid, false, "replaced");
+        add_end(p, uid, false, "replaced", debt);
     }
     if (p->map != NULL && policy == UIDS_KICK && rivals_kick(p, m, uid)) {
         end_binding(p, m, "replaced");

@@ -27,6 +27,7 @@ struct member {
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
     uint64_t number; /* of the binding, among those of the node */
+    uint32_t debt;   /* uidmap_end() of it came before its end here */
     struct topics_holder topics, groups;
     uint64_t passed_over; /* the fan-out that leaves it out */
     char *reason;         /* why the conn has closed; NULL: it has not */
@@ -59,8 +60,9 @@ struct people {
     struct list members;
     struct list ends;
     struct list kicked; /* unbound, to be closed; by binding.link */
-    /* One more in `ends`; false: nobody can be told.  NULL: keep none. */
-    bool (*on_end)(void *arg);
+    /* One more in `ends`; uidmap_settle() when it was told.  False: nobody can
+     * be told.  NULL: keep none. */
+    bool (*on_end)(void *arg, uint32_t debt);
     /* A conn of another worker has to go: its uid was bound anew here. */
     void (*on_rival)(void *arg, const struct uidmap_binding *b);
     void *arg;
