@@ -69,10 +69,11 @@ return U]],
 }
 
 describe("uids of " .. WORKERS .. " workers", function()
-    local s, conns, admin
+    local s, port, conns, admin
 
     setup(function()
         s = server.start(files)
+        port = s:port("game")
     end)
 
     teardown(function()
@@ -80,7 +81,7 @@ describe("uids of " .. WORKERS .. " workers", function()
     end)
 
     local function open()
-        local c = client.open(s:port("game"))
+        local c = client.open(port)
         conns[#conns + 1] = c
         return c
     end
@@ -96,7 +97,7 @@ describe("uids of " .. WORKERS .. " workers", function()
             c:close()
         end
         server.until_(function()
-            local c = client.open(s:port("game"))
+            local c = client.open(port)
             local n = c:call("u/sd", { fn = "count_online", args = {} }).result.a
             c:close()
             return n == 0
