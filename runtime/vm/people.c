@@ -147,6 +147,7 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
         last = last && !uidmap_is_online(p->map, slice_make(name, uid.len));
     }
     topics_drop(p->groups, &m->groups); /* groups are the uid's */
+    m->group_leaves++;
     m->debt = 0;
     add_end(p, slice_make(name, uid.len), last, reason, debt);
 }

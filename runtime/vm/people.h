@@ -29,8 +29,9 @@ struct member {
     uint64_t number; /* of the binding, among those of the node */
     uint32_t debt;   /* uidmap_end() of it came before its end here */
     struct topics_holder topics, groups;
-    uint64_t passed_over; /* the fan-out that leaves it out */
-    char *reason;         /* why the conn has closed; NULL: it has not */
+    uint64_t group_leaves; /* raised whenever it leaves a group */
+    uint64_t passed_over;  /* the fan-out that leaves it out */
+    char *reason;          /* why the conn has closed; NULL: it has not */
 };
 
 /* A binding that has ended and that nobody was told of yet. */
@@ -67,7 +68,7 @@ struct people {
     void (*on_rival)(void *arg, const struct uidmap_binding *b);
     void *arg;
     uint64_t fanouts;
-    uint64_t group_leaves; /* people_leave_group(), people_delete_group() */
+    uint64_t group_deletes; /* raised by people_delete_group() */
     struct people_counters counters;
 };
 
