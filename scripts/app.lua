@@ -5,10 +5,9 @@ local sd = require("sd")
 ---@class App
 local app = {}
 
---- Who is in a room is written down by conn. When the node starts, or its one
---- worker was replaced, no conn of before is left; at a reload all of them are.
+--- When the node starts nobody is in a room, whatever was written down.
 function app.on_start(why)
-    if why ~= "reload" and sd.role == "worker" then
+    if why == "start" and sd.role == "worker" and sd.slot == 0 then
         local ok, err = sd.model("room"):forget_people()
         if not ok then
             sd.log.warn("cannot forget who was here: " .. err)
@@ -35,6 +34,13 @@ function app.on_close(self)
     local room = self.session.room
     if room then
         sd.model("room"):leave(room, self.conn_id, self.uid)
+    end
+end
+
+--- The conns of a worker that has died had no on_close: this is told of all.
+function app.on_uid_closed(uid, last)
+    if last then
+        sd.model("room"):lose(uid)
     end
 end
 

@@ -280,9 +280,9 @@ end
 local function load(handle, uid)
     local names, err, before
     repeat -- what somebody left while we read may be in what we read
-        before = core.group_leaves()
+        before = core.group_leaves(handle)
         names, err = groups.uid_groups(uid)
-    until not names or before == core.group_leaves()
+    until not names or before == core.group_leaves(handle)
     if core.uid(handle) ~= uid then
         return -- it was bound to another one meanwhile, or has closed
     elseif not names then
@@ -292,7 +292,7 @@ local function load(handle, uid)
         end)
         return
     end
-    core.set_groups(handle, names)
+    core.add_groups(handle, names)
 end
 
 --- After a conn was bound.

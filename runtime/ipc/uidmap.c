@@ -26,6 +26,7 @@
 #define PAGE      4096u
 #define LEAST     64u
 #define MASKS_MAX (1u << 22)
+#define DEBTS     1024u /* and one more for every fourth conn */
 
 #define get(x)    atomic_load_explicit(x, memory_order_relaxed)
 #define follow(x) atomic_load_explicit(x, memory_order_acquire)
@@ -46,12 +47,16 @@ static uint32_t power_of_two(uint64_t n)
 
 static struct uidmap_block shape_of(unsigned workers, uint32_t max_conns)
 {
+    uint32_t debts = DEBTS + max_conns / 4;
+
     sd_assert(workers > 0 && workers <= SLOTS_MAX);
     sd_assert(max_conns > 0 && max_conns <= UIDMAP_CONNS);
     return (struct uidmap_block){
         .magic = UIDMAP_MAGIC,
         .workers = workers,
-        .max = max_conns,
+        .conns = max_conns,
+        .debts = debts,
+        .max = max_conns + debts,
         .buckets = power_of_two(max_conns),
         .masks = power_of_two((uint64_t)max_conns * workers),
         .words = (workers + 63) / 64,

@@ -12,8 +12,9 @@
  * when it dies too, another gets it.  The next process of the slot writes a
  * second table, so the dead one stays readable until uidmap_told(), or until
  * the process after the next needs its place: that one takes it over (a claim
- * of somebody else then ends with SD_EGONE) and tells first itself.  So each
- * binding is told at least once. */
+ * of somebody else then ends with SD_EGONE) and tells first itself.  A binding
+ * that has ended stays in the table, found by nobody, until its own worker has
+ * told it.  So each binding is told at least once. */
 #ifndef SD_IPC_UIDMAP_H
 #define SD_IPC_UIDMAP_H
 
@@ -80,6 +81,13 @@ int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
  * so; both, rarely, see uidmap_write.c. */
 bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn,
                    bool *last);
+
+/* Writer.  The same; but as long as it is not settled the binding is told when
+ * we die.  The debt to settle, 0: there was no such binding, or so many debts
+ * that this one is forgotten. */
+uint32_t uidmap_end(struct uidmap *m, struct slice uid, uint64_t conn,
+                    bool *last);
+void uidmap_settle(struct uidmap *m, uint32_t debt);
 
 /* Show the living bindings of a uid, in no order, each once.  Returns how many
  * were shown.  A uid that moves between conns or workers, bound anew before it

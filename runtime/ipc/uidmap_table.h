@@ -58,7 +58,9 @@ struct uidmap_table {
 struct uidmap_block {
     uint32_t magic;
     uint32_t workers;
-    uint32_t max;     /* entries of a table */
+    uint32_t conns;   /* that may be bound in a table */
+    uint32_t debts;   /* ended bindings that are kept besides */
+    uint32_t max;     /* entries of a table: the sum */
     uint32_t buckets; /* of a table, a power of two */
     uint32_t masks;   /* buckets of the masks, a multiple of that */
     uint32_t words;   /* of a mask */
@@ -87,6 +89,7 @@ struct uidmap {
     /* The writer's; NULL and 0 in other processes. */
     struct uidmap_view own;
     uint32_t free;     /* first free entry below table->used */
+    uint32_t debts;    /* ended entries that are kept */
     uint32_t *by_conn; /* index of a conn id -> entry */
     uint32_t conns;    /* places in by_conn */
 };

@@ -261,7 +261,7 @@ static struct others others_of(struct uidmap *m, const struct uidmap_key *key)
     return o;
 }
 
-/* A free entry, 0 when there is none. */
+/* A free entry: with what may be bound and what may be kept none is left. */
 static uint32_t take_entry(struct uidmap *m)
 {
     struct uidmap_table *t = m->own.table;
@@ -272,8 +272,7 @@ static uint32_t take_entry(struct uidmap *m)
         return i;
     }
     i = get(&t->used);
-    if (i == m->block->max)
-        return 0;
+    sd_assert(i < m->block->max);
     return i + 1;
 }
 
@@ -329,8 +328,9 @@ static bool is_another_later(const struct uidmap *m, uint32_t hash,
     return false;
 }
 
-/* The binding of entry `i` ends.  Is no other one of the uid left? */
-static bool drop(struct uidmap *m, uint32_t i)
+/* Nobody finds the entry any more; an heir would still tell of it.  Is no
+ * other binding of the uid left? */
+static bool take_out(struct uidmap *m, uint32_t i)
 {
     struct uidmap_table *t = m->own.table;
     struct uidmap_entry *e = entry_of(m, i);
@@ -347,14 +347,26 @@ static bool drop(struct uidmap *m, uint32_t i)
     if (!o.mask)
         bits = drop_bit(m, key.hash);
     atomic_thread_fence(memory_order_seq_cst); /* before we look elsewhere */
-    show(&e->serial, 0);
-    e->prev = m->free;
-    m->free = i;
     count(&t->bindings, -1);
     if (o.uid)
         return false;
     count(&t->uids, -1);
     return !uidmap_elsewhere(m, &key) && !is_another_later(m, key.hash, bits);
+}
+
+static void release(struct uidmap *m, uint32_t i)
+{
+    show(&entry_of(m, i)->serial, 0);
+    entry_of(m, i)->prev = m->free;
+    m->free = i;
+}
+
+static bool drop(struct uidmap *m, uint32_t i)
+{
+    bool last = take_out(m, i);
+
+    release(m, i);
+    return last;
 }
 
 /* True when the conn has this uid already; it has no other afterwards. */
@@ -388,9 +400,9 @@ int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
     uidmap_key(m, &key, uid);
     if (is_bound(m, &key, conn, number))
         return 0;
-    i = take_entry(m);
-    if (i == 0)
+    if (get(&t->bindings) == m->block->conns)
         return SD_EFULL;
+    i = take_entry(m);
     hold(m, conn, i);
     count(&t->bindings, 1);
     if (!others_of(m, &key).uid)
@@ -405,23 +417,60 @@ int uidmap_bind(struct uidmap *m, struct slice uid, uint64_t conn,
     return 0;
 }
 
-bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn,
-                   bool *last)
+/* The entry of exactly this binding, 0: there is none. */
+static uint32_t entry_for(struct uidmap *m, struct slice uid, uint64_t conn)
 {
     struct uidmap_key key;
-    bool was_last;
     uint32_t i;
 
     sd_check(m, UIDMAP_MAGIC);
     sd_assert(m->own.table != NULL);
     i = held_by(m, conn);
     if (i == 0 || uid.len == 0 || uid.len > UIDMAP_UID)
-        return false;
+        return 0;
     uidmap_key(m, &key, uid);
     if (get(&entry_of(m, i)->conn) != conn || !has_key(m, i, &key))
+        return 0;
+    return i;
+}
+
+bool uidmap_unbind(struct uidmap *m, struct slice uid, uint64_t conn,
+                   bool *last)
+{
+    uint32_t i = entry_for(m, uid, conn);
+    bool was_last;
+
+    if (i == 0)
         return false;
     was_last = drop(m, i);
     if (last != NULL)
         *last = was_last;
     return true;
+}
+
+uint32_t uidmap_end(struct uidmap *m, struct slice uid, uint64_t conn,
+                    bool *last)
+{
+    uint32_t i = entry_for(m, uid, conn);
+
+    *last = false;
+    if (i == 0)
+        return 0;
+    if (m->debts == m->block->debts) {
+        *last = drop(m, i);
+        return 0;
+    }
+    *last = take_out(m, i);
+    m->debts++;
+    return i;
+}
+
+void uidmap_settle(struct uidmap *m, uint32_t debt)
+{
+    sd_check(m, UIDMAP_MAGIC);
+    if (debt == 0)
+        return;
+    sd_assert(m->debts > 0 && debt <= get(&m->own.table->used));
+    m->debts--;
+    release(m, debt);
 }

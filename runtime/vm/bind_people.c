@@ -278,8 +278,9 @@ static int l_topic_count_here(lua_State *L)
     return 1;
 }
 
-/* core.set_groups(handle, groups): of a conn that has just been bound */
-static int l_set_groups(lua_State *L)
+/* core.add_groups(handle, groups): of a conn that has just been bound.  It may
+ * have come into others meanwhile. */
+static int l_add_groups(lua_State *L)
 {
     struct people *p = vm_of(L)->people;
     struct member *m = member_at(L, 1);
@@ -287,7 +288,6 @@ static int l_set_groups(lua_State *L)
 
     if (m == NULL || !uids_is_bound(&m->binding))
         return 0;
-    topics_drop(p->groups, &m->groups);
     for (i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
         people_add_group(p, m, check_slice(L, -1));
@@ -296,11 +296,14 @@ static int l_set_groups(lua_State *L)
     return 0;
 }
 
-/* core.group_leaves() -> a number that moves whenever somebody leaves a group,
- * so that what was read meanwhile is read again */
+/* core.group_leaves(handle) -> a number that moves whenever the conn leaves a
+ * group, so that what was read meanwhile is read again */
 static int l_group_leaves(lua_State *L)
 {
-    lua_pushnumber(L, (double)vm_of(L)->people->group_leaves);
+    uint64_t deletes = vm_of(L)->people->group_deletes;
+    const struct member *m = member_at(L, 1);
+
+    lua_pushnumber(L, (double)(deletes + (m != NULL ? m->group_leaves : 0)));
     return 1;
 }
 
@@ -319,7 +322,7 @@ static const luaL_Reg functions[] = {
     {"subscribe_here", l_subscribe_here},
     {"unsubscribe_here", l_unsubscribe_here},
     {"topic_count_here", l_topic_count_here},
-    {"set_groups", l_set_groups},
+    {"add_groups", l_add_groups},
     {"group_leaves", l_group_leaves},
     {NULL, NULL},
 };

@@ -56,7 +56,7 @@ struct co {
     void *answer;     /* for take; borrowed while it runs */
     co_end_fn *on_end;
     uint64_t conn; /* for on_end: the conn it serves */
-    double number; /* for on_end: the request or timer it serves */
+    double number; /* for on_end: the request, timer or debt it serves */
     void *arg;     /* for on_end */
 };
 

@@ -90,15 +90,23 @@ struct member *people_add(struct people *p, struct conn *c)
     return m;
 }
 
+static void settle(struct people *p, uint32_t debt)
+{
+    if (debt != 0)
+        uidmap_settle(p->map, debt);
+}
+
 static void add_end(struct people *p, struct slice uid, bool last,
-                    const char *reason)
+                    const char *reason, uint32_t debt)
 {
     struct slice why = slice_str(reason);
     struct people_end *end;
     char *text;
 
-    if (p->on_end == NULL)
+    if (p->on_end == NULL) {
+        settle(p, debt);
         return;
+    }
     end = mem_alloc(sizeof(*end) + uid.len + why.len);
     text = (char *)(end + 1);
     memcpy(text, uid.p, uid.len);
@@ -107,9 +115,10 @@ static void add_end(struct people *p, struct slice uid, bool last,
     end->reason = slice_make(text + uid.len, why.len);
     end->last = last;
     list_add(&p->ends, &end->link);
-    if (!p->on_end(p->arg)) {
+    if (!p->on_end(p->arg, debt)) {
         list_del(&end->link);
         people_drop_end(end);
+        settle(p, debt);
     }
 }
 
@@ -129,9 +138,24 @@ struct people_end *people_take_end(struct people *p)
     return end;
 }
 
+/* In the map of the node, where it may have ended before (rivals_bind()). */
+static uint32_t end_in_map(struct people *p, struct member *m, struct slice uid,
+                           bool *last)
+{
+    uint32_t debt = m->debt;
+
+    if (!m->has_ended)
+        return uidmap_end(p->map, uid, m->id, last);
+    *last = m->was_last;
+    m->has_ended = false;
+    m->debt = 0;
+    return debt;
+}
+
 static void end_binding(struct people *p, struct member *m, const char *reason)
 {
     char name[UIDS_LENGTH];
+    uint32_t debt = 0;
     struct slice uid;
     bool last;
 
@@ -143,11 +167,12 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
     if (p->map != NULL) {
         bool of_node = false;
 
-        uidmap_unbind(p->map, slice_make(name, uid.len), m->id, &of_node);
+        debt = end_in_map(p, m, slice_make(name, uid.len), &of_node);
         last = last && of_node;
     }
     topics_drop(p->groups, &m->groups); /* groups are the uid's */
-    add_end(p, slice_make(name, uid.len), last, reason);
+    m->group_leaves++;
+    add_end(p, slice_make(name, uid.len), last, reason, debt);
 }
 
 /* It has lost its uid and is to be closed. */
@@ -162,7 +187,7 @@ static void put_out(struct people *p, struct member *m)
 void people_tell_end(struct people *p, struct slice uid, bool last,
                      const char *reason)
 {
-    add_end(p, uid, last, reason);
+    add_end(p, uid, last, reason, 0);
 }
 
 int people_bind(struct people *p, struct member *m, struct slice uid,
@@ -186,11 +211,13 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
     conn_set_uid(m->conn, uid);
     list_each_safe (it, next, &kicked) {
         struct member *old = list_entry(it, struct member, binding.link);
+        uint32_t debt = 0;
+        bool last;
 
         if (p->map != NULL)
-            uidmap_unbind(p->map, uid, old->id, NULL);
+            debt = end_in_map(p, old, uid, &last);
         put_out(p, old);
-        add_end(p, uid, false, "replaced");
+        add_end(p, uid, false, "replaced", debt);
     }
     if (p->map != NULL && policy == UIDS_KICK && rivals_kick(p, m, uid)) {
         end_binding(p, m, "replaced");

@@ -27,9 +27,13 @@ struct member {
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
     uint64_t number; /* of the binding, among those of the node */
+    bool has_ended;  /* in the map, before its end here, with ... */
+    bool was_last;   /* ... this answer and ... */
+    uint32_t debt;   /* ... this debt */
     struct topics_holder topics, groups;
-    uint64_t passed_over; /* the fan-out that leaves it out */
-    char *reason;         /* why the conn has closed; NULL: it has not */
+    uint64_t group_leaves; /* raised whenever it leaves a group */
+    uint64_t passed_over;  /* the fan-out that leaves it out */
+    char *reason;          /* why the conn has closed; NULL: it has not */
 };
 
 /* A binding that has ended and that nobody was told of yet. */
@@ -59,13 +63,14 @@ struct people {
     struct list members;
     struct list ends;
     struct list kicked; /* unbound, to be closed; by binding.link */
-    /* One more in `ends`; false: nobody can be told.  NULL: keep none. */
-    bool (*on_end)(void *arg);
+    /* One more in `ends`; uidmap_settle() when it was told.  False: nobody can
+     * be told.  NULL: keep none. */
+    bool (*on_end)(void *arg, uint32_t debt);
     /* A conn of another worker has to go: its uid was bound anew here. */
     void (*on_rival)(void *arg, const struct uidmap_binding *b);
     void *arg;
     uint64_t fanouts;
-    uint64_t group_leaves; /* people_leave_group(), people_delete_group() */
+    uint64_t group_deletes; /* raised by people_delete_group() */
     struct people_counters counters;
 };
 

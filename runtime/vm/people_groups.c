@@ -57,13 +57,13 @@ void people_leave_group(struct people *p, struct slice uid, struct slice name)
     char text[TOPIC_MAX];
     struct slice topic;
 
-    p->group_leaves++;
     if (!topic_of(&topic, text, name))
         return;
     for (; b != NULL; b = uids_next(b)) {
         struct member *m = list_entry(b, struct member, binding);
 
         topics_unsubscribe(p->groups, &m->groups, topic);
+        m->group_leaves++;
     }
 }
 
@@ -95,7 +95,7 @@ void people_delete_group(struct people *p, struct slice name)
     char text[TOPIC_MAX];
     struct leave l = {.people = p};
 
-    p->group_leaves++;
+    p->group_deletes++;
     if (topic_of(&l.topic, text, name))
         topics_visit(p->groups, l.topic, on_visit, &l);
 }

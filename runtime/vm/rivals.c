@@ -80,6 +80,29 @@ static bool stands_trial(struct people *p, struct slice uid, uint64_t number)
     return false;
 }
 
+/* What the conn was bound to ends now; the caller of rivals_bind() tells. */
+static void end_other(struct people *p, struct member *m, struct slice uid)
+{
+    struct slice had = {NULL, 0};
+
+    if (uids_is_bound(&m->binding))
+        had = uids_name(&m->binding);
+    if (had.len == 0 || slice_eq(had, uid))
+        return;
+    m->debt = uidmap_end(p->map, had, m->id, &m->was_last);
+    m->has_ended = true;
+}
+
+/* It was refused: it keeps what it had. */
+static void restore(struct people *p, struct member *m)
+{
+    uidmap_settle(p->map, m->debt);
+    m->debt = 0;
+    m->has_ended = false;
+    if (uids_is_bound(&m->binding))
+        uidmap_bind(p->map, uids_name(&m->binding), m->id, m->number);
+}
+
 int rivals_bind(struct people *p, struct member *m, struct slice uid,
                 enum uids_policy policy)
 {
@@ -90,14 +113,16 @@ int rivals_bind(struct people *p, struct member *m, struct slice uid,
     if (policy == UIDS_REFUSE && r.settled > 0)
         return SD_EREFUSED;
     number = uidmap_number(p->map, wall > above ? wall : above);
+    end_other(p, m, uid);
     if (uidmap_bind(p->map, uid, m->id,
-                    policy == UIDS_REFUSE ? number : number | SETTLED) < 0)
+                    policy == UIDS_REFUSE ? number : number | SETTLED) < 0) {
+        restore(p, m);
         return SD_EBUSY;
+    }
     number |= SETTLED;
     if (policy == UIDS_REFUSE && !stands_trial(p, uid, number)) {
         uidmap_unbind(p->map, uid, m->id, NULL);
-        if (uids_is_bound(&m->binding))
-            uidmap_bind(p->map, uids_name(&m->binding), m->id, m->number);
+        restore(p, m);
         return SD_EREFUSED;
     }
     if (policy == UIDS_REFUSE)

@@ -131,8 +131,14 @@ static void inherited_ended(struct co *co, int status)
     heir_ended(&co->vm->heir);
 }
 
+static void end_told(struct co *co, int status)
+{
+    vm_log_end(co, status);
+    uidmap_settle(co->vm->people->map, (uint32_t)co->number);
+}
+
 /* A binding has ended: tell on_uid_closed at the end of the turn. */
-static bool on_binding_end(void *arg)
+static bool on_binding_end(void *arg, uint32_t debt)
 {
     struct vm *vm = arg;
     struct co *co = NULL;
@@ -142,7 +148,10 @@ static bool on_binding_end(void *arg)
                       vm->env.conf->server.call_timeout);
     if (co == NULL)
         return false;
-    co->on_end = vm->heir.is_in_page ? inherited_ended : vm_log_end;
+    co->on_end = debt != 0             ? end_told
+                 : vm->heir.is_in_page ? inherited_ended
+                                       : vm_log_end;
+    co->number = debt;
     heir_opened(&vm->heir);
     co_ready(co, 0);
     return true;

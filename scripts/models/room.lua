@@ -1,7 +1,7 @@
 --- Rooms: their people and their last lines, all of it in Redis.
 ---
---- Keys: chat:rooms, rooms by when they were last used; chat:here, every conn
---- in a room; and per room chat:{room}:people (conn -> name) and
+--- Keys: chat:rooms, rooms by when they were last used; chat:where (name ->
+--- room); and per room chat:{room}:people (name -> the conn that has it) and
 --- chat:{room}:lines (newest first).
 
 local sd = require("sd")
@@ -42,17 +42,14 @@ local function first_error(replies, err)
     end
 end
 
---- Distinct names, in order.
-local function names_of(people)
-    local seen, names = {}, sd.array()
-    for _, name in pairs(people) do
-        if not seen[name] then
-            seen[name] = true
-            names[#names + 1] = name
-        end
+--- Take a name out, and tell those who are still there.
+---@async
+local function take_out(room, name)
+    local redis = sd.redis()
+    redis:hdel("chat:where", name)
+    if redis:hdel(people_key(room), name) == 1 then
+        sd.publish(topic(room), { event = "left", room = room, name = name })
     end
-    table.sort(names)
-    return names
 end
 
 --- Let a conn in, tell the others, and show it what is there.
@@ -63,10 +60,15 @@ end
 ---@return {people: string[], lines: Room.Line[]}?
 ---@return string? err
 function Room:enter(room, conn_id, name)
+    local before = sd.redis():hget("chat:where", name)
+    if before and before ~= room then
+        take_out(before, name)
+    end
     local replies, err = sd.redis():pipeline(function(redis)
         redis:zadd("chat:rooms", sd.now(), room)
-        redis:hset(people_key(room), conn_id, name)
-        redis:hgetall(people_key(room))
+        redis:hset(people_key(room), name, conn_id)
+        redis:hkeys(people_key(room))
+        redis:hset("chat:where", name, room)
         redis:lrange(lines_key(room), 0, sd.config.chat.shown - 1)
     end)
     err = first_error(replies, err)
@@ -74,33 +76,34 @@ function Room:enter(room, conn_id, name)
         return nil, err
     end
     local lines = sd.array()
-    for _, text in ipairs(replies[4]) do
+    for _, text in ipairs(replies[5]) do
         table.insert(lines, 1, sd.json.decode(text))
     end
+    table.sort(replies[3])
     local event = { event = "joined", room = room, name = name }
     sd.publish(topic(room), event)
-    return { people = names_of(replies[3]), lines = lines }
+    return { people = replies[3], lines = lines }
 end
 
---- Let a conn out, and tell the others.
+--- Let a conn out, unless its name is here by a newer one.
 ---@async
 ---@param room string
 ---@param conn_id string
----@param name string?
+---@param name string
 function Room:leave(room, conn_id, name)
-    local people, err = sd.redis():pipeline(function(redis)
-        redis:hdel(people_key(room), conn_id)
-        redis:hvals(people_key(room))
-    end)
-    if first_error(people, err) then
-        return
+    if sd.redis():hget(people_key(room), name) == conn_id then
+        take_out(room, name)
     end
-    for _, other in ipairs(people[2]) do
-        if other == name then
-            return -- here by another conn
-        end
+end
+
+--- Let a name out that has no conn any more.
+---@async
+---@param name string
+function Room:lose(name)
+    local room = sd.redis():hget("chat:where", name)
+    if room then
+        take_out(room, name)
     end
-    sd.publish(topic(room), { event = "left", room = room, name = name })
 end
 
 --- Keep a line and tell everybody in the room.
@@ -130,7 +133,7 @@ function Room:say(room, name, text)
     return line
 end
 
---- The rooms used last, and how many conns are in each.
+--- The rooms used last, and how many people are in each.
 ---@async
 ---@return {name: string, people: integer}[]?
 ---@return string? err
@@ -180,6 +183,7 @@ function Room:forget_people()
     for _, name in ipairs(names) do
         redis:del(people_key(name))
     end
+    redis:del("chat:where")
     return true
 end
 

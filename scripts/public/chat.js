@@ -317,6 +317,15 @@ window.onhashchange = () => {
     }
 };
 
+// A browser may keep a page that was left, and its socket, to show it again:
+// nobody is in the room meanwhile. Shown again, it comes back like any other
+// that was cut off.
+window.onpagehide = () => {
+    if (house.socket) {
+        house.socket.close();
+    }
+};
+
 (async () => {
     const response = await fetch("/login/me");
     if (response.ok) {

@@ -151,6 +151,43 @@ describe("the chat", function()
         tcp:close()
     end)
 
+    it("knows who is left when a worker has died", function()
+        local function conns(worker)
+            return s:process("worker", worker).conns
+        end
+        server.until_(function()
+            return conns(0) + conns(1) == 0
+        end, "those of before are gone")
+        local people, count = {}, 0
+        repeat -- until each worker has somebody
+            local tcp = chat.tcp(s)
+            count = count + 1
+            tcp.name = "guest" .. count
+            tcp:call("login/enter", { name = tcp.name })
+            tcp:call("chat/join", { room = "party" })
+            people[count] = tcp
+            assert.is_true(count < 1000)
+        until conns(0) > 0 and conns(1) > 0
+        s:kill("KILL", s:process("worker", 0).pid)
+        local rest, gone, names = {}, {}, {}
+        for _, tcp in ipairs(people) do
+            local ok = pcall(tcp.call, tcp, "chat/rooms")
+            table.insert(ok and rest or gone, tcp)
+            names[#names + 1] = ok and tcp.name or nil
+        end
+        assert.is_true(#rest > 0 and #gone > 0)
+        table.sort(names)
+        for _, tcp in ipairs(rest) do
+            for _, other in ipairs(gone) do
+                tcp:expect({ event = "left", room = "party", name = other.name })
+            end
+        end
+        assert.same(names, rest[1]:call("chat/join", { room = "party" }).people)
+        for _, tcp in ipairs(people) do
+            tcp:close()
+        end
+    end)
+
     it("does not talk over plain HTTP", function()
         local cookie = chat.enter(s, "plain")
         local options = "-d text=x -b " .. cookie

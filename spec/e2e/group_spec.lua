@@ -30,6 +30,16 @@ function G:sd(p)
     local results = { sd[p.fn](unpack(p.args, 1, 3)) }
     return { a = results[1], b = results[2] }
 end
+--- Bind, and be too busy to look at the answer of Redis for a while.
+function G:login_busy(p)
+    self:send("busy")
+    local bound = sd.go(function() self:bind_uid(p.uid) end)
+    sd.sleep(0)
+    local till = os.clock() + 0.03
+    repeat until os.clock() > till
+    bound:wait()
+    return true
+end
 function G:misuse(p)
     local ok, err = pcall(sd.add_to_group, "ann", p.group)
     return { ok = ok, err = err }
@@ -111,6 +121,21 @@ describe("groups", function()
         assert.is_true(sd("add_to_group", "ann", "a/+#$ b").a)
         admin:call("g/say", { group = "a/+#$ b", text = "3" })
         assert.equal("3", c:receive().text)
+    end)
+
+    it("take in who is about to be bound", function()
+        for i = 1, 40 do
+            local c = client.open(s:port("game"))
+            conns[#conns + 1] = c
+            c:cast("g/login_busy", { uid = "late" .. i })
+            assert.equal("busy", c:receive())
+            assert.is_true(sd("add_to_group", "late" .. i, "late").a)
+            assert.equal(true, c:receive())
+        end
+        admin:call("g/say", { group = "late", text = "all" })
+        for _, c in ipairs(conns) do
+            assert.equal("all", c:receive().text)
+        end
     end)
 
     it("leave out whom opts.except names", function()

@@ -7,7 +7,7 @@ local WORKERS = 4
 
 local files = {
     ["config/server.lua"] = [[
-return { workers = 4, tasks = 1, name = "n" }]],
+return { workers = 4, tasks = 1, name = "n", call_timeout = "2m" }]],
     ["config/redis.lua"] = [[return { default = { url = "embedded" } }]],
     ["config/ports.lua"] = [[
 return {
@@ -19,6 +19,9 @@ return {
 local sd = require("sd")
 local app = {}
 function app.on_uid_closed(uid, last, reason)
+    if uid:find("^slow") and sd.redis():setnx("slow", uid) == 1 then
+        sd.sleep(100)
+    end
     sd.redis():rpush("ends", sd.json.encode({ uid, last, reason }))
 end
 function app.on_undeliverable(uid, data, reason)
@@ -61,15 +64,17 @@ function U:list(p)
     for i, text in ipairs(list) do list[i] = sd.json.decode(text) end
     return list
 end
-function U:forget() sd.redis():del("ends", "lost") return true end
+function U:forget() sd.redis():del("ends", "lost", "slow") return true end
+function U:slow() return { uid = sd.redis():get("slow") } end
 return U]],
 }
 
 describe("uids of " .. WORKERS .. " workers", function()
-    local s, conns, admin
+    local s, port, conns, admin
 
     setup(function()
         s = server.start(files)
+        port = s:port("game")
     end)
 
     teardown(function()
@@ -77,7 +82,7 @@ describe("uids of " .. WORKERS .. " workers", function()
     end)
 
     local function open()
-        local c = client.open(s:port("game"))
+        local c = client.open(port)
         conns[#conns + 1] = c
         return c
     end
@@ -93,7 +98,7 @@ describe("uids of " .. WORKERS .. " workers", function()
             c:close()
         end
         server.until_(function()
-            local c = client.open(s:port("game"))
+            local c = client.open(port)
             local n = c:call("u/sd", { fn = "count_online", args = {} }).result.a
             c:close()
             return n == 0
@@ -501,6 +506,18 @@ describe("uids of " .. WORKERS .. " workers", function()
             names[e[1]] = nil
         end
         assert.is_nil(next(names))
+    end)
+
+    it("are told of by another when a worker dies before it has", function()
+        local by_slot = spread()
+        local victim = (admin:call("u/me").result.slot + 1) % WORKERS
+        login(by_slot[victim], "slow1")
+        by_slot[victim]:close()
+        server.until_(function()
+            return admin:call("u/slow").result.uid == "slow1"
+        end, "the hook begins")
+        s:kill("KILL", s:process("worker", victim).pid)
+        assert.same({ { "slow1", true, "error" } }, told("ends", 1))
     end)
 
     it("end the asks of those whose worker dies", function()

@@ -8,9 +8,13 @@
 
 local bit = require("bit")
 local cjson = require("cjson")
+local messagepack = require("MessagePack")
 local socket = require("socket")
 
 local client = {}
+
+--- What a client's `pack` may be; without one it speaks JSON.
+client.msgpack = { encode = messagepack.pack, decode = messagepack.unpack }
 
 local TIMEOUT = 10 -- seconds; nothing here waits for it unless it fails
 
@@ -52,11 +56,11 @@ function client.value(s, little)
 end
 
 --- What speaks packets; `put(text)` and `get()` differ by transport.
-local Conn = {}
+local Conn = { pack = cjson }
 Conn.__index = Conn
 
 function Conn:send(packet)
-    self:put(cjson.encode(packet))
+    self:put(self.pack.encode(packet))
 end
 
 --- The next packet; nil and why when none comes any more.
@@ -65,7 +69,7 @@ function Conn:receive()
     if not text then
         return nil, why
     end
-    return cjson.decode(text)
+    return self.pack.decode(text)
 end
 
 --- The packet of a call of "controller/method".
@@ -129,8 +133,30 @@ end
 
 --- A client of a port with the default framing.
 ---@param port integer
-function client.open(port)
-    return setmetatable({ sock = client.tcp(port), pushes = {} }, Stream)
+---@param pack table? encode, decode
+function client.open(port, pack)
+    return setmetatable({
+        sock = client.tcp(port),
+        pushes = {},
+        pack = pack,
+    }, Stream)
+end
+
+local Lines = setmetatable({}, Conn)
+Lines.__index = Lines
+
+function Lines:put(text)
+    assert(self.sock:send(text .. "\r\n"))
+end
+
+function Lines:get()
+    return self.sock:receive("*l")
+end
+
+--- A client of a port with the framing "line".
+---@param port integer
+function client.lines(port)
+    return setmetatable({ sock = client.tcp(port), pushes = {} }, Lines)
 end
 
 -- WebSocket ------------------------------------------------------------------
@@ -210,7 +236,7 @@ function Socket:close_code()
     end
 end
 
---- Open a WebSocket. `opts`: path, headers (a map), key, op (2: binary).
+--- Open a WebSocket. `opts`: path, headers (a map), key, op (2: binary), pack.
 --- Returns it, or nil, status and head.
 function client.ws(port, opts)
     opts = opts or {}
@@ -248,6 +274,7 @@ function client.ws(port, opts)
         pushes = {},
         head = head,
         op = opts.op,
+        pack = opts.pack,
     }, Socket)
 end
 

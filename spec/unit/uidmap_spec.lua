@@ -121,6 +121,12 @@ local function unbind(slot, uid, id)
     return ended, last[0]
 end
 
+--- End the binding; the debt to settle.
+local function finish(slot, uid, id)
+    return lib.uidmap_end(node.map[slot], slice(uid), id,
+        ffi.new("bool[1]"))
+end
+
 describe("uidmap", function()
     before_each(function()
         setup(WORKERS, CONNS)
@@ -221,6 +227,43 @@ describe("uidmap", function()
         assert.equal(CONNS, lib.uidmap_count(node.reader))
     end)
 
+    it("does not find who has ended, whatever is owed for it", function()
+        bind(0, "ann", conn(1), 1)
+        bind(0, "bob", conn(2), 2)
+        assert.equal(0, finish(0, "ann", conn(2)))
+        local debt = finish(0, "ann", conn(1))
+        assert.is_true(debt > 0)
+        assert.equal(0, finish(0, "ann", conn(1)))
+        assert.equal(0, #find(node.reader, "ann"))
+        assert.equal(1, lib.uidmap_count(node.reader))
+        assert.equal(1, lib.uidmap_bindings(node.reader, 0))
+        assert.equal(1, #scan(node.reader))
+        bind(0, "ann", conn(1), 3)
+        assert.equal(3, find(node.reader, "ann")[1].number)
+        lib.uidmap_settle(node.map[0], debt)
+        assert.equal(3, find(node.reader, "ann")[1].number)
+    end)
+
+    it("has as much room as ever, however much is owed", function()
+        local debts = {}
+        for round = 1, 100 do
+            for i = 1, CONNS do
+                assert.equal(0, bind(0, "u" .. i, conn(i), round))
+            end
+            assert.equal(lib.SD_EFULL, bind(0, "more", conn(CONNS + 1), 1))
+            for i = 1, CONNS do
+                debts[#debts + 1] = finish(0, "u" .. i, conn(i))
+            end
+        end
+        assert.equal(0, debts[#debts]) -- too many: these are forgotten
+        for _, debt in ipairs(debts) do
+            lib.uidmap_settle(node.map[0], debt)
+        end
+        assert.equal(0, lib.uidmap_bindings(node.reader, 0))
+        bind(0, "ann", conn(1), 1)
+        assert.is_true(finish(0, "ann", conn(1)) > 0)
+    end)
+
     it("stops when it is told to", function()
         for i = 1, 5 do
             bind(0, "ann", conn(i), i)
@@ -281,6 +324,16 @@ describe("a dead worker's table", function()
             { all[1].more, all[2].more, all[3].more })
         lib.uidmap_told(node.map[0], dead)
         assert.is_false(lib.uidmap_claim(node.map[2], dead))
+    end)
+
+    it("is told with what had ended and was not told yet", function()
+        finish(1, "bob", conn(3))
+        lib.uidmap_settle(node.map[1], finish(1, "ann", conn(1)))
+        die(1)
+        assert.is_true(lib.uidmap_claim(node.map[0], dead))
+        local all = tell(node.map[0], dead)
+        assert.equal(2, #all)
+        assert.same({ "ann", "bob" }, { all[1].uid, all[2].uid })
     end)
 
     it("stays while the next process of the slot lives", function()
