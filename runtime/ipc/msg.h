@@ -48,6 +48,11 @@ enum msg_type {
      * msg_conn_number, reason text. */
     MSG_KICK = 14,
 
+    /* worker -> any: none of the conns that a uid has here took a value of
+     * MSG_SEND_UIDS, of which other workers were told too.  Body: struct
+     * msg_missed, the uid's bytes, value. */
+    MSG_MISSED = 15,
+
     /* agent -> worker: what a back end asks for.  Body: struct msg_door, a JSON
      * object. */
     MSG_DOOR = 16,
@@ -102,7 +107,14 @@ struct msg_group {
 struct msg_uids {
     uint32_t uids_len;
     uint32_t is_volatile;
-    uint64_t key; /* of conflation, 0: none */
+    uint64_t key;  /* of conflation, 0: none */
+    uint64_t send; /* counts those of the sender */
+};
+
+struct msg_missed {
+    uint64_t send; /* of struct msg_uids */
+    int32_t err;   /* a code of base/err.h */
+    uint32_t uid_len;
 };
 
 struct msg_conn_number {

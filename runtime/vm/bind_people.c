@@ -10,6 +10,7 @@
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
+#include "vm/undelivered.h"
 
 enum {
     PAGE = 1000 /* uids of one online_uids() */
@@ -332,6 +333,6 @@ void bind_people(lua_State *L)
     luaL_register(L, NULL, functions);
     bind_send(L);
     bind_far(L);
-    bind_reach(L);
+    bind_undelivered(L);
     bind_uidcall(L);
 }

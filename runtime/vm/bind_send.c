@@ -175,8 +175,10 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
         int one = send_to_uid(d, uid_at(L, i));
 
         lua_rawgeti(L, results, i);
-        if (lua_tointeger(L, -1) != 0)
-            one = 0; /* others have it */
+        if (lua_tointeger(L, -1) != 0 && one < 0 &&
+            !(uids_first(d->vm->people->uids, uid_at(L, i)) != NULL &&
+              reach_missed_here(reach, uid_at(L, i))))
+            one = 0; /* others were told */
         lua_pop(L, 1);
         lua_pushinteger(L, one);
         lua_rawseti(L, results, i);

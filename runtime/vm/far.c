@@ -162,7 +162,10 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         spread_take_group(vm, body);
         break;
     case MSG_SEND_UIDS:
-        reach_take_send(vm->reach, body);
+        reach_take_send(vm->reach, m->from, body);
+        break;
+    case MSG_MISSED:
+        reach_take_missed(vm->reach, body);
         break;
     case MSG_KICK:
         kicks_take(&vm->kicks, body);

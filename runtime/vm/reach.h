@@ -13,6 +13,7 @@
 #include "vm/state.h"
 
 struct deliver;
+struct undelivered;
 
 struct reach *reach_new(struct vm *vm);
 void reach_free(struct reach **rp);
@@ -30,19 +31,24 @@ bool reach_add(struct reach *r, struct slice uid);
  * it has read that are reported as offline. */
 int reach_send(struct reach *r, const struct deliver *d);
 
+/* None of our own conns took the running send, which others have got too.
+ * True: they all have missed it before. */
+bool reach_missed_here(struct reach *r, struct slice uid);
+
+struct undelivered *reach_undelivered(struct reach *r);
+
 /* What was queued for a conn of the uid was dropped: tell the hook. */
 void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 
 /* --- what comes from others --------------------------------------------------- */
 
-/* Body of MSG_SEND_UIDS, behind the wire head. */
-void reach_take_send(struct reach *r, struct slice body);
+/* Bodies of MSG_SEND_UIDS, of that slot, and of MSG_MISSED, behind the wire
+ * head. */
+void reach_take_send(struct reach *r, unsigned from, struct slice body);
+void reach_take_missed(struct reach *r, struct slice body);
 
 /* A MSG_SEND_UIDS that nobody can read: the reader has died, or what was too
  * large for a ring is lost; then the value is empty, and so may be the list. */
 void reach_on_lost(struct reach *r, struct slice body, int rc);
-
-/* Add core.undelivered() to the table on top of the stack. */
-void bind_reach(lua_State *L);
 
 #endif

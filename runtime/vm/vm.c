@@ -313,6 +313,7 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_CLOSE_CONN:
     case MSG_SEND_UIDS:
     case MSG_KICK:
+    case MSG_MISSED:
         people_on_msg(vm, m);
         break;
     case MSG_DOOR:

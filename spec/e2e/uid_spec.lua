@@ -13,6 +13,8 @@ return { workers = 4, tasks = 1, name = "n", call_timeout = "2m" }]],
 return {
     game = { listen = "127.0.0.1:0", protocol = "tcp",
         max_subscriptions = 3 },
+    small = { listen = "127.0.0.1:0", protocol = "tcp",
+        frame = { type = "length", max = 1000 } },
     web = { listen = "127.0.0.1:0", protocol = "http" },
 }]],
     ["scripts/app.lua"] = [[
@@ -263,6 +265,48 @@ describe("uids of " .. WORKERS .. " workers", function()
         local lost = told("lost", 2)
         assert.same({ "a", { n = 1 }, "offline" }, lost[1])
         assert.same({ "b", { n = 1 }, "offline" }, lost[2])
+    end)
+
+    it("are reported once when all of their conns miss it", function()
+        --- A conn of that worker that takes nothing large.
+        local function small(slot)
+            while true do
+                local c = client.open(s:port("small"))
+                conns[#conns + 1] = c
+                if c:call("u/me").result.slot == slot then
+                    return c
+                end
+            end
+        end
+        local mine = admin:call("u/me").result.slot
+        local a, b = small((mine + 1) % WORKERS), small((mine + 2) % WORKERS)
+        login(a, "ann", "allow")
+        login(b, "ann", "allow")
+        local pad = ("x"):rep(5000)
+        sd(admin, "send_to_uid", "ann", { n = 1, pad = pad })
+        task("send_to_uid", "ann", { n = 2, pad = pad })
+        sd(a, "send_to_uid", "ann", { n = 3 })
+        local own = small(mine)
+        login(own, "ann", "allow")
+        sd(admin, "send_to_uid", "ann", { n = 4, pad = pad })
+        local lost = told("lost", 3)
+        table.sort(lost, function(x, y)
+            return x[2].n < y[2].n
+        end)
+        for i, n in ipairs({ 1, 2, 4 }) do
+            assert.same({ "ann", { n = n, pad = pad } },
+                { lost[i][1], lost[i][2] })
+        end
+        assert.equal(3, a.pushes[1].n) -- before the reply
+        assert.equal(3, b:receive().n)
+        own:close()
+        login(admin, "ann", "allow")
+        task("send_to_uid", "ann", { n = 5, pad = pad }) -- admin takes it
+        server.until_(function()
+            admin:call("u/me")
+            return admin.pushes[1] and admin.pushes[1].n == 5
+        end, "the fifth")
+        assert.equal(3, #told("lost", 3))
     end)
 
     it("are kicked by a newer conn of another worker", function()

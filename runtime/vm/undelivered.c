@@ -1,0 +1,160 @@
+/* undelivered.c - see undelivered.h. */
+#include "vm/undelivered.h"
+
+#include <lauxlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "vm/lua_msgpack.h"
+#include "vm/reach.h"
+#include "vm/state.h"
+#include "vm/uidlist.h"
+
+enum {
+    VALUES_MAX = 1024,
+    BYTES_MAX = 16 << 20 /* with their uids; one of the largest values fits */
+};
+
+/* One value. */
+struct missed {
+    struct list link;
+    struct buf uids; /* with the distance of their error from SD_EINVALID */
+    struct buf value;
+};
+
+void undelivered_init(struct undelivered *u, struct vm *vm)
+{
+    *u = (struct undelivered){.vm = vm};
+    list_init(&u->values);
+}
+
+/* The oldest; NULL: none.  The caller's. */
+static struct missed *take(struct undelivered *u)
+{
+    struct missed *m;
+
+    if (list_empty(&u->values))
+        return NULL;
+    m = list_entry(u->values.next, struct missed, link);
+    list_del(&m->link);
+    u->n--;
+    u->bytes -= m->uids.len + m->value.len;
+    return m;
+}
+
+static void drop(struct missed *m)
+{
+    buf_fini(&m->uids);
+    buf_fini(&m->value);
+    mem_free(m);
+}
+
+void undelivered_fini(struct undelivered *u)
+{
+    struct missed *m;
+
+    while ((m = take(u)) != NULL)
+        drop(m);
+}
+
+void undelivered_add(struct buf *missed, struct slice uid, int err)
+{
+    uidlist_add(missed, uid, (unsigned)(SD_EINVALID - err));
+}
+
+/* Is there room to keep so much until the hook has it?  A client that goes
+ * with a full queue, or many of them, would fill the memory else. */
+static bool may_keep(const struct undelivered *u, size_t bytes)
+{
+    if (u->n < VALUES_MAX && u->bytes + bytes <= BYTES_MAX)
+        return true;
+    log_warn("on_undeliverable is not told of all: too much waits for it");
+    return false;
+}
+
+/* One more value, with a run of the hook. */
+static void keep(struct undelivered *u, struct slice uids, struct slice value)
+{
+    struct vm *vm = u->vm;
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_UNDELIVERED], CO_CALL,
+                             vm->env.conf->server.call_timeout);
+    struct missed *m;
+
+    if (co == NULL)
+        return;
+    m = mem_zalloc(sizeof(*m));
+    buf_append(&m->uids, uids.p, uids.len);
+    buf_append(&m->value, value.p, value.len);
+    list_add(&u->values, &m->link);
+    u->n++;
+    u->bytes += uids.len + value.len;
+    co->on_end = vm_log_end;
+    co_ready(co, 0);
+}
+
+void undelivered_tell(struct undelivered *u, struct slice missed,
+                      struct slice value)
+{
+    struct missed *last = NULL;
+
+    if (missed.len == 0 || !u->vm->has_undeliverable_hook)
+        return;
+    if (!list_empty(&u->values))
+        last = list_entry(u->values.prev, struct missed, link);
+    if (last != NULL && !slice_eq(buf_slice(&last->value), value))
+        last = NULL;
+    if (!may_keep(u, missed.len + (last == NULL ? value.len : 0)))
+        return;
+    if (last == NULL) {
+        keep(u, missed, value);
+        return;
+    }
+    buf_append(&last->uids, missed.p, missed.len);
+    u->bytes += missed.len;
+}
+
+void undelivered_tell_one(struct undelivered *u, struct slice uid, int err,
+                          struct slice value)
+{
+    struct buf missed = {0};
+
+    if (uid.len == 0)
+        return;
+    undelivered_add(&missed, uid, err);
+    undelivered_tell(u, buf_slice(&missed), value);
+    buf_fini(&missed);
+}
+
+/* core.undelivered() -> value, {uid, word, uid, word ...} */
+static int l_undelivered(lua_State *L)
+{
+    struct missed *m = take(reach_undelivered(vm_of(L)->reach));
+    struct slice list, uid;
+    const char *why;
+    unsigned tag;
+    int n = 0;
+
+    if (m == NULL)
+        return 0;
+    if (lua_msgpack_decode(L, buf_slice(&m->value), &why) < 0)
+        lua_pushnil(L);
+    lua_newtable(L);
+    list = buf_slice(&m->uids);
+    while (uidlist_next(&list, &uid, &tag)) {
+        lua_pushlstring(L, uid.p, uid.len);
+        lua_rawseti(L, -2, ++n);
+        lua_pushstring(L, err_word(SD_EINVALID - (int)tag));
+        lua_rawseti(L, -2, ++n);
+    }
+    drop(m);
+    return 2;
+}
+
+static const luaL_Reg functions[] = {{"undelivered", l_undelivered},
+                                     {NULL, NULL}};
+
+void bind_undelivered(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+}
