@@ -5,13 +5,11 @@
  * taken from the write of a request to the read of its reply (from before the
  * connect where each request has a conn of its own).
  *
- * A run has three parts: warm-up, measured, drain.  The server's usage is read
- * at both edges of the middle one, when the same number of requests is in
- * flight, so what was begun before and finished after cancels out. */
+ * At both edges of the measured part the same number of requests is in flight,
+ * so what was begun before and finished after cancels out. */
 #include "common/client.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,17 +18,12 @@
 #include <unistd.h>
 
 #include "common/sock.h"
+#include "common/stages.h"
 #include "common/util.h"
 
 #define EVENTS     256
 #define READ_CHUNK 65536
 #define IN_MAX     (4U << 20)
-
-enum stage {
-    STAGE_WARMUP,
-    STAGE_MEASURE,
-    STAGE_DRAIN,
-};
 
 struct conn {
     struct client *client;
@@ -44,72 +37,12 @@ struct conn {
 };
 
 struct client {
-    const struct client_plan *plan;
-    struct client_result *result;
-    enum stage stage;
+    struct stages run;
     int epfd;
     struct conn *conns;
-    uint64_t done;       /* replies of this stage */
     uint64_t in_flight;  /* on all conns */
-    uint64_t began;      /* when this stage began */
     uint64_t last_reply; /* when any reply came */
-    struct proc_usage before;
-    bool failed;
 };
-
-__attribute__((format(printf, 2, 3))) static void fail(struct client *cl,
-                                                       const char *fmt, ...)
-{
-    va_list ap;
-
-    if (cl->failed)
-        return;
-    cl->failed = true;
-    va_start(ap, fmt);
-    vsnprintf(cl->result->error, sizeof(cl->result->error), fmt, ap);
-    va_end(ap);
-}
-
-/* --- stages --------------------------------------------------------------- */
-
-static void read_usage(struct client *cl, struct proc_usage *out)
-{
-    if (proc_usage_read(out, cl->plan->server) < 0)
-        fail(cl, "a server process has ended");
-}
-
-static void begin_measure(struct client *cl, uint64_t now)
-{
-    cl->stage = STAGE_MEASURE;
-    cl->done = 0;
-    cl->began = now;
-    read_usage(cl, &cl->before);
-}
-
-static void end_measure(struct client *cl, uint64_t now)
-{
-    struct proc_usage *u = &cl->result->usage;
-
-    cl->stage = STAGE_DRAIN;
-    cl->result->requests = cl->done;
-    cl->result->seconds = (double)(now - cl->began) / 1e9;
-    read_usage(cl, u);
-    u->cpu_ns -= cl->before.cpu_ns;
-    u->user_ns -= cl->before.user_ns;
-    u->reads -= cl->before.reads;
-    u->writes -= cl->before.writes;
-}
-
-static void advance(struct client *cl, uint64_t now)
-{
-    const struct client_plan *plan = cl->plan;
-    bool late = (double)(now - cl->began) / 1e9 >= plan->seconds;
-
-    if (cl->stage == STAGE_WARMUP && (late || cl->done >= plan->warmup))
-        begin_measure(cl, now);
-    else if (cl->stage == STAGE_MEASURE && (late || cl->done >= plan->requests))
-        end_measure(cl, now);
-}
 
 /* --- one conn ------------------------------------------------------------- */
 
@@ -129,7 +62,8 @@ static void conn_flush(struct conn *c)
     bool more;
 
     if (n < 0 && errno != EAGAIN) {
-        fail(c->client, "conn %u: send: %s", c->index, strerror(errno));
+        stages_fail(&c->client->run, "conn %u: send: %s", c->index,
+                    strerror(errno));
         return;
     }
     bytes_drop(&c->out, n > 0 ? (size_t)n : 0);
@@ -146,7 +80,7 @@ static uint64_t number_of(const struct conn *c, uint64_t n)
 
 static void conn_fill(struct conn *c, uint64_t now)
 {
-    const struct client_plan *plan = c->client->plan;
+    const struct client_plan *plan = c->client->run.plan;
 
     while (c->in_flight < plan->depth) {
         uint64_t n = c->first + c->in_flight;
@@ -161,12 +95,13 @@ static void conn_fill(struct conn *c, uint64_t now)
 
 static void conn_open(struct conn *c)
 {
-    const struct client_plan *plan = c->client->plan;
+    const struct client_plan *plan = c->client->run.plan;
     int spread = plan->work->per_conn ? (int)(c->index + c->first) & 31 : -1;
 
     c->fd = sock_connect(plan->address, plan->port, spread);
     if (plan->work->upgrade && workload_upgrade(c->fd) < 0)
-        fail(c->client, "conn %u: no WebSocket was opened", c->index);
+        stages_fail(&c->client->run, "conn %u: no WebSocket was opened",
+                    c->index);
     sock_set_nonblocking(c->fd);
     conn_watch(c, EPOLL_CTL_ADD, false);
 }
@@ -183,34 +118,35 @@ static void count(struct conn *c, uint64_t now)
 {
     struct client *cl = c->client;
 
-    if (cl->stage == STAGE_MEASURE)
-        hist_add(&cl->result->latency,
-                 now - c->sent_at[c->first % cl->plan->depth]);
+    if (cl->run.stage == STAGE_MEASURE)
+        hist_add(&cl->run.result->latency,
+                 now - c->sent_at[c->first % cl->run.plan->depth]);
     c->first++;
     c->in_flight--;
     cl->in_flight--;
-    cl->done++;
+    cl->run.done++;
     cl->last_reply = now;
-    advance(cl, now);
+    stages_advance(&cl->run, now);
 }
 
 /* Judge all whole replies that have arrived. */
 static void conn_judge(struct conn *c, uint64_t now)
 {
-    const struct workload *work = c->client->plan->work;
+    const struct workload *work = c->client->run.plan->work;
     size_t used = 0;
     long n;
 
     while (used < c->in.len) {
         if (c->in_flight == 0) {
-            fail(c->client, "conn %u: a reply nobody asked for", c->index);
+            stages_fail(&c->client->run, "conn %u: a reply nobody asked for",
+                        c->index);
             return;
         }
         n = work->reply(c->in.p + used, c->in.len - used,
                         number_of(c, c->first));
         if (n < 0) {
-            fail(c->client, "conn %u: wrong reply to request %llu", c->index,
-                 (unsigned long long)c->first);
+            stages_fail(&c->client->run, "conn %u: wrong reply to request %llu",
+                        c->index, (unsigned long long)c->first);
             return;
         }
         if (n == 0)
@@ -231,22 +167,23 @@ static void conn_read(struct conn *c)
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
-        fail(cl, "conn %u: closed with %u replies owed: %s", c->index,
-             c->in_flight, n < 0 ? strerror(errno) : "end of stream");
+        stages_fail(&cl->run, "conn %u: closed with %u replies owed: %s",
+                    c->index, c->in_flight,
+                    n < 0 ? strerror(errno) : "end of stream");
         return;
     }
     c->in.len += (size_t)n;
     if (c->in.len > IN_MAX) {
-        fail(cl, "conn %u: a reply without end", c->index);
+        stages_fail(&cl->run, "conn %u: a reply without end", c->index);
         return;
     }
     now = util_now();
     conn_judge(c, now);
-    if (cl->failed || c->in_flight == cl->plan->depth)
+    if (cl->run.failed || c->in_flight == cl->run.plan->depth)
         return;
-    if (cl->plan->work->per_conn)
+    if (cl->run.plan->work->per_conn)
         conn_close(c);
-    if (cl->stage == STAGE_DRAIN)
+    if (cl->run.stage == STAGE_DRAIN)
         return;
     if (c->fd < 0) {
         now = util_now();
@@ -259,7 +196,7 @@ static void conn_ready(struct conn *c, uint32_t events)
 {
     if (events & EPOLLOUT)
         conn_flush(c);
-    if (events & ~(uint32_t)EPOLLOUT && !c->client->failed)
+    if (events & ~(uint32_t)EPOLLOUT && !c->client->run.failed)
         conn_read(c);
 }
 
@@ -269,16 +206,16 @@ static void open_all(struct client *cl)
 {
     unsigned i;
 
-    for (i = 0; i < cl->plan->conns && !cl->failed; i++) {
+    for (i = 0; i < cl->run.plan->conns && !cl->run.failed; i++) {
         struct conn *c = &cl->conns[i];
 
         c->client = cl;
         c->index = i;
-        c->sent_at = util_alloc(cl->plan->depth, sizeof(*c->sent_at));
+        c->sent_at = util_alloc(cl->run.plan->depth, sizeof(*c->sent_at));
         conn_open(c);
     }
-    cl->began = cl->last_reply = util_now();
-    for (i = 0; i < cl->plan->conns && !cl->failed; i++)
+    cl->run.began = cl->last_reply = util_now();
+    for (i = 0; i < cl->run.plan->conns && !cl->run.failed; i++)
         conn_fill(&cl->conns[i], util_now());
 }
 
@@ -288,11 +225,12 @@ static void close_all(struct client *cl)
     unsigned i;
     char byte;
 
-    for (i = 0; i < cl->plan->conns; i++) {
+    for (i = 0; i < cl->run.plan->conns; i++) {
         struct conn *c = &cl->conns[i];
 
-        if (c->fd >= 0 && !cl->failed && recv(c->fd, &byte, 1, 0) > 0)
-            fail(cl, "conn %u: a reply nobody asked for", c->index);
+        if (c->fd >= 0 && !cl->run.failed && recv(c->fd, &byte, 1, 0) > 0)
+            stages_fail(&cl->run, "conn %u: a reply nobody asked for",
+                        c->index);
         conn_close(c);
         bytes_fini(&c->in);
         bytes_fini(&c->out);
@@ -307,29 +245,29 @@ static void turn(struct client *cl)
     uint64_t now;
     int i;
 
-    for (i = 0; i < n && !cl->failed; i++)
+    for (i = 0; i < n && !cl->run.failed; i++)
         conn_ready(events[i].data.ptr, events[i].events);
     now = util_now();
     if (now > cl->last_reply &&
-        (double)(now - cl->last_reply) / 1e9 > cl->plan->stall)
-        fail(cl, "no reply for %g s, %llu owed", cl->plan->stall,
-             (unsigned long long)cl->in_flight);
-    if (!cl->failed)
-        advance(cl, now);
+        (double)(now - cl->last_reply) / 1e9 > cl->run.plan->stall)
+        stages_fail(&cl->run, "no reply for %g s, %llu owed",
+                    cl->run.plan->stall, (unsigned long long)cl->in_flight);
+    if (!cl->run.failed)
+        stages_advance(&cl->run, now);
 }
 
 int client_run(struct client_result *out, const struct client_plan *plan)
 {
-    struct client cl = {.plan = plan, .result = out};
+    struct client cl = {0};
 
-    *out = (struct client_result){0};
+    stages_begin(&cl.run, plan, out);
     cl.epfd = epoll_create1(EPOLL_CLOEXEC);
     cl.conns = util_alloc(plan->conns, sizeof(*cl.conns));
     open_all(&cl);
-    while (!cl.failed && (cl.stage != STAGE_DRAIN || cl.in_flight > 0))
+    while (!cl.run.failed && (cl.run.stage != STAGE_DRAIN || cl.in_flight > 0))
         turn(&cl);
     close_all(&cl);
     free(cl.conns);
     close(cl.epfd);
-    return cl.failed ? -1 : 0;
+    return cl.run.failed ? -1 : 0;
 }
