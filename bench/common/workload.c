@@ -12,27 +12,12 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "common/packet.h"
+
 #define HEAD_MAX 8192
 
 static const char *http_path = "/bench/json";
 static const char *http_body = "{\"message\":\"Hello, World!\"}";
-
-/* --- payload -------------------------------------------------------------- */
-
-/* 16 digits of the number, then 48 letters that begin at another place of the
- * alphabet for each number. */
-static void payload_write(char *out, uint64_t number)
-{
-    static const char hex[] = "0123456789abcdef";
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV"
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV";
-    int i;
-
-    for (i = 0; i < 16; i++)
-        out[i] = hex[(number >> (60 - 4 * i)) & 15];
-    memcpy(out + 16, letters + number % 48, 48);
-}
 
 /* --- W1, W8: HTTP --------------------------------------------------------- */
 
@@ -88,45 +73,14 @@ void workload_set_http(const char *path, const char *body)
 
 /* --- W2: length-prefixed JSON over TCP ------------------------------------ */
 
-static void put_length(char *out, size_t n)
-{
-    out[0] = (char)(n >> 24);
-    out[1] = (char)(n >> 16);
-    out[2] = (char)(n >> 8);
-    out[3] = (char)n;
-}
-
 static void tcp_request(struct bytes *out, uint64_t number)
 {
-    static const char front[] = "{\"controller_name\":\"bench\","
-                                "\"method_name\":\"echo\",\"params\":\"";
-    char frame[4 + sizeof(front) - 1 + WORKLOAD_PAYLOAD + 2];
-
-    put_length(frame, sizeof(frame));
-    memcpy(frame + 4, front, sizeof(front) - 1);
-    payload_write(frame + 4 + sizeof(front) - 1, number);
-    memcpy(frame + sizeof(frame) - 2, "\"}", 2);
-    bytes_add(out, frame, sizeof(frame));
-}
-
-/* What has arrived is compared at once: a wrong length is noticed even when
- * the bytes it announces never come. */
-static long compare(const char *in, size_t len, const char *want, size_t size)
-{
-    if (memcmp(in, want, len < size ? len : size) != 0)
-        return -1;
-    return len < size ? 0 : (long)size;
+    packet_call_text(out, "echo", WORKLOAD_PAYLOAD, number);
 }
 
 static long tcp_reply(const char *in, size_t len, uint64_t number)
 {
-    char want[4 + WORKLOAD_PAYLOAD + 2];
-
-    put_length(want, sizeof(want));
-    want[4] = '"';
-    payload_write(want + 5, number);
-    want[sizeof(want) - 1] = '"';
-    return compare(in, len, want, sizeof(want));
+    return packet_is_text(in, len, WORKLOAD_PAYLOAD, number);
 }
 
 /* --- W3: WebSocket -------------------------------------------------------- */
@@ -140,7 +94,7 @@ static void ws_request(struct bytes *out, uint64_t number)
     frame[0] = (char)0x81;
     frame[1] = (char)(0x80 | WORKLOAD_PAYLOAD);
     memcpy(frame + 2, &mixed, 4);
-    payload_write(frame + 6, number);
+    packet_text(frame + 6, WORKLOAD_PAYLOAD, number);
     for (i = 0; i < WORKLOAD_PAYLOAD; i++)
         frame[6 + i] = (char)(frame[6 + i] ^ frame[2 + (i & 3)]);
     bytes_add(out, frame, sizeof(frame));
@@ -152,8 +106,8 @@ static long ws_reply(const char *in, size_t len, uint64_t number)
 
     want[0] = (char)0x81;
     want[1] = WORKLOAD_PAYLOAD;
-    payload_write(want + 2, number);
-    return compare(in, len, want, sizeof(want));
+    packet_text(want + 2, WORKLOAD_PAYLOAD, number);
+    return packet_compare(in, len, want, sizeof(want));
 }
 
 /* --- the table ------------------------------------------------------------ */
