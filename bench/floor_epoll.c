@@ -27,6 +27,7 @@ struct conn {
 
 static struct conn *conns; /* by fd */
 static unsigned long conns_max;
+static int last_fd;      /* the highest that was ever open */
 static struct bytes out; /* answers of the read in hand */
 static char in[2 * READ_MAX];
 static int epfd;
@@ -59,6 +60,7 @@ static void conn_close(int fd)
 {
     release(&conns[fd].tail);
     release(&conns[fd].rest);
+    conns[fd].protocol = ANSWER_TCP;
     close(fd);
 }
 
@@ -71,6 +73,7 @@ static void conn_accept(int listener)
     if ((unsigned long)fd >= conns_max)
         util_die("too many conns");
     conns[fd] = (struct conn){.protocol = conns[listener].protocol};
+    last_fd = fd > last_fd ? fd : last_fd;
     sock_set_nodelay(fd);
     watch(EPOLL_CTL_ADD, fd, EPOLLIN);
 }
@@ -78,8 +81,13 @@ static void conn_accept(int listener)
 /* 0: all written; 1: the rest waits for room; -1: the peer has gone. */
 static int conn_write(int fd, const char *p, size_t n)
 {
-    ssize_t sent = write(fd, p, n);
+    ssize_t sent;
 
+    if (conns[fd].rest != NULL) {
+        keep(&conns[fd].rest, p, n);
+        return 1;
+    }
+    sent = write(fd, p, n);
     if (sent < 0 && errno != EAGAIN)
         return -1;
     sent = sent < 0 ? 0 : sent;
@@ -88,6 +96,19 @@ static int conn_write(int fd, const char *p, size_t n)
     keep(&conns[fd].rest, p + sent, n - (size_t)sent);
     watch(EPOLL_CTL_MOD, fd, EPOLLOUT);
     return 1;
+}
+
+/* W4: the same bytes to all who watch. */
+static void fan_out(struct bytes *news)
+{
+    int fd;
+
+    for (fd = 0; fd <= last_fd; fd++) {
+        if (conns[fd].protocol == ANSWER_WATCHER &&
+            conn_write(fd, news->p, news->len) < 0)
+            conn_close(fd);
+    }
+    news->len = 0;
 }
 
 static void conn_read(int fd)
@@ -116,6 +137,8 @@ static void conn_read(int fd)
     }
     if ((size_t)used < len)
         keep(&c->tail, in + used, len - (size_t)used);
+    if (answer_news()->len > 0)
+        fan_out(answer_news());
 }
 
 static void conn_flush(int fd)

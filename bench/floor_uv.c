@@ -15,7 +15,8 @@
 struct conn {
     uv_tcp_t tcp;
     enum answer_protocol protocol;
-    struct bytes *tail; /* an incomplete request; NULL mostly */
+    struct bytes *tail;                /* an incomplete request; NULL mostly */
+    struct conn *next_watcher, **link; /* W4; link is NULL: it does not */
 };
 
 struct rest { /* answers that the kernel did not take at once */
@@ -25,6 +26,7 @@ struct rest { /* answers that the kernel did not take at once */
 
 static struct bytes out; /* answers of the read in hand */
 static char in[2 * READ_MAX];
+static struct conn *watchers;
 
 static void must(int err, const char *what)
 {
@@ -41,6 +43,25 @@ static void conn_drop_tail(struct conn *c)
     }
 }
 
+static void conn_watch(struct conn *c)
+{
+    c->link = &watchers;
+    c->next_watcher = watchers;
+    if (watchers != NULL)
+        watchers->link = &c->next_watcher;
+    watchers = c;
+}
+
+static void conn_unwatch(struct conn *c)
+{
+    if (c->link == NULL)
+        return;
+    *c->link = c->next_watcher;
+    if (c->next_watcher != NULL)
+        c->next_watcher->link = c->link;
+    c->link = NULL;
+}
+
 static void on_close(uv_handle_t *handle)
 {
     struct conn *c = handle->data;
@@ -51,6 +72,7 @@ static void on_close(uv_handle_t *handle)
 
 static void conn_close(struct conn *c)
 {
+    conn_unwatch(c);
     if (!uv_is_closing((uv_handle_t *)&c->tcp))
         uv_close((uv_handle_t *)&c->tcp, on_close);
 }
@@ -96,17 +118,30 @@ static void write_later(struct conn *c, const char *p, size_t n)
          "uv_write");
 }
 
-static int conn_write(struct conn *c)
+static int conn_write(struct conn *c, const struct bytes *b)
 {
-    uv_buf_t buf = uv_buf_init(out.p, (unsigned)out.len);
+    uv_buf_t buf = uv_buf_init(b->p, (unsigned)b->len);
     int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
 
     if (sent < 0 && sent != UV_EAGAIN)
         return sent;
     sent = sent < 0 ? 0 : sent;
-    if ((size_t)sent < out.len)
-        write_later(c, out.p + sent, out.len - (size_t)sent);
+    if ((size_t)sent < b->len)
+        write_later(c, b->p + sent, b->len - (size_t)sent);
     return 0;
+}
+
+/* W4: the same bytes to all who watch. */
+static void fan_out(struct bytes *news)
+{
+    struct conn *c, *next;
+
+    for (c = watchers; c != NULL; c = next) {
+        next = c->next_watcher;
+        if (conn_write(c, news) < 0)
+            conn_close(c);
+    }
+    news->len = 0;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
@@ -125,7 +160,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
     conn_drop_tail(c);
     out.len = 0;
     used = answer_feed(&c->protocol, &out, in, len);
-    if (used < 0 || (out.len > 0 && conn_write(c) < 0)) {
+    if (used < 0 || (out.len > 0 && conn_write(c, &out) < 0)) {
         conn_close(c);
         return;
     }
@@ -133,6 +168,10 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buf)
         c->tail = util_alloc(1, sizeof(*c->tail));
         bytes_add(c->tail, in + used, len - (size_t)used);
     }
+    if (c->protocol == ANSWER_WATCHER && c->link == NULL)
+        conn_watch(c);
+    if (answer_news()->len > 0)
+        fan_out(answer_news());
 }
 
 static void on_connection(uv_stream_t *server, int status)

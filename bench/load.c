@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/client.h"
+#include "common/fanout.h"
 #include "common/idle.h"
 #include "common/util.h"
 
@@ -17,7 +18,7 @@ static void usage(void)
            "  --workload NAME  one of the list below (needed)\n"
            "  --port PORT      where the server listens (needed)\n"
            "  --address IP     default 127.0.0.1\n"
-           "  --conns N        default 64 (W7: 10000)\n"
+           "  --conns N        default 64 (W4: 1000, W7: 10000)\n"
            "  --depth N        requests in flight on each conn, default 1\n"
            "  --requests N     at most so many are measured, default 100000\n"
            "  --warmup N       requests before that, default a tenth of them\n"
@@ -123,7 +124,7 @@ static void parse(struct options *o, int argc, char **argv)
     if (plan->work->per_conn)
         plan->depth = 1;
     if (plan->conns == 0)
-        plan->conns = plan->work->idle ? 10000 : 64;
+        plan->conns = plan->work->conns > 0 ? plan->work->conns : 64;
     if (plan->conns + 100 > util_raise_files())
         util_die("%u conns do not fit the limit of open files", plan->conns);
     plan->warmup = o->warmup >= 0 ? (uint64_t)o->warmup : plan->requests / 10;
@@ -137,8 +138,13 @@ static double per(double total, uint64_t requests)
 
 static int measure_load(const struct client_plan *plan)
 {
+    static int (*const runs[WORKLOAD_KINDS])(struct client_result *,
+                                             const struct client_plan *) = {
+        [WORKLOAD_CALLS] = client_run,
+        [WORKLOAD_FANOUT] = fanout_run,
+    };
     struct client_result *r = util_alloc(1, sizeof(*r));
-    int err = client_run(r, plan);
+    int err = runs[plan->work->kind](r, plan);
     const struct proc_usage *u = &r->usage;
 
     printf("{\"workload\":\"%s\",\"depth\":%u,\"conns\":%u,\"requests\":%llu,"
@@ -168,8 +174,6 @@ static int measure_idle(const struct client_plan *plan)
     struct idle_result r;
     int err;
 
-    if (plan->server->count == 0)
-        util_die("%s needs --pid", plan->work->name);
     err = idle_run(&r, plan);
     printf("{\"workload\":\"%s\",\"conns\":%u,\"seconds\":%.3f,\"errors\":%d,"
            "\"pss_before\":%.0f,\"pss_after\":%.0f,\"bytes_per_conn\":%.0f}\n",
@@ -178,6 +182,17 @@ static int measure_idle(const struct client_plan *plan)
     if (err < 0)
         fprintf(stderr, "load: %s: %s\n", plan->work->name, r.error);
     return err;
+}
+
+static int measure(const struct client_plan *plan)
+{
+    enum workload_kind kind = plan->work->kind;
+
+    if (kind != WORKLOAD_IDLE)
+        return measure_load(plan);
+    if (plan->server->count == 0)
+        util_die("%s needs --pid", plan->work->name);
+    return measure_idle(plan);
 }
 
 int main(int argc, char **argv)
@@ -192,9 +207,7 @@ int main(int argc, char **argv)
                                  .seconds = 10,
                                  .stall = 10,
                                  .server = &server}};
-    int err;
 
     parse(&o, argc, argv);
-    err = o.plan.work->idle ? measure_idle(&o.plan) : measure_load(&o.plan);
-    return err < 0 ? 1 : 0;
+    return measure(&o.plan) < 0 ? 1 : 0;
 }

@@ -15,7 +15,8 @@ import subprocess
 import sys
 
 import report
-from servers import NotAvailable, ROOT, STARTERS, versions
+from servers import NotAvailable, ROOT, STARTERS, versions, \
+    worker_pids
 
 # name, flags of bench/load, the port it goes to
 WORKLOADS = [
@@ -24,6 +25,12 @@ WORKLOADS = [
     ("W2 x16", ["--workload", "W2", "--depth", "16"], "tcp"),
     ("W3", ["--workload", "W3"], "http"),
     ("W3 x16", ["--workload", "W3", "--depth", "16"], "http"),
+    ("W4 1k", ["--workload", "W4", "--conns", "1000"], "fan-out"),
+    ("W4 1k x16", ["--workload", "W4", "--conns", "1000", "--depth", "16"],
+     "fan-out"),
+    ("W4 10k", ["--workload", "W4", "--conns", "10000"], "fan-out"),
+    ("W4 10k x16", ["--workload", "W4", "--conns", "10000", "--depth", "16"],
+     "fan-out"),
     ("W8", ["--workload", "W8"], "http"),
 ]
 IDLE = [
@@ -64,7 +71,8 @@ def load(flags, server, arguments, port):
     """One run of the load generator; None when the server has no such port."""
     if port not in server.ports:
         return None
-    command = ["taskset", "-c", "1", os.path.join(flags.build, "bench/load"),
+    command = ["taskset", "-c", "1",
+               os.path.join(flags.build, "bench/load"),
                *arguments, "--port", str(server.ports[port]),
                "--pid", str(server.pid)]
     done = subprocess.run(command, capture_output=True, text=True,
@@ -93,11 +101,11 @@ def run_rounds(flags, running, results):
         print(f"round {number} of {flags.rounds}", flush=True)
 
 
-def run_idle(flags, names, results):
+def run_idle(flags, running, results):
     """Each figure from a fresh process: memory once given back to a heap
     would hide what the next conns take."""
     for name, workload, port in chosen(flags, IDLE):
-        for starter in names:
+        for starter in [n for n in running if port in running[n].ports]:
             server = STARTERS[starter](flags.build)
             try:
                 r = load(flags, server,
@@ -120,9 +128,7 @@ def start_figures(flags):
     """Start to serving, and the memory of an empty worker."""
     server = STARTERS["sdlua"](flags.build)
     try:
-        children = subprocess.run(["pgrep", "-P", str(server.pid), "-f",
-                                   "worker"], capture_output=True, text=True)
-        sizes = [pss(pid) for pid in children.stdout.split()]
+        sizes = [pss(pid) for pid in worker_pids(server)]
         return {"start_seconds": server.start_seconds,
                 "worker_pss": max(sizes, default=0)}
     finally:
@@ -136,14 +142,13 @@ def main():
     if not os.path.exists(os.path.join(flags.build, "bench/load")):
         sys.exit("bench/load is not built: cmake --build --preset release")
     running, missing = start_all(flags)
-    names = list(running)
     try:
         run_rounds(flags, running, results)
     finally:
         for server in running.values():
             server.stop()
-    run_idle(flags, names, results)
-    if "sdlua" in names:
+    run_idle(flags, running, results)
+    if "sdlua" in running:
         start = start_figures(flags)
     text, failed = report.render(flags, results, missing, start,
                                  versions(flags.build))

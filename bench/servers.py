@@ -37,7 +37,7 @@ class Server:
 
     def __init__(self, name, command, ports, env=None, folder=None):
         self.name = name
-        self.ports = ports
+        self.ports = dict(ports)  # by what is asked there: see run.py
         self.folder = folder
         self.log = tempfile.TemporaryFile()
         began = time.monotonic()
@@ -45,6 +45,7 @@ class Server:
             self.prefix + command, env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = self.process.pid
+        self.http = ports["http"]
         try:
             self.wait_ready()
         except NotAvailable:
@@ -56,7 +57,7 @@ class Server:
         """Until a request is answered: a master may listen for a worker that
         does not run yet."""
         deadline = time.monotonic() + self.ready_limit
-        while not answers(self.ports["http"], deadline):
+        while not answers(self.http, deadline):
             if self.process.poll() is not None:
                 raise NotAvailable("ended at start: " + self.last_words())
             if time.monotonic() > deadline:
@@ -119,11 +120,14 @@ def start_floor(name, build):
     if not os.path.exists(program):
         raise NotAvailable(program + " is not built")
     ports = free_ports()
-    return Server(name.replace("_", "-"), [program, "--tcp", str(ports["tcp"]),
-                         "--http", str(ports["http"])], ports)
+    server = Server(name.replace("_", "-"),
+                    [program, "--tcp", str(ports["tcp"]),
+                     "--http", str(ports["http"])], ports)
+    server.ports["fan-out"] = ports["tcp"]
+    return server
 
 
-def start_sdlua(build):
+def run_sdlua(name, build, env):
     program = os.path.join(build, "sdlua")
     if not os.path.exists(program):
         raise NotAvailable(program + " is not built")
@@ -132,9 +136,22 @@ def start_sdlua(build):
     app = os.path.join(build, "../../bench/app")
     shutil.copytree(app, folder, dirs_exist_ok=True)
     env = {"BENCH_TCP_PORT": str(ports["tcp"]),
-           "BENCH_HTTP_PORT": str(ports["http"])}
-    return Server("sdlua", [program, "start", "-C", folder], ports, env,
-                  folder)
+           "BENCH_HTTP_PORT": str(ports["http"]), **env}
+    return Server(name, [program, "start", "-C", folder], ports, env, folder)
+
+
+def start_sdlua(build):
+    server = run_sdlua("sdlua", build, {})
+    server.ports["fan-out"] = server.ports["tcp"]
+    return server
+
+
+def worker_pids(server):
+    """As text, in the order of their slots."""
+    found = subprocess.run(["pgrep", "-a", "-P", str(server.pid), "-f",
+                            "sdlua: worker"], capture_output=True, text=True)
+    lines = sorted(found.stdout.splitlines(), key=lambda s: s.split()[1:])
+    return [line.split()[0] for line in lines]
 
 
 def start_node(_build):

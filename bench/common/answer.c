@@ -10,6 +10,7 @@
 #define REQUEST_MAX 65000 /* smaller than one read, so a tail always fits */
 
 static unsigned corrupt_every, answers;
+static struct bytes news;
 
 void answer_corrupt_every(unsigned n)
 {
@@ -22,15 +23,37 @@ static void finish(struct bytes *out)
         out->p[out->len - 1] ^= 1;
 }
 
-/* --- W2 ------------------------------------------------------------------- */
-
-static long answer_tcp(struct bytes *out, const char *in, size_t len)
+struct bytes *answer_news(void)
 {
+    return &news;
+}
+
+/* --- W2, W4 --------------------------------------------------------------- */
+
+static void add_packet(struct bytes *out, const char *json, size_t n)
+{
+    char *p = bytes_room(out, n + 4);
+
+    n += 4;
+    p[0] = (char)(n >> 24);
+    p[1] = (char)(n >> 16);
+    p[2] = (char)(n >> 8);
+    p[3] = (char)n;
+    memcpy(p + 4, json, n - 4);
+    out->len += n;
+    finish(out);
+}
+
+/* The method's name stands at the same place in all calls. */
+static long answer_tcp(enum answer_protocol *protocol, struct bytes *out,
+                       const char *in, size_t len)
+{
+    static const char front[] =
+        "    {\"controller_name\":\"bench\",\"method_name\":\"";
     static const char key[] = "\"params\":";
     const unsigned char *u = (const unsigned char *)in;
     const char *value, *end;
-    size_t size, n;
-    char *p;
+    size_t size;
 
     if (len < 4)
         return 0;
@@ -40,21 +63,26 @@ static long answer_tcp(struct bytes *out, const char *in, size_t len)
     if (len < size)
         return 0;
     value = memmem(in + 4, size - 4, key, sizeof(key) - 1);
-    if (value == NULL)
+    if (value == NULL || size < sizeof(front))
         return -1;
     value += sizeof(key) - 1;
     end = in + size - 1; /* the closing brace of the call */
     if (value >= end)
         return -1;
-    n = (size_t)(end - value) + 4;
-    p = bytes_room(out, n);
-    p[0] = (char)(n >> 24);
-    p[1] = (char)(n >> 16);
-    p[2] = (char)(n >> 8);
-    p[3] = (char)n;
-    memcpy(p + 4, value, n - 4);
-    out->len += n;
-    finish(out);
+    switch (in[sizeof(front) - 1]) {
+    case 'e': /* echo */
+        add_packet(out, value, (size_t)(end - value));
+        break;
+    case 'p': /* publish */
+        add_packet(&news, value, (size_t)(end - value));
+        break;
+    case 'w': /* watch */
+        *protocol = ANSWER_WATCHER;
+        add_packet(out, "true", 4);
+        break;
+    default:
+        return -1;
+    }
     return (long)size;
 }
 
@@ -155,8 +183,8 @@ long answer_feed(enum answer_protocol *protocol, struct bytes *out,
     long n;
 
     do {
-        if (*protocol == ANSWER_TCP)
-            n = answer_tcp(out, in + used, len - used);
+        if (*protocol == ANSWER_TCP || *protocol == ANSWER_WATCHER)
+            n = answer_tcp(protocol, out, in + used, len - used);
         else if (*protocol == ANSWER_HTTP)
             n = answer_http(protocol, out, in + used, len - used);
         else

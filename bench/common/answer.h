@@ -11,6 +11,7 @@
 
 enum answer_protocol {
     ANSWER_TCP,
+    ANSWER_WATCHER, /* TCP that receives what is published, too */
     ANSWER_HTTP,
     ANSWER_WS,
 };
@@ -21,8 +22,13 @@ void answer_corrupt_every(unsigned n);
 
 /* Append to `out` the answers to all whole requests in `in`.  Returns the
  * bytes used up, which leaves at most one incomplete request, or -1 when the
- * peer is to be cut off.  An upgrade changes *protocol. */
+ * peer is to be cut off.  An upgrade changes *protocol, and so does becoming a
+ * watcher. */
 long answer_feed(enum answer_protocol *protocol, struct bytes *out,
                  const char *in, size_t len);
+
+/* What was published since it was last emptied (len = 0), which is for the
+ * caller to do: made once, and the same for every watcher. */
+struct bytes *answer_news(void);
 
 #endif

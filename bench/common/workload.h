@@ -13,16 +13,25 @@
 #include "common/bytes.h"
 
 enum {
-    WORKLOAD_PAYLOAD = 64, /* bytes echoed by W2 and W3 */
+    WORKLOAD_PAYLOAD = 64, /* bytes of text in each message */
+};
+
+enum workload_kind {
+    WORKLOAD_CALLS,  /* each request has its reply: client.h */
+    WORKLOAD_IDLE,   /* memory of conns that do nothing: idle.h */
+    WORKLOAD_FANOUT, /* fanout.h */
+    WORKLOAD_KINDS,
 };
 
 struct workload {
     const char *name;
     const char *about;
-    bool upgrade;  /* each conn begins with a WebSocket handshake */
-    bool per_conn; /* one request a conn, then close */
-    bool idle;     /* memory of conns that do nothing */
+    enum workload_kind kind;
+    unsigned conns; /* when not told otherwise; 0: 64 */
+    bool upgrade;   /* each conn begins with a WebSocket handshake */
+    bool per_conn;  /* one request a conn, then close */
 
+    /* Both of calls and of idle conns only. */
     void (*request)(struct bytes *out, uint64_t number);
 
     /* Judge the front of `in` as the reply to `number`: its length, 0 while

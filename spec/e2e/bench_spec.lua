@@ -33,26 +33,28 @@ local workloads = {
     { "W2 at depth 16", "tcp", "--workload W2 --depth 16" },
     { "W3 at depth 1", "http", "--workload W3" },
     { "W3 at depth 16", "http", "--workload W3 --depth 16" },
+    { "W4", "tcp", "--workload W4 --conns 3" },
+    { "W4 with 16 at one go", "tcp", "--workload W4 --conns 3 --depth 16" },
     { "W8", "http", "--workload W8" },
 }
 
 for _, program in ipairs({ "floor_epoll", "floor_uv" }) do
     describe("bench/load against " .. program, function()
-        local server
+        local floor
 
         before_each(function()
-            server = start(program)
+            floor = start(program)
         end)
 
         after_each(function()
-            server:stop()
+            floor:stop()
         end)
 
         for _, w in ipairs(workloads) do
             it("accepts the answers of " .. w[1], function()
                 local flags = "%s --requests 2000 --port %s --pid %s"
                 local status, text =
-                    load(flags:format(w[3], server[w[2]], server.pid))
+                    load(flags:format(w[3], floor[w[2]], floor.pid))
 
                 assert.equal(0, status, text)
                 assert.truthy(text:find('"errors":0', 1, true), text)
@@ -62,7 +64,7 @@ for _, program in ipairs({ "floor_epoll", "floor_uv" }) do
 
         it("measures the memory of idle conns", function()
             local flags = "--workload W7 --conns 200 --port %s --pid %s"
-            local status, text = load(flags:format(server.tcp, server.pid))
+            local status, text = load(flags:format(floor.tcp, floor.pid))
 
             assert.equal(0, status, text)
             assert.truthy(text:find('"bytes_per_conn":'), text)
@@ -73,10 +75,10 @@ end
 describe("bench/load", function()
     for _, w in ipairs(workloads) do
         it("notices one spoiled answer in 3000 of " .. w[1], function()
-            local server = start("floor_epoll", "--corrupt-every 3000")
+            local floor = start("floor_epoll", "--corrupt-every 3000")
             local flags = "%s --requests 10000 --port %s"
-            local status, text = load(flags:format(w[3], server[w[2]]))
-            server:stop()
+            local status, text = load(flags:format(w[3], floor[w[2]]))
+            floor:stop()
 
             assert.equal(1, status, text)
             assert.truthy(text:find("wrong reply"), text)
@@ -85,10 +87,10 @@ describe("bench/load", function()
     end
 
     it("fails when nobody listens", function()
-        local server = start("floor_epoll")
+        local floor = start("floor_epoll")
         local flags = "--workload W1 --port %s"
-        server:stop()
-        local status, text = load(flags:format(server.http))
+        floor:stop()
+        local status, text = load(flags:format(floor.http))
 
         assert.equal(1, status, text)
     end)
