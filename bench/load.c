@@ -10,6 +10,7 @@
 #include "common/client.h"
 #include "common/fanout.h"
 #include "common/idle.h"
+#include "common/pairs.h"
 #include "common/util.h"
 
 static void usage(void)
@@ -142,6 +143,7 @@ static int measure_load(const struct client_plan *plan)
                                              const struct client_plan *) = {
         [WORKLOAD_CALLS] = client_run,
         [WORKLOAD_FANOUT] = fanout_run,
+        [WORKLOAD_PAIRS] = pairs_run,
     };
     struct client_result *r = util_alloc(1, sizeof(*r));
     int err = runs[plan->work->kind](r, plan);

@@ -34,7 +34,12 @@ ACROSS = [
      ("W4 1k", "sdlua"), "cpu_us", 0.3, 0.25),
     ("W4 10k x16: CPU against W4 10k", ("W4 10k x16", "sdlua"),
      ("W4 10k", "sdlua"), "cpu_us", 0.3, 0.25),
+    ("uid x16: CPU of both workers against W2 x16", ("uid x16", "sdlua-2"),
+     ("W2 x16", "sdlua"), "cpu_us", 1.6, None),
+    ("uid: median latency against an eventfd ping-pong", ("uid", "sdlua-2"),
+     ("hops", "eventfd ping-pong, there and back"), "p50_us", 3, None),
 ]
+RING_US = 0.3     # one message through the ring, both ends busy
 BYTES = [("W7", 1024), ("W7 ws", 1536)]
 CALLS = 1.05      # read and write calls per request against floor-uv
 RARE = 0.01       # so few are a timer's
@@ -85,7 +90,13 @@ def idle_table(servers):
                   for name, (r,) in servers.items()])
 
 
-TABLES = {"W7": idle_table, "W7 ws": idle_table}  # all others: load_table
+def hop_table(servers):
+    return table(["between two processes", "p50 us"],
+                 [[name, f"{mid(runs, 'p50_us'):.2f}"]
+                  for name, runs in servers.items()])
+
+
+TABLES = {"W7": idle_table, "W7 ws": idle_table, "hops": hop_table}  # all others: load_table
 
 
 def ratio_rows(results):
@@ -110,6 +121,11 @@ def across_rows(results):
             rows.append([what, f"{r:.2f}", f"<= {limit}",
                          f"<= {target}" if target else "-",
                          verdict(r, limit)])
+    ring = results.get("hops", {}).get("ring, busy, one way")
+    if ring:
+        r = mid(ring, "p50_us")
+        rows.append(["a hop through the ring, both ends busy, us",
+                     f"{r:.2f}", f"<= {RING_US}", "-", verdict(r, RING_US)])
     return rows
 
 
@@ -166,8 +182,9 @@ def render(flags, results, missing, start, versions):
         "64 conns, server on core 0, load generator on core 1. Every reply "
         "was verified. CPU is user and system time of all processes of the "
         "server; reads and writes are calls per request (recv and send are "
-        "not counted by the kernel here). In W4 a request is a "
-        "delivery.\n",
+        "not counted by the kernel here). In W4 a request is a delivery. Of "
+        "sdlua-2, worker 0 is on core 0 and worker 1 on core 1, the load "
+        "generator on both.\n",
     ]
     for name, why in missing.items():
         parts.append(f"**{name}: not available**: {why}\n")

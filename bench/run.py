@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Compare sdlua with the floors and the peers; print and keep the figures.
 
-Servers run on core 0, the load generator on core 1.  Each round gives every
+Servers run on core 0, the load generator on core 1; where two workers take
+part, they run on both, and so does the generator.  Each round gives every
 server every workload once, one after the other, so that a noisy minute hits
 all alike; figures are medians over the rounds, ratios are medians of the
 ratios within each round.
@@ -10,6 +11,7 @@ ratios within each round.
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,7 +34,10 @@ WORKLOADS = [
     ("W4 10k x16", ["--workload", "W4", "--conns", "10000", "--depth", "16"],
      "fan-out"),
     ("W8", ["--workload", "W8"], "http"),
+    ("uid", ["--workload", "UID", "--conns", "1"], "uid"),
+    ("uid x16", ["--workload", "UID", "--depth", "16"], "uid"),
 ]
+CORES = {"uid": "0,1"}  # of the load generator, by port
 IDLE = [
     ("W7", ["--workload", "W7"], "tcp"),
     ("W7 ws", ["--workload", "W7WS"], "http"),
@@ -71,7 +76,7 @@ def load(flags, server, arguments, port):
     """One run of the load generator; None when the server has no such port."""
     if port not in server.ports:
         return None
-    command = ["taskset", "-c", "1",
+    command = ["taskset", "-c", CORES.get(port, "1"),
                os.path.join(flags.build, "bench/load"),
                *arguments, "--port", str(server.ports[port]),
                "--pid", str(server.pid)]
@@ -98,7 +103,26 @@ def run_rounds(flags, running, results):
                 if r:
                     results.setdefault(name, {}).setdefault(
                         server.name, []).append(r)
+        run_hops(flags, running, results)
         print(f"round {number} of {flags.rounds}", flush=True)
+
+
+def run_hops(flags, running, results):
+    """What a message between two processes costs without a server."""
+    if "sdlua-2" not in running or not chosen(flags, [("uid",)]):
+        return
+    hops = results.setdefault("hops", {})
+    ping_pong = subprocess.run([os.path.join(flags.build, "bench/pingpong")],
+                               capture_output=True, text=True, check=True)
+    hops.setdefault("eventfd ping-pong, there and back", []).append(
+        json.loads(ping_pong.stdout))
+    ring = subprocess.run([os.path.join(flags.build,
+                                        "spec/stress/mesh_hop")],
+                          capture_output=True, text=True, check=True)
+    # Each message waits for the answer to the last one: two hops.
+    found = re.search(r"batch +1: sender.*, +(\d+) ns a message", ring.stdout)
+    hops.setdefault("ring, busy, one way", []).append(
+        {"p50_us": int(found.group(1)) / 2000})
 
 
 def run_idle(flags, running, results):

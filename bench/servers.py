@@ -1,7 +1,8 @@
 """The servers that are compared: how each is obtained, started and stopped.
 
 A peer that cannot be had is a reason in plain words, never an invention.
-Every server runs on core 0 and is ended by its pid.
+Every server runs on core 0 and is ended by its pid; of two workers the second
+one runs on core 1.
 """
 
 import os
@@ -146,6 +147,21 @@ def start_sdlua(build):
     return server
 
 
+def start_two_workers(build):
+    """For what two workers do together; each has a core of its own."""
+    server = run_sdlua("sdlua-2", build, {"SD_SERVER_WORKERS": "2"})
+    deadline = time.monotonic() + server.ready_limit
+    while len(worker_pids(server)) < 2:
+        if time.monotonic() > deadline:
+            server.stop()
+            raise NotAvailable("the second worker does not run")
+        time.sleep(0.01)
+    for core, pid in enumerate(worker_pids(server)):
+        output(["taskset", "-a", "-cp", str(core), pid])
+    server.ports = {"uid": server.ports["tcp"]}
+    return server
+
+
 def worker_pids(server):
     """As text, in the order of their slots."""
     found = subprocess.run(["pgrep", "-a", "-P", str(server.pid), "-f",
@@ -201,6 +217,7 @@ STARTERS = {
     "floor-epoll": lambda build: start_floor("floor_epoll", build),
     "floor-uv": lambda build: start_floor("floor_uv", build),
     "sdlua": start_sdlua,
+    "sdlua-2": start_two_workers,
     "nginx-lua": start_nginx,
     "node": start_node,
 }

@@ -20,6 +20,7 @@ enum workload_kind {
     WORKLOAD_CALLS,  /* each request has its reply: client.h */
     WORKLOAD_IDLE,   /* memory of conns that do nothing: idle.h */
     WORKLOAD_FANOUT, /* fanout.h */
+    WORKLOAD_PAIRS,  /* pairs.h */
     WORKLOAD_KINDS,
 };
 

@@ -1,5 +1,7 @@
 -- The bench's figures are worth what its judge is worth: it must accept a
 -- right server on every workload and notice one spoiled byte in thousands.
+local server = require("spec.support.server")
+
 local dir = (os.getenv("SD_BUILD") or "build/release") .. "/bench/"
 
 --- Run one workload; its exit status and what it printed, complaints too.
@@ -100,4 +102,42 @@ describe("bench/load", function()
         assert.equal(2, (load("--workload W1")))
         assert.equal(1, (load("--workload W9 --port 1")))
     end)
+end)
+
+describe("bench/load against sdlua", function()
+    local app = assert(io.open("bench/app/scripts/controllers/bench.lua"))
+    local files = {
+        ["config/ports.lua"] = [[
+return {
+    bench = { listen = "127.0.0.1:0", protocol = "tcp", idle_timeout = "10m" },
+}]],
+        ["scripts/controllers/bench.lua"] = app:read("*a"),
+    }
+    local s
+
+    app:close()
+
+    local function start_workers(n)
+        local text = "return { workers = %d, tasks = 1, name = 'n' }"
+        files["config/server.lua"] = text:format(n)
+        s = server.start(files)
+    end
+
+    after_each(function()
+        s:stop()
+    end)
+
+    for _, depth in ipairs({ 1, 16 }) do
+        it("accepts what comes from the other worker, depth " .. depth,
+            function()
+                start_workers(2)
+                local flags = "--workload UID --conns 4 --depth %d"
+                    .. " --requests 2000 --port %d --pid %d"
+                local status, text =
+                    load(flags:format(depth, s:port("bench"), s.pid))
+
+                assert.equal(0, status, text)
+                assert.truthy(text:find('"cpu_us":%d'), text)
+            end)
+    end
 end)

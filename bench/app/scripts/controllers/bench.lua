@@ -28,4 +28,24 @@ function Bench:publish(params)
     end
 end
 
+--- Sends from worker to worker: who is where, and a message to one.
+function Bench:slot()
+    return sd.slot
+end
+
+function Bench:bind(params)
+    return self:bind_uid(params)
+end
+
+function Bench:tell(params)
+    local ok, err = sd.send_to_uid(params.to, params.text)
+    while err == "busy" do -- nobody got it: again, when there is room
+        sd.sleep(0.001)
+        ok, err = sd.send_to_uid(params.to, params.text)
+    end
+    if not ok then
+        return nil, err
+    end
+end
+
 return Bench
