@@ -11,6 +11,7 @@
 #include "common/fanout.h"
 #include "common/idle.h"
 #include "common/pairs.h"
+#include "common/slow.h"
 #include "common/util.h"
 
 static void usage(void)
@@ -186,15 +187,31 @@ static int measure_idle(const struct client_plan *plan)
     return err;
 }
 
+static int measure_slow(const struct client_plan *plan)
+{
+    struct slow_result *r = util_alloc(1, sizeof(*r));
+    int err = slow_run(r, plan);
+
+    printf("{\"workload\":\"%s\",\"conns\":%u,\"seconds\":%.3f,\"errors\":%d,"
+           "\"megabytes\":%.1f,\"rss_before\":%.0f,\"rss_peak\":%.0f,"
+           "\"dropped\":%.3f}\n",
+           plan->work->name, plan->conns, r->run.seconds, err < 0, r->megabytes,
+           r->rss_before, r->rss_peak, r->dropped);
+    if (err < 0)
+        fprintf(stderr, "load: %s: %s\n", plan->work->name, r->run.error);
+    free(r);
+    return err;
+}
+
 static int measure(const struct client_plan *plan)
 {
     enum workload_kind kind = plan->work->kind;
 
-    if (kind != WORKLOAD_IDLE)
+    if (kind != WORKLOAD_IDLE && kind != WORKLOAD_SLOW)
         return measure_load(plan);
     if (plan->server->count == 0)
         util_die("%s needs --pid", plan->work->name);
-    return measure_idle(plan);
+    return kind == WORKLOAD_IDLE ? measure_idle(plan) : measure_slow(plan);
 }
 
 int main(int argc, char **argv)

@@ -96,7 +96,19 @@ def hop_table(servers):
                   for name, runs in servers.items()])
 
 
-TABLES = {"W7": idle_table, "W7 ws": idle_table, "hops": hop_table}  # all others: load_table
+def slow_table(policies):
+    rows = []
+    for policy, (r,) in policies.items():
+        rows.append([policy, f"{r['megabytes']:.0f}", f"{r['seconds']:.0f}",
+                     f"{r['rss_before'] / (1 << 20):.1f}",
+                     f"{r['rss_peak'] / (1 << 20):.1f}",
+                     f"{100 * r['dropped']:.0f} %"])
+    return table(["policy", "MB/s to all", "seconds", "MiB resident before",
+                  "at most", "dropped for the slow"], rows)
+
+
+TABLES = {"W7": idle_table, "W7 ws": idle_table, "hops": hop_table,
+          "slow": slow_table}  # all others: load_table
 
 
 def ratio_rows(results):
@@ -126,6 +138,17 @@ def across_rows(results):
         r = mid(ring, "p50_us")
         rows.append(["a hop through the ring, both ends busy, us",
                      f"{r:.2f}", f"<= {RING_US}", "-", verdict(r, RING_US)])
+    return rows
+
+
+def slow_rows(results):
+    rows = []
+    for policy, (r,) in results.get("slow", {}).items():
+        size = r["rss_peak"] - r["rss_before"]
+        rows.append([f"slow readers, {policy}: resident MiB over the empty "
+                     "worker", f"{size / (1 << 20):.1f}",
+                     f"<= {r['bound'] / (1 << 20):.0f}", "-",
+                     verdict(size, r["bound"])])
     return rows
 
 
@@ -189,7 +212,7 @@ def render(flags, results, missing, start, versions):
     for name, why in missing.items():
         parts.append(f"**{name}: not available**: {why}\n")
     rows = ratio_rows(results) + across_rows(results) + \
-        call_rows(results) + size_rows(results, start)
+        call_rows(results) + slow_rows(results) + size_rows(results, start)
     if rows:
         parts.append("## sdlua against its figures\n")
         parts.append(table(["figure", "measured", "to reach", "target", ""],

@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 import report
-from servers import NotAvailable, ROOT, STARTERS, versions, \
+from servers import NotAvailable, ROOT, STARTERS, start_slow, versions, \
     worker_pids
 
 # name, flags of bench/load, the port it goes to
@@ -42,6 +42,10 @@ IDLE = [
     ("W7", ["--workload", "W7"], "tcp"),
     ("W7 ws", ["--workload", "W7WS"], "http"),
 ]
+SLOW = ["drop_new", "drop_old"]  # policies of ports
+SLOW_CONNS = 200
+SLOW_HIGH = 256 << 10
+SLOW_SECONDS = "15"  # the kernel takes in 4 MB for each, which is 8
 
 
 def parse_flags():
@@ -72,14 +76,14 @@ def start_all(flags):
     return running, missing
 
 
-def load(flags, server, arguments, port):
+def load(flags, server, arguments, port, pid=None):
     """One run of the load generator; None when the server has no such port."""
     if port not in server.ports:
         return None
     command = ["taskset", "-c", CORES.get(port, "1"),
                os.path.join(flags.build, "bench/load"),
                *arguments, "--port", str(server.ports[port]),
-               "--pid", str(server.pid)]
+               "--pid", pid or str(server.pid)]
     done = subprocess.run(command, capture_output=True, text=True,
                           timeout=120)
     if done.returncode != 0:
@@ -140,6 +144,25 @@ def run_idle(flags, running, results):
                 results.setdefault(name, {})[server.name] = [r]
 
 
+def run_slow(flags, results):
+    """Memory of the one worker while most of its clients do not read."""
+    if not chosen(flags, [("slow",)]):
+        return
+    for policy in SLOW:
+        server = start_slow(flags.build, policy, SLOW_HIGH)
+        try:
+            r = load(flags, server, ["--workload", "SLOW", "--conns",
+                                     str(SLOW_CONNS), "--seconds",
+                                     SLOW_SECONDS],
+                     "tcp", worker_pids(server)[0])
+        finally:
+            server.stop()
+        if r["dropped"] == 0:
+            sys.exit("slow: nothing was dropped, so no queue was full")
+        r["bound"] = SLOW_CONNS * SLOW_HIGH + (20 << 20)
+        results.setdefault("slow", {})[policy] = [r]
+
+
 def pss(pid):
     with open(f"/proc/{pid}/smaps_rollup") as f:
         for line in f:
@@ -173,6 +196,7 @@ def main():
             server.stop()
     run_idle(flags, running, results)
     if "sdlua" in running:
+        run_slow(flags, results)
         start = start_figures(flags)
     text, failed = report.render(flags, results, missing, start,
                                  versions(flags.build))

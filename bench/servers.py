@@ -162,6 +162,15 @@ def start_two_workers(build):
     return server
 
 
+def start_slow(build, policy, high):
+    """With a port that drops what its clients do not read."""
+    return run_sdlua("sdlua", build, {
+        "SD_PORTS_BENCH_SLOW_CLIENT_POLICY": policy,
+        "SD_PORTS_BENCH_SLOW_CLIENT_HIGH": str(high),
+        "SD_PORTS_BENCH_SLOW_CLIENT_LOW": str(high // 4),
+        "SD_PORTS_BENCH_SLOW_CLIENT_TIMEOUT": "10m"})
+
+
 def worker_pids(server):
     """As text, in the order of their slots."""
     found = subprocess.run(["pgrep", "-a", "-P", str(server.pid), "-f",

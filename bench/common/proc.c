@@ -195,3 +195,20 @@ int64_t proc_pss(const struct proc_group *g)
     }
     return total;
 }
+
+int64_t proc_rss(const struct proc_group *g)
+{
+    int64_t total = 0, pages;
+    unsigned i;
+
+    for (i = 0; i < g->count; i++) {
+        char path[64], text[256];
+
+        snprintf(path, sizeof(path), "/proc/%d/statm", g->pid[i]);
+        if (!read_file(text, sizeof(text), path) ||
+            sscanf(text, "%*d %" SCNd64, &pages) != 1)
+            return -1;
+        total += pages * sysconf(_SC_PAGESIZE);
+    }
+    return total;
+}

@@ -32,4 +32,7 @@ int proc_usage_read(struct proc_usage *out, const struct proc_group *g);
 /* Proportional set size of all, in bytes; -1 when one has ended. */
 int64_t proc_pss(const struct proc_group *g);
 
+/* Resident set size of all, the same; what two share counts twice. */
+int64_t proc_rss(const struct proc_group *g);
+
 #endif

@@ -21,6 +21,7 @@ enum workload_kind {
     WORKLOAD_IDLE,   /* memory of conns that do nothing: idle.h */
     WORKLOAD_FANOUT, /* fanout.h */
     WORKLOAD_PAIRS,  /* pairs.h */
+    WORKLOAD_SLOW,   /* slow.h */
     WORKLOAD_KINDS,
 };
 

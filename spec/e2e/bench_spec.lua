@@ -109,7 +109,8 @@ describe("bench/load against sdlua", function()
     local files = {
         ["config/ports.lua"] = [[
 return {
-    bench = { listen = "127.0.0.1:0", protocol = "tcp", idle_timeout = "10m" },
+    bench = { listen = "127.0.0.1:0", protocol = "tcp", idle_timeout = "10m",
+        slow_client = { low = "64k", high = "256k", policy = "drop_old" } },
 }]],
         ["scripts/controllers/bench.lua"] = app:read("*a"),
     }
@@ -140,4 +141,13 @@ return {
                 assert.truthy(text:find('"cpu_us":%d'), text)
             end)
     end
+
+    it("measures memory while clients do not read", function()
+        start_workers(1)
+        local flags = "--workload SLOW --conns 8 --port %d --pid %d"
+        local status, text = load(flags:format(s:port("bench"), s.pid))
+
+        assert.equal(0, status, text)
+        assert.truthy(text:find('"rss_peak":%d'), text)
+    end)
 end)
