@@ -171,6 +171,7 @@ int mesh_fd(const struct mesh *m)
 bool mesh_before_sleep(struct mesh *m)
 {
     sd_check(m, MESH_MAGIC);
+    mesh_ring_doors(m);
     return !mesh_has_work(m) && mesh_door_sleep(&m->map, m->self, m->deaths);
 }
 

@@ -86,6 +86,11 @@ void mesh_set_hooks(struct mesh *m, const struct mesh_hooks *hooks);
 int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
               const struct slice *v, unsigned n);
 
+/* Wake readers at the end of the turn (mesh_before_sleep() and this), not with
+ * each message: they find many at once then.  For processes that turn often. */
+void mesh_set_lazy(struct mesh *m);
+void mesh_ring_doors(struct mesh *m);
+
 /* Would mesh_send() find room for a MESH_PLAIN of `len` bytes?  0; SD_EBUSY;
  * SD_EGONE.  Of a longer one than MESH_INLINE: for its memfd, which only a
  * burst of other senders can take away. */

@@ -15,7 +15,7 @@
 #include "ipc/ring.h"
 
 enum {
-    MAP_RING_CAP = 256 * 1024,
+    MAP_RING_CAP = 512 * 1024,
     MAP_RING_KEEP = 64 * 1024, /* for answers: MESH_CALLS_MAX * ROOM fits */
     MAP_WORDS = SLOTS_MAX / 64
 };

@@ -43,6 +43,8 @@ struct mesh {
     struct peer *peers;
     struct body_box *box;
 
+    bool is_lazy;
+    uint64_t unrung[MAP_WORDS];  /* peers to be woken by mesh_ring_doors() */
     uint64_t pending[MAP_WORDS]; /* peers whose ring may hold messages */
     uint64_t held[MAP_WORDS];    /* of these, who waits for mesh_resume() */
     uint64_t starved[MAP_WORDS]; /* of these, who waits for room in the box */

@@ -17,6 +17,10 @@
 #include "base/err.h"
 #include "ipc/mesh_peer.h"
 
+enum {
+    MUCH = MAP_RING_CAP / 8 /* bytes that the reader should begin with */
+};
+
 static struct peer *peer_of(struct mesh *m, unsigned to)
 {
     sd_check(m, MESH_MAGIC);
@@ -85,7 +89,26 @@ static void commit(struct mesh *m, unsigned to, uint32_t type,
     if (kind == MESH_ANSWER)
         type |= MESH_ANSWER_BIT;
     ring_commit(&p->out, type, (uint32_t)len);
-    mesh_ring_door(m, to);
+    if (m->is_lazy && !ring_has_much(&p->out, MUCH))
+        mesh_bit_set(m->unrung, to);
+    else
+        mesh_ring_door(m, to);
+}
+
+void mesh_set_lazy(struct mesh *m)
+{
+    sd_check(m, MESH_MAGIC);
+    m->is_lazy = true;
+}
+
+void mesh_ring_doors(struct mesh *m)
+{
+    unsigned w;
+
+    for (w = 0; w < MAP_WORDS; w++) {
+        for (; m->unrung[w] != 0; m->unrung[w] &= m->unrung[w] - 1)
+            mesh_ring_door(m, w * 64 + (unsigned)__builtin_ctzll(m->unrung[w]));
+    }
 }
 
 static int send_near(struct mesh *m, unsigned to, uint32_t type,

@@ -33,9 +33,11 @@
  * `keep`; then an answer always fits, without any counter shared between the
  * two ends (see mesh_peer.h for that sum).
  *
- * A ring found empty starts over at the front of its data once it is past the
- * kept size: so a ring that is never full touches, and keeps in cache, only
- * its first pages.
+ * A ring found empty starts over at the front of its data once it is past a
+ * quarter of it and twice the kept size: so a ring that is never full touches,
+ * and keeps in cache, only its first pages.  Until the reader is past it too,
+ * the rest of the data is the pad's; what was left behind has room for more
+ * than an answer's share even so.
  *
  * Nothing read from shared memory is trusted: a record's type and length are
  * loaded once, as one word, and checked against what the counters allow before
@@ -263,7 +265,7 @@ static uint32_t pad_for(struct ring *r, uint32_t size)
 
     if (to_end < size)
         return to_end;
-    if (off >= r->keep + size && off >= r->cap / 4 && off % PAGE < size &&
+    if (off >= 2 * r->keep + size && off >= r->cap / 4 && off % PAGE < size &&
         see_head(r) && r->head == r->tail)
         return to_end;
     return 0;
@@ -311,6 +313,13 @@ void ring_commit(struct ring *r, uint32_t type, uint32_t len)
     r->committed++;
     atomic_store_explicit(&r->ctl->tail, word(r->session, r->tail),
                           memory_order_release);
+}
+
+bool ring_has_much(struct ring *r, uint32_t bytes)
+{
+    sd_check(r, RING_MAGIC);
+    return r->tail - r->head >= bytes && see_head(r) &&
+           r->tail - r->head >= bytes;
 }
 
 int ring_push(struct ring *r, uint32_t type, const void *data, uint32_t len)

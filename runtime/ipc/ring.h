@@ -77,6 +77,9 @@ int ring_reserve(struct ring *r, void **out, uint32_t len, bool answer);
 /* Writer.  Make the first `len` reserved bytes a message. */
 void ring_commit(struct ring *r, uint32_t type, uint32_t len);
 
+/* Writer.  Are `bytes` or more in use? */
+bool ring_has_much(struct ring *r, uint32_t bytes);
+
 /* Writer.  Each of the three is counted by itself; a reader that is just
  * popping is waited for a moment. */
 void ring_count(const struct ring *r, struct ring_count *out);

@@ -40,6 +40,7 @@ static bool on_turn(struct loop_hook *hook)
     struct process *p = list_entry(hook, struct process, mesh_hook);
 
     mesh_after_wake(p->mesh);
+    mesh_ring_doors(p->mesh);
     if (mesh_poll(p->mesh, MESH_BATCH) > 0)
         return true;
     return !mesh_before_sleep(p->mesh);
@@ -298,6 +299,8 @@ static void vm_started(void *arg, int err, const char *text)
 void process_join(struct process *p, const struct mesh_hooks *hooks)
 {
     mesh_set_hooks(p->mesh, hooks);
+    if (p->h->role != ROLE_TASK) /* which runs long */
+        mesh_set_lazy(p->mesh);
     p->mesh_hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_FLUSH + 1};
     loop_hook_add(p->loop, &p->mesh_hook);
 }
