@@ -209,7 +209,7 @@ static int push_slowly(struct conn *c, struct push *p)
     }
     if (conflate(c, p))
         return 0;
-    if (p->is_volatile && conn_queued(c) > c->port->conf->slow_low) {
+    if (p->is_volatile && conn_is_above_low(c)) {
         count_drop(c, PUSH_VOLATILE);
         return SD_ESLOW;
     }
@@ -223,9 +223,8 @@ static int push_slowly(struct conn *c, struct push *p)
 static bool may_copy(const struct conn *c, const struct push *p)
 {
     return c->write == NULL && c->pushes == NULL && !c->is_slow &&
-           c->out.len > 0 && c->out.len <= COPY_ROOM &&
-           c->out.len <= c->port->conf->slow_low && p->key == 0 &&
-           p->frame.len <= COPY_SIZE;
+           c->out.len > 0 && c->out.len <= COPY_ROOM && !conn_is_above_low(c) &&
+           p->key == 0 && p->frame.len <= COPY_SIZE;
 }
 
 int conn_push(struct conn *c, struct push *p)

@@ -25,8 +25,7 @@ bool conn_may_work(const struct conn *c)
 
     return conn_is_alive(c) && c->throttled_until == 0 &&
            (conf->backlog == 0 || c->waiting < conf->backlog || c->asks > 0) &&
-           c->queue.len < QUEUE_BYTES &&
-           (conf->slow_low == 0 || conn_queued(c) <= conf->slow_low);
+           c->queue.len < QUEUE_BYTES && !conn_is_above_low(c);
 }
 
 static bool may_read(const struct conn *c)

@@ -6,8 +6,6 @@
  * its own, and c->out gathers again. */
 #include "net/inner.h"
 
-#include "codec/utf8.h"
-
 enum {
     PIECES = 128, /* of one writev() */
     COPY_MAX =
@@ -23,6 +21,13 @@ uint64_t conn_queued(const struct conn *c)
     if (c->pushes != NULL)
         n += outq_bytes(c->pushes);
     return n;
+}
+
+bool conn_is_above_low(const struct conn *c)
+{
+    uint64_t low = c->port->conf->slow_low;
+
+    return low > 0 && conn_queued(c) > low;
 }
 
 struct buf *conn_out(struct conn *c)

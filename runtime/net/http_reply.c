@@ -231,10 +231,8 @@ void http_stream_begin(struct http_request *r, int status, struct slice type,
 
 bool http_stream_is_slow(const struct http_request *r)
 {
-    uint64_t low = r->conn->port->conf->slow_low;
-
     sd_check(r, REQUEST_MAGIC);
-    return conn_is_alive(r->conn) && low > 0 && conn_queued(r->conn) > low;
+    return conn_is_alive(r->conn) && conn_is_above_low(r->conn);
 }
 
 int http_stream_write(struct http_request *r, struct slice data)

@@ -269,6 +269,8 @@ void conn_update_reading(struct conn *c);
 
 /* The place to append what is to be written, queued by conn_queue(). */
 struct buf *conn_out(struct conn *c);
+/* Does more wait than the port's low mark? */
+bool conn_is_above_low(const struct conn *c);
 void conn_queue(struct conn *c);
 void conn_queue_push(struct conn *c);
 void conn_flush(struct conn *c);

@@ -1,5 +1,6 @@
 -- Pushes of net/ to many conns, and to those that do not read.
 local netserver = require("spec.support.netserver")
+local socket = require("socket")
 
 local packet, read_packet = netserver.packet, netserver.read_packet
 
@@ -237,6 +238,19 @@ describe("pushes", function()
             local counters = server:stop()
             server = nil
             assert.is_true(counters.dropped_volatile >= 3)
+        end)
+
+        it("are not left out when there is no low mark", function()
+            local sender = start({ slow_low = 0, slow_high = 1e8,
+                max = 2000000 })
+            local slow = join()
+            slow:send(packet("big 1900000"):rep(9))
+            -- The third time it is sure that some of them wait.
+            for _ = 1, 3 do
+                socket.sleep(0.02)
+                sender:send(packet("volatile now"))
+                assert.equal("pushed 1", read_packet(sender))
+            end
         end)
 
         it("take little memory for 200 conns, and others lose nothing",
