@@ -87,7 +87,8 @@ void conn_close(struct conn *c, const char *reason, int code);
 
 /* --- what the upper layer keeps with a conn -------------------------------- */
 
-/* The uid bound to it; len 0: none.  Setting copies. */
+/* The uid bound to it; len 0: none.  Setting copies, and the first one ends
+ * auth_timeout, unless it goes before the handshake is accepted. */
 struct slice conn_uid(const struct conn *c);
 void conn_set_uid(struct conn *c, struct slice uid);
 

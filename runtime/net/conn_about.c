@@ -78,6 +78,10 @@ void conn_set_uid(struct conn *c, struct slice uid)
     sd_check(c, CONN_MAGIC);
     mem_free(c->uid);
     c->uid = uid.len > 0 ? mem_dup(uid.p, uid.len) : NULL;
+    if (uid.len > 0)
+        c->had_uid = true;
+    else if (!c->is_up)
+        c->had_uid = false; /* a handshake is undone */
 }
 
 struct slice conn_session(const struct conn *c)

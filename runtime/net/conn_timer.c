@@ -17,7 +17,7 @@ static uint64_t auth_due(const struct conn *c)
 {
     uint64_t wait = c->port->conf->auth_timeout;
 
-    if (wait == 0 || c->uid != NULL || c->proto->name == CONN_HTTP)
+    if (wait == 0 || c->had_uid || c->proto->name == CONN_HTTP)
         return UINT64_MAX;
     return c->opened_at + wait;
 }

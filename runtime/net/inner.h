@@ -127,6 +127,7 @@ struct conn {
     bool owes_open : 1;  /* on_open() is to be called */
     bool owes_close : 1; /* on_close() is to be called */
     bool is_half_idle : 1;
+    bool had_uid : 1; /* ... since it was opened: auth_timeout is over */
     bool is_slow : 1; /* to be closed for it at the end of the turn */
     uint8_t reason;
     uint16_t refs;

@@ -165,6 +165,13 @@ describe("a WebSocket", function()
         server:wait_for("close auth")
     end)
 
+    it("has auth_timeout, whatever was bound and undone before", function()
+        local s = start({ auth_timeout = 60 })
+        upgrade(s, "", "/ws?undo")
+        assert.equal(101, (read_head(s)))
+        assert.equal(4003, close_code(s))
+    end)
+
     it("handles what came before a close, then answers it", function()
         local s = open()
         s:send(frame(1, "async one") .. frame(1, "print two")

@@ -469,6 +469,10 @@ static void accept_later(struct later *l)
 static void on_handshake(void *arg, struct conn *c, struct http_request *r)
 {
     (void)arg;
+    if (slice_is(http_query(r), "undo")) {
+        conn_set_uid(c, slice_str("ann"));
+        conn_set_uid(c, none);
+    }
     if (slice_is(http_query(r), "refuse"))
         http_fail(r, 401, slice_str("who are you"));
     else if (slice_is(http_query(r), "later"))
