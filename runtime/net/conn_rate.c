@@ -5,7 +5,8 @@
  * rate; it may run one second ahead, so a second's worth may come at once.
  * Beyond that the conn is not worked on until the time has come, and reading
  * stops; a request over HTTP is refused with 429 instead, by its own protocol.
- */
+ * Of a WebSocket each frame is paid for when it comes: one that controls as a
+ * message, a fragment by its bytes and the last one as the message. */
 #include "net/inner.h"
 
 #define AHEAD_MS   1000.0
@@ -40,23 +41,28 @@ bool conn_is_over_rate(const struct conn *c)
     return conn_has_rate(c) && wait_of(c) > 0;
 }
 
-void conn_pay(struct conn *c, size_t bytes)
+void conn_pay(struct conn *c, unsigned messages, size_t bytes)
 {
     const struct conf_port *conf = c->port->conf;
     double now = (double)conn_now(c);
 
     if (conf->rate_messages > 0)
-        c->paid_messages = pay(c->paid_messages, now, message_cost(c));
+        c->paid_messages =
+            pay(c->paid_messages, now, message_cost(c) * messages);
     if (conf->rate_bytes > 0)
         c->paid_bytes =
             pay(c->paid_bytes, now,
                 (double)bytes * SECOND_MS / (double)conf->rate_bytes);
 }
 
-void conn_throttle(struct conn *c)
+void conn_charge(struct conn *c, unsigned messages, size_t bytes)
 {
-    double wait = wait_of(c);
+    double wait;
 
+    if (!conn_has_rate(c))
+        return;
+    conn_pay(c, messages, bytes);
+    wait = wait_of(c);
     if (wait > 0) {
         c->throttled_until = conn_now(c) + (uint64_t)wait + 1;
         conn_arm(c);

@@ -51,10 +51,6 @@ void conn_packet(struct conn *c, struct slice packet)
     uint32_t len = (uint32_t)packet.len;
 
     n->counters.packets_in++;
-    if (conn_has_rate(c)) {
-        conn_pay(c, packet.len);
-        conn_throttle(c);
-    }
     if (c->asks > 0 && n->ops->on_answer != NULL &&
         n->ops->on_answer(n->arg, c, packet))
         return;

@@ -135,7 +135,7 @@ static void dispatch(struct conn *c, struct http_request *r)
         return;
     }
     if (conn_has_rate(c))
-        conn_pay(c, r->head.size + r->body.len);
+        conn_pay(c, 1, r->head.size + r->body.len);
     hand_up(c, r);
     if (c->request == r)
         request_own(r);

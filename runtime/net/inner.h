@@ -252,7 +252,7 @@ void conn_work(struct conn *c);
 
 /* --- conn_read.c -------------------------------------------------------------- */
 
-/* One packet came: hand it up, or let it wait. */
+/* One packet came and was paid for: hand it up, or let it wait. */
 void conn_packet(struct conn *c, struct slice packet);
 bool conn_may_work(const struct conn *c);
 void conn_deliver(struct conn *c);
@@ -322,11 +322,12 @@ static inline bool conn_has_rate(const struct conn *c)
 /* May no packet come now? */
 bool conn_is_over_rate(const struct conn *c);
 
-/* A packet of so many bytes came. */
-void conn_pay(struct conn *c, size_t bytes);
+/* So much came. */
+void conn_pay(struct conn *c, unsigned messages, size_t bytes);
 
-/* If the next one may not come yet, do not work on input until it may. */
-void conn_throttle(struct conn *c);
+/* ... and if the next one may not come yet, do not work on input until it
+ * may. */
+void conn_charge(struct conn *c, unsigned messages, size_t bytes);
 
 /* --- http.c ------------------------------------------------------------------- */
 

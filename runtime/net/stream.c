@@ -39,6 +39,7 @@ static size_t stream_on_input(struct conn *c, char *p, size_t len)
             return len;
         }
         used += f.size;
+        conn_charge(c, 1, f.body.len);
         conn_packet(c, f.body);
     }
     c->need = c->scanned = 0;

@@ -3,7 +3,8 @@
  * A conn begins as HTTP; conn_ws_accept() swaps its protocol, and bytes that
  * came behind the request are then read as frames.  Control frames are
  * answered here and never go up: a pong is queued like any packet, so a flood
- * of pings is stopped by slow_low, as everything that makes output is. */
+ * of pings is stopped by slow_low, as everything that makes output is, and by
+ * the port's rate. */
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -182,6 +183,7 @@ static size_t ws_on_input(struct conn *c, char *p, size_t len)
             return len;
         }
         used += e.size;
+        conn_charge(c, e.type != 0, e.size);
         on_event(c, &e);
     }
     ws_reader_rest(c->ws);

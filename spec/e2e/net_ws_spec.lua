@@ -256,6 +256,33 @@ describe("a WebSocket", function()
         error("it took 20 MB of pings without one being read")
     end)
 
+    local floods = {
+        pings = frame(9, ("p"):rep(100)):rep(30),
+        fragments = frame(1, "x", { more = true })
+            .. frame(0, ("x"):rep(100), { more = true }):rep(30),
+    }
+    for name, flood in pairs(floods) do
+        it("lets " .. name .. " over the port's rate_bytes wait", function()
+            local s = open({ rate_bytes = 2000 })
+            local began = socket.gettime()
+            s:send(flood .. frame(9, "end"))
+            repeat
+                local _, text = read_frame(s)
+            until text == "end"
+            assert.is_true(socket.gettime() - began > 0.3)
+        end)
+    end
+
+    it("takes no more pings than the port's rate allows", function()
+        local s = open({ rate = 20 })
+        local began = socket.gettime()
+        s:send(frame(9, ""):rep(30))
+        for _ = 1, 30 do
+            assert.same({ 10, "" }, { read_frame(s) })
+        end
+        assert.is_true(socket.gettime() - began > 0.3)
+    end)
+
     it("pings at half of the idle time", function()
         local s = open({ idle_timeout = 200 })
         assert.same({ 9, "" }, { read_frame(s) })
