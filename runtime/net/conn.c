@@ -88,7 +88,6 @@ static struct conn *conn_new(struct net *n, struct net_port *port)
     c->state = CONN_OPENING;
     n->refs++;
     n->alive++;
-    port->conns++;
     uv_tcp_init(loop_uv(n->loop), &c->tcp);
     c->tcp.data = c;
     return c;
@@ -194,7 +193,6 @@ static void on_handle_closed(uv_handle_t *handle)
 
     sd_check(c, CONN_MAGIC);
     c->net->alive--;
-    c->port->conns--;
     tally_give(c->net->tally, NET_TALLY_ALL);
     tally_give(c->net->tally, NET_TALLY_PORT + c->port->index);
     if (c->address != 0)

@@ -26,7 +26,6 @@ struct conns {
     uint64_t place; /* slot and epoch, where they are in an id */
     uint32_t size;  /* entries ever used */
     uint32_t cap;
-    uint32_t count;
     uint32_t oldest, newest; /* free entries, NONE: none */
     uint32_t first_generation;
     struct entry *at;
@@ -86,7 +85,6 @@ uint64_t conns_add(struct conns *c, void *conn)
     if (index == NONE)
         return 0;
     c->at[index].conn = conn;
-    c->count++;
     return c->place | (uint64_t)index << CONNS_GENERATION_BITS |
            c->at[index].generation;
 }
@@ -119,7 +117,6 @@ void conns_remove(struct conns *c, uint64_t id)
 
     sd_assert(e != NULL);
     e->conn = NULL;
-    c->count--;
     if (e->generation == GENERATION_MAX)
         return;
     e->generation++;
@@ -142,12 +139,6 @@ void *conns_next(const struct conns *c, uint32_t *cursor)
             return conn;
     }
     return NULL;
-}
-
-uint32_t conns_count(const struct conns *c)
-{
-    sd_check(c, CONNS_MAGIC);
-    return c->count;
 }
 
 unsigned conns_slot(uint64_t id)

@@ -32,8 +32,6 @@ void conns_remove(struct conns *c, uint64_t id);
  * removing meanwhile is fine; what was added may be missed. */
 void *conns_next(const struct conns *c, uint32_t *cursor);
 
-uint32_t conns_count(const struct conns *c);
-
 /* The parts of an id. */
 unsigned conns_slot(uint64_t id);
 unsigned conns_epoch(uint64_t id);

@@ -95,7 +95,6 @@ extern const struct proto proto_stream, proto_ws, proto_http;
 struct net_port {
     const struct conf_port *conf;
     unsigned index;
-    unsigned conns;
     struct frame_spec frame;
     int ws_opcode;   /* of what we send */
     bool ws_is_text; /* unchecked bytes go out as text: check them */

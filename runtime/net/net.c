@@ -310,12 +310,6 @@ unsigned net_conns(const struct net *n)
     return n->alive;
 }
 
-unsigned net_port_conns(const struct net *n, unsigned port)
-{
-    sd_check(n, NET_MAGIC);
-    return port < n->nports ? n->ports[port].conns : 0;
-}
-
 const char *net_date(struct net *n)
 {
     int64_t second = (int64_t)(loop_now(n->loop) / 1000);

@@ -128,7 +128,6 @@ struct net_counters {
 };
 
 const struct net_counters *net_counters(const struct net *n);
-unsigned net_conns(const struct net *n);                     /* open now */
-unsigned net_port_conns(const struct net *n, unsigned port); /* of one port */
+unsigned net_conns(const struct net *n); /* open now */
 
 #endif
