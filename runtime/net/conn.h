@@ -81,7 +81,8 @@ int conn_send(struct conn *c, struct slice body);
 uint64_t conn_queued(const struct conn *c);
 
 /* Close, once what was queued is written.  `reason` is a word of reason.h or
- * own text (copied); `code` is the WebSocket code, 0: that of the reason.
+ * own text (copied, and whole in on_close(); a WebSocket's client is told the
+ * start of it, see reason_fit()); `code` is its code, 0: that of the reason.
  * Idempotent: the first reason stays. */
 void conn_close(struct conn *c, const char *reason, int code);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "codec/utf8.h"
 
 static const struct {
     const char *word;
@@ -44,4 +45,22 @@ int reason_code(int reason)
 {
     sd_assert(reason >= 0 && reason < REASON_COUNT);
     return reasons[reason].code;
+}
+
+static bool is_inner(char byte)
+{
+    return ((unsigned char)byte & 0xc0) == 0x80;
+}
+
+struct slice reason_fit(struct slice text)
+{
+    struct utf8 u = {0};
+
+    text.len = utf8_cut(text, REASON_TEXT);
+    if (utf8_feed(&u, text) && !utf8_is_done(&u)) {
+        while (is_inner(text.p[text.len - 1]))
+            text.len--;
+        text.len--;
+    }
+    return text;
 }

@@ -2,6 +2,12 @@
 #ifndef SD_NET_REASON_H
 #define SD_NET_REASON_H
 
+#include "base/slice.h"
+
+enum {
+    REASON_TEXT = 123 /* bytes that a close frame can carry */
+};
+
 enum reason {
     REASON_CLIENT, /* the peer closed, or reset */
     REASON_ERROR,  /* the network or a script failed */
@@ -26,5 +32,9 @@ int reason_of(const char *word);
 
 /* Code of the close frame that tells a client so. */
 int reason_code(int reason);
+
+/* What a close frame can carry of a text: its first characters, and no half
+ * one, also where the text itself was cut inside its last. */
+struct slice reason_fit(struct slice text);
 
 #endif

@@ -239,7 +239,8 @@ static void ws_farewell(struct conn *c, int code)
     if (code != WS_NO_CODE && !ws_is_code(code))
         code = reason_code(REASON_OWN);
     ws_put_close(conn_out(c), code,
-                 c->own_reason != NULL ? slice_str(c->own_reason) : nothing);
+                 c->own_reason != NULL ? reason_fit(slice_str(c->own_reason))
+                                       : nothing);
 }
 
 const struct proto proto_ws = {

@@ -213,6 +213,27 @@ describe("a WebSocket", function()
         end)
     end
 
+    for _, text in ipairs({ ("x"):rep(59), ("ü"):rep(29) .. "x" }) do
+        it("tells as much of a long reason as fits: " .. text, function()
+            local s = open()
+            local reason = text .. text .. text
+            s:send(frame(1, "bye " .. reason))
+            local opcode, payload = read_frame(s)
+            assert.equal(8, opcode)
+            local told = payload:sub(3)
+            assert.is_true(#told >= 122 and #told <= 123)
+            assert.equal(told, reason:sub(1, #told))
+            assert.is_nil(reason:find("^[\128-\191]", #told + 1))
+            server:wait_for("close " .. reason)
+        end)
+    end
+
+    it("tells what a reason cut inside a character begins with", function()
+        local s = open()
+        s:send(frame(2, "bye so l\195"))
+        assert.same({ 8, "\15\160so l" }, { read_frame(s) })
+    end)
+
     local broken = {
         { "an unmasked frame", frame(1, "x", { unmasked = true }), 1002 },
         { "a reserved bit", frame(1, "x", { rsv = 64 }), 1002 },

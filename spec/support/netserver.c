@@ -266,6 +266,16 @@ static void answer_call(struct conn *c, struct slice packet)
     conn_done(c);
 }
 
+/* "bye REASON", of any length. */
+static void close_with(struct conn *c, struct slice reason)
+{
+    char *text = mem_dup(reason.p, reason.len);
+
+    conn_close(c, text, 0);
+    mem_free(text);
+    conn_done(c);
+}
+
 static void on_packet(void *arg, struct conn *c, struct slice packet)
 {
     struct slice rest = packet;
@@ -274,6 +284,10 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     (void)arg;
     if (packet.len > 16 && packet.p[0] == '{') {
         answer_call(c, packet);
+        return;
+    }
+    if (has_word(&rest, "bye ")) {
+        close_with(c, rest);
         return;
     }
     if (has_word(&rest, "async ")) {

@@ -1,4 +1,5 @@
 local ffi = require("ffi")
+local bytes = require("spec.support.bytes")
 local c = require("spec.support.c")
 local lib = c.use("net/reason.h")
 
@@ -21,5 +22,26 @@ describe("net/reason", function()
         assert.equal(lib.REASON_OWN, lib.reason_of("bye"))
         assert.equal(lib.REASON_OWN, lib.reason_of(nil))
         assert.equal(4000, lib.reason_code(lib.REASON_OWN))
+    end)
+
+    local function fit(text)
+        local s = lib.reason_fit(bytes.slice(text))
+        return ffi.string(s.p, s.len)
+    end
+
+    it("cuts a text that is too long behind a character", function()
+        assert.equal("", fit(""))
+        assert.equal("grüße", fit("grüße"))
+        assert.equal(("x"):rep(123), fit(("x"):rep(200)))
+        assert.equal(("ü"):rep(61), fit(("ü"):rep(100)))
+        assert.equal("x" .. ("ü"):rep(61), fit("x" .. ("ü"):rep(100)))
+        assert.equal(("€"):rep(41), fit(("€"):rep(42)))
+    end)
+
+    it("mends a text that was cut inside a character", function()
+        assert.equal("gr", fit("gr\195"))
+        assert.equal("gr", fit("gr\240\159\152"))
+        assert.equal("", fit("\226\130"))
+        assert.equal("\128", fit("\128"))
     end)
 end)
