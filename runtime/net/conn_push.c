@@ -185,36 +185,40 @@ static void refer(struct conn *c, struct push *p)
     conn_queue_push(c);
 }
 
+/* The one that waits with its key, borrowed, or NULL. */
+static struct shared *predecessor(const struct conn *c, const struct push *p)
+{
+    return p->key != 0 && c->pushes != NULL ? outq_find(c->pushes, p->key)
+                                            : NULL;
+}
+
 static bool conflate(struct conn *c, struct push *p)
 {
-    struct shared *old;
-
-    if (p->key == 0 || c->pushes == NULL)
+    if (predecessor(c, p) == NULL)
         return false;
-    old = outq_replace(c->pushes, keep(p, c->net), p->key);
-    if (old == NULL)
-        return false;
-    shared_unref(old);
+    shared_unref(outq_replace(c->pushes, keep(p, c->net), p->key));
     count_drop(c, PUSH_REPLACED);
     return true;
 }
 
+/* One that takes the place of another needs no room, unless it is larger;
+ * making that may drop or write the other. */
 static int push_slowly(struct conn *c, struct push *p)
 {
-    int err;
+    const struct shared *old = predecessor(c, p);
+    int err = 0;
 
     if (c->is_slow) {
         count_drop(c, PUSH_SLOW);
         return SD_ESLOW;
     }
-    if (conflate(c, p))
-        return 0;
-    if (p->is_volatile && conn_is_above_low(c)) {
+    if (old == NULL && p->is_volatile && conn_is_above_low(c)) {
         count_drop(c, PUSH_VOLATILE);
         return SD_ESLOW;
     }
-    err = make_room_for_push(c);
-    if (err == 0)
+    if (old == NULL || shared_frame(old).len < p->frame.len)
+        err = make_room_for_push(c);
+    if (err == 0 && !conflate(c, p))
         refer(c, p);
     return err;
 }

@@ -134,7 +134,7 @@ void outq_add(struct outq *q, struct shared *frame, uint64_t at, uint64_t key)
     q->count++;
 }
 
-struct shared *outq_replace(struct outq *q, struct shared *frame, uint64_t key)
+static struct outq_push *find(const struct outq *q, uint64_t key)
 {
     uint32_t serial;
 
@@ -144,17 +144,31 @@ struct shared *outq_replace(struct outq *q, struct shared *frame, uint64_t key)
         return NULL;
     for (serial = *chain_of(q, key); is_waiting(q, serial);
          serial = slot(q, serial)->older) {
-        struct outq_push *push = slot(q, serial);
-        struct shared *old = push->frame;
-
-        if (push->key != key)
-            continue;
-        q->bytes -= shared_frame(old).len;
-        q->bytes += shared_frame(frame).len;
-        push->frame = shared_ref(frame);
-        return old;
+        if (slot(q, serial)->key == key)
+            return slot(q, serial);
     }
     return NULL;
+}
+
+struct shared *outq_find(const struct outq *q, uint64_t key)
+{
+    const struct outq_push *push = find(q, key);
+
+    return push != NULL ? push->frame : NULL;
+}
+
+struct shared *outq_replace(struct outq *q, struct shared *frame, uint64_t key)
+{
+    struct outq_push *push = find(q, key);
+    struct shared *old;
+
+    if (push == NULL)
+        return NULL;
+    old = push->frame;
+    q->bytes -= shared_frame(old).len;
+    q->bytes += shared_frame(frame).len;
+    push->frame = shared_ref(frame);
+    return old;
 }
 
 const struct outq_push *outq_at(const struct outq *q, uint32_t i)

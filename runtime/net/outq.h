@@ -30,6 +30,9 @@ size_t outq_bytes(const struct outq *q); /* of all frames */
 /* Queue a frame, of which a reference is kept. */
 void outq_add(struct outq *q, struct shared *frame, uint64_t at, uint64_t key);
 
+/* The frame that waits with this key (not 0), borrowed; NULL: none does. */
+struct shared *outq_find(const struct outq *q, uint64_t key);
+
 /* Put `frame` where one with the same key (not 0) waits, and give that one's
  * reference to the caller; NULL: none waits, nothing has happened. */
 struct shared *outq_replace(struct outq *q, struct shared *frame, uint64_t key);

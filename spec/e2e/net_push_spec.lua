@@ -222,6 +222,31 @@ describe("pushes", function()
             assert.equal(498, counters.dropped_replaced)
         end)
 
+        for name, policy in pairs({ close = CLOSE, drop_new = DROP_NEW,
+            drop_old = DROP_OLD }) do
+            it("grow by replacement only as far as others: " .. name, function()
+                local sender = start({ slow_low = 1e6, slow_high = 6e6,
+                    max = 2000000, policy = policy, quiet = 1 })
+                local slow = join()
+                slow:send(packet("big 1900000"):rep(9))
+                wait_for_backlog(sender, 0)
+                for _, text in ipairs({ "small", ("x"):rep(1e6), "tiny" }) do
+                    for key in ("abcdefghijklmnopqrst"):gmatch(".") do
+                        sender:send(packet(("keyed %s %s"):format(key, text)))
+                        assert(read_packet(sender):find("^pushed"))
+                    end
+                    sender:send(packet("memory"))
+                    local memory = read_packet(sender):match("%d+")
+                    assert.is_true(tonumber(memory) < 14e6, memory)
+                end
+                local counters = server:stop()
+                server = nil
+                local refused = counters["dropped_"
+                    .. name:gsub("close", "slow")]
+                assert.is_true(refused > 0)
+            end)
+        end
+
         it("are left out when volatile", function()
             local sender = start({ slow_low = 100000, slow_high = 1e8,
                 max = 2000000 })
