@@ -77,7 +77,8 @@ void conn_send_abort(struct conn *c);
 /* All three for finished bytes. */
 int conn_send(struct conn *c, struct slice body);
 
-/* Bytes that wait to be written. */
+/* Bytes that wait to be written, and for each push that waits what it takes of
+ * memory beside them (OUTQ_COST): the port's marks judge by it. */
 uint64_t conn_queued(const struct conn *c);
 
 /* Close, once what was queued is written.  `reason` is a word of reason.h or

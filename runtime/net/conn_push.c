@@ -141,7 +141,7 @@ int conn_make_room(struct conn *c)
         return conn_is_alive(c) ? 0 : SD_EGONE;
     if (policy == CONF_DROP_OLD)
         drop_until_fits(c);
-    pushes = c->pushes != NULL ? outq_bytes(c->pushes) : 0;
+    pushes = c->pushes != NULL ? outq_weight(c->pushes) : 0;
     if (policy != CONF_CLOSE &&
         conn_queued(c) - pushes <= c->port->conf->slow_high)
         return 0; /* it is not for its replies that it is over */
@@ -272,8 +272,9 @@ void conn_account(struct conn *c)
     uint64_t all = 0, own = 0;
 
     if (c->state != CONN_CLOSED && conn_is_backlogged(c)) {
-        all = conn_queued(c);
-        own = all - (c->pushes != NULL ? outq_bytes(c->pushes) : 0);
+        all = own = conn_queued(c);
+        if (c->pushes != NULL)
+            own = all - outq_weight(c->pushes) + outq_memory(c->pushes);
     }
     if (c->rank.weight == 0)
         c->backlog_since = conn_now(c);

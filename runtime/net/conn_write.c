@@ -19,7 +19,7 @@ uint64_t conn_queued(const struct conn *c)
     if (c->write != NULL)
         n += uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
     if (c->pushes != NULL)
-        n += outq_bytes(c->pushes);
+        n += outq_weight(c->pushes);
     return n;
 }
 

@@ -145,7 +145,7 @@ struct conn {
     struct outq *pushes;    /* that wait amid or behind `out`; NULL: none */
     uint64_t replied;       /* bytes of `out` written since `pushes` began */
     struct rank rank;       /* among all with a backlog, by its bytes */
-    uint64_t own_bytes;     /* of it but for pushes, as counted in net */
+    uint64_t own_bytes;     /* of it but for frames, as counted in net */
     uint64_t backlog_since; /* while rank.weight > 0 */
     size_t need;            /* `in` has no packet below that size */
     size_t scanned;         /* see struct frame */
@@ -204,7 +204,7 @@ struct net {
     char date[HTTP_DATE_LEN + 1];
     struct net_counters counters;
     uint64_t shared_bytes; /* of pushes that wait, each once */
-    uint64_t own_bytes;    /* of other output that waits */
+    uint64_t own_bytes;    /* of what else waits, and of the queues */
     struct ranks ranks;
     char readbuf[READ_SIZE + TAIL_MAX];
 };

@@ -63,6 +63,18 @@ size_t outq_bytes(const struct outq *q)
     return q->bytes;
 }
 
+size_t outq_weight(const struct outq *q)
+{
+    return q->bytes + (size_t)q->count * OUTQ_COST;
+}
+
+size_t outq_memory(const struct outq *q)
+{
+    size_t chains = q->chain != NULL ? q->cap * sizeof(*q->chain) : 0;
+
+    return sizeof(*q) + q->cap * sizeof(*q->ring) + chains;
+}
+
 static struct outq_push *slot(const struct outq *q, uint32_t serial)
 {
     return &q->ring[serial & (q->cap - 1)];

@@ -14,6 +14,12 @@
 
 struct outq;
 
+enum {
+    /* What one that waits takes beside its frame: its place and chain, with as
+     * many free ones beside them, and what struct shared and malloc() add. */
+    OUTQ_COST = 128
+};
+
 struct outq_push {
     struct shared *frame;
     uint64_t at;    /* behind so many bytes of replies, ever */
@@ -26,6 +32,12 @@ void outq_free(struct outq **qp); /* and give its references back */
 
 uint32_t outq_count(const struct outq *q);
 size_t outq_bytes(const struct outq *q); /* of all frames */
+
+/* The same and OUTQ_COST for each: what the queue is judged by. */
+size_t outq_weight(const struct outq *q);
+
+/* Memory of the queue itself, without frames. */
+size_t outq_memory(const struct outq *q);
 
 /* Queue a frame, of which a reference is kept. */
 void outq_add(struct outq *q, struct shared *frame, uint64_t at, uint64_t key);

@@ -16,9 +16,13 @@ struct shared {
     char bytes[];
 };
 
+enum {
+    MALLOC_COST = 16
+};
+
 static uint64_t weight(const struct shared *s)
 {
-    return sizeof(*s) + s->frame + s->value;
+    return sizeof(*s) + s->frame + s->value + MALLOC_COST;
 }
 
 struct shared *shared_new(struct slice frame, struct slice value,

@@ -298,6 +298,24 @@ describe("pushes", function()
                 assert.is_true(memory > 0 and memory < 200 * 200000)
             end)
 
+        it("take memory as they are judged, however small they are", function()
+            local CONNS, HIGH = 100, 1048576
+            local sender = start({ slow_low = 65536, slow_high = HIGH,
+                policy = DROP_OLD, quiet = 1, max_conns = 1000 })
+            for _ = 1, CONNS do
+                join()
+            end
+            local before = server:memory()
+            push(sender, 100, 60000) -- the sockets are full
+            for _ = 1, netserver.is_sanitized and 10 or 100 do
+                push(sender, 1000, 8)
+            end
+            if not netserver.is_sanitized then
+                local grown = server:memory() - before
+                assert.is_true(grown < CONNS * HIGH, grown)
+            end
+        end)
+
         it("give way to the worker's budget, the largest first", function()
             local sender = start({ slow_low = 50000, slow_high = 1e9,
                 policy = DROP_OLD, quiet = 1, queue_memory = 4000000 })

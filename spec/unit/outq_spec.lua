@@ -85,6 +85,30 @@ describe("a queue of pushes", function()
         assert.equal(0, tonumber(meter[0]))
     end)
 
+    it("weighs its frames, and tells how much it takes itself", function()
+        local empty = tonumber(lib.outq_memory(q))
+        for i = 1, 1000 do
+            add("12345", 0, i)
+        end
+        local weight = tonumber(lib.outq_weight(q))
+        assert.equal(1000 * (5 + lib.OUTQ_COST), weight)
+        local memory = tonumber(lib.outq_memory(q))
+        assert.is_true(memory > empty and memory < weight)
+        for _ = 1, 1000 do
+            take()
+        end
+        assert.equal(0, tonumber(lib.outq_weight(q)))
+        assert.equal(memory, tonumber(lib.outq_memory(q)))
+    end)
+
+    it("holds no more than it is judged by", function()
+        for i = 1, 5000 do
+            add("", 0, i)
+            assert.is_true(lib.outq_memory(q) + meter[0]
+                <= lib.outq_weight(q) + 1024)
+        end
+    end)
+
     it("replaces in place, and only what waits", function()
         add("a", 1, 5)
         add("b", 2, 6)
