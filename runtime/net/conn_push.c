@@ -7,7 +7,9 @@
  *
  * All conns that have something left after a turn's writing are ranked by how
  * much; when their memory together passes the worker's budget, those with the
- * most lose it first.  A frame that many wait for counts once. */
+ * most lose it first.  A frame that many wait for counts once, also when it
+ * was begun, which nothing takes back: what is begun for conns that are not
+ * closed for being slow comes on top of the budget. */
 #include "net/inner.h"
 #include "net/push.h"
 
@@ -133,7 +135,6 @@ static void drop_until_fits(struct conn *c)
 int conn_make_room(struct conn *c)
 {
     enum conf_policy policy = c->port->conf->slow_policy;
-    uint64_t pushes;
 
     if (c->is_slow)
         return SD_ESLOW;
@@ -141,9 +142,8 @@ int conn_make_room(struct conn *c)
         return conn_is_alive(c) ? 0 : SD_EGONE;
     if (policy == CONF_DROP_OLD)
         drop_until_fits(c);
-    pushes = c->pushes != NULL ? outq_weight(c->pushes) : 0;
     if (policy != CONF_CLOSE &&
-        conn_queued(c) - pushes <= c->port->conf->slow_high)
+        conn_replies_queued(c) <= c->port->conf->slow_high)
         return 0; /* it is not for its replies that it is over */
     conn_too_slow(c, PUSH_SLOW);
     return SD_ESLOW;
@@ -267,20 +267,44 @@ bool conn_is_backlogged(const struct conn *c)
     return c->write != NULL || c->pushes != NULL;
 }
 
+/* What a conn can give when memory is short; the most harmless comes first,
+ * which is the highest here. */
+enum {
+    GIVES_NOTHING, /* it has but begun a push, and is not closed for that */
+    GIVES_ITSELF,  /* ... or for its replies, unless all else does not do */
+    GIVES_REST,    /* of its output: it is closing */
+    GIVES_PUSHES,  /* or itself, where the port closes slow conns */
+    GIVES_SHIFT = 56
+};
+
+static uint64_t rank_of(const struct conn *c)
+{
+    uint64_t gives = GIVES_NOTHING;
+
+    if (!conn_is_alive(c))
+        gives = GIVES_REST;
+    else if (c->pushes != NULL || c->port->conf->slow_policy == CONF_CLOSE)
+        gives = GIVES_PUSHES;
+    else if (conn_replies_queued(c) > 0)
+        gives = GIVES_ITSELF;
+    return gives << GIVES_SHIFT | conn_queued(c);
+}
+
 void conn_account(struct conn *c)
 {
-    uint64_t all = 0, own = 0;
+    uint64_t rank = 0, own = 0;
 
     if (c->state != CONN_CLOSED && conn_is_backlogged(c)) {
-        all = own = conn_queued(c);
+        rank = rank_of(c);
+        own = conn_replies_queued(c);
         if (c->pushes != NULL)
-            own = all - outq_weight(c->pushes) + outq_memory(c->pushes);
+            own += outq_memory(c->pushes);
     }
     if (c->rank.weight == 0)
         c->backlog_since = conn_now(c);
     c->net->own_bytes += own - c->own_bytes;
     c->own_bytes = own;
-    ranks_set(&c->net->ranks, &c->rank, all);
+    ranks_set(&c->net->ranks, &c->rank, rank);
 }
 
 uint64_t conn_backlog_age(const struct conn *c)
@@ -293,31 +317,49 @@ uint64_t net_queue_memory(const struct net *n)
     return n->own_bytes + n->shared_bytes;
 }
 
-/* The pushes of the conn with the most go; where they are none, or the port
- * closes slow conns, the conn itself. */
+bool net_is_over_budget(const struct net *n)
+{
+    uint64_t budget = n->conf->server.queue_memory;
+
+    return budget > 0 && net_queue_memory(n) > budget;
+}
+
+/* Its pushes go; where they are none, or the port closes slow conns, the conn
+ * itself. */
 static void relieve(struct conn *c)
 {
     bool had = c->pushes != NULL;
 
     if (!conn_is_alive(c)) {
         conn_close_handle(c);
-    } else if (had && c->port->conf->slow_policy != CONF_CLOSE) {
-        conn_drop_pushes(c, PUSH_BUDGET);
-        conn_account(c);
-    } else {
-        conn_drop_pushes(c, PUSH_BUDGET);
-        conn_cut(c, REASON_SLOW);
+        return;
     }
+    conn_drop_pushes(c, PUSH_BUDGET);
+    if (!had || c->port->conf->slow_policy == CONF_CLOSE)
+        conn_cut(c, REASON_SLOW);
+    conn_account(c);
+}
+
+static struct conn *next_to_give(const struct net *n)
+{
+    struct rank *first = ranks_first(&n->ranks);
+    uint64_t gives = first != NULL ? first->weight >> GIVES_SHIFT : 0;
+
+    if (gives == GIVES_NOTHING ||
+        (gives == GIVES_ITSELF && n->own_bytes <= n->conf->server.queue_memory))
+        return NULL;
+    return list_entry(first, struct conn, rank);
 }
 
 void net_keep_budget(struct net *n)
 {
-    uint64_t budget = n->conf->server.queue_memory;
-    struct rank *first;
+    struct conn *c;
 
-    while (budget > 0 && net_queue_memory(n) > budget &&
-           (first = ranks_first(&n->ranks)) != NULL)
-        relieve(list_entry(first, struct conn, rank));
+    while (net_is_over_budget(n) && (c = next_to_give(n)) != NULL) {
+        conn_account(c); /* it may have dropped some since it was written to */
+        if (c == next_to_give(n))
+            relieve(c);
+    }
 }
 
 unsigned net_slowest(const struct net *n, struct conn **out, unsigned max)

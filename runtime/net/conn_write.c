@@ -12,12 +12,25 @@ enum {
         65536, /* replies in front of a push that are handed on at once */
 };
 
+/* Bytes that libuv has. */
+static size_t handed_on(const struct conn *c)
+{
+    return c->write != NULL
+               ? uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp)
+               : 0;
+}
+
+uint64_t conn_replies_queued(const struct conn *c)
+{
+    bool is_push = c->write != NULL && c->write->frame != NULL;
+
+    return c->out.len + (is_push ? 0 : handed_on(c));
+}
+
 uint64_t conn_queued(const struct conn *c)
 {
-    uint64_t n = c->out.len;
+    uint64_t n = c->out.len + handed_on(c);
 
-    if (c->write != NULL)
-        n += uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
     if (c->pushes != NULL)
         n += outq_weight(c->pushes);
     return n;
@@ -60,6 +73,8 @@ void conn_drop_output(struct conn *c)
     net_give_buf(c->net, &c->out);
     if (c->pushes != NULL)
         conn_drop_pushes(c, c->reason == REASON_SLOW ? PUSH_SLOW : PUSH_GONE);
+    if (c->write != NULL && c->write->frame != NULL)
+        shared_leave(c->write->frame);
     list_del(&c->dirty);
     c->is_dirty = c->is_bulk = false;
     conn_account(c);
@@ -73,10 +88,13 @@ static int reason_of_error(int err)
 
 /* --- what the socket does not take -------------------------------------------- */
 
+/* Of a closed conn conn_drop_output() has said that the frame will go. */
 static void write_free(struct conn_write *w)
 {
     net_give_buf(w->conn->net, &w->data);
-    if (w->frame != NULL)
+    if (w->frame != NULL && w->conn->state == CONN_CLOSED)
+        shared_left(w->frame);
+    else if (w->frame != NULL)
         shared_unref(w->frame);
     mem_free(w);
 }

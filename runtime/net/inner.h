@@ -142,14 +142,14 @@ struct conn {
     struct buf out;     /* bytes to be written */
     struct buf queue;   /* packets that wait: length, bytes ... */
     struct conn_write *write;
-    struct outq *pushes;    /* that wait amid or behind `out`; NULL: none */
-    uint64_t replied;       /* bytes of `out` written since `pushes` began */
-    struct rank rank;       /* among all with a backlog, by its bytes */
-    uint64_t own_bytes;     /* of it but for frames, as counted in net */
-    uint64_t backlog_since; /* while rank.weight > 0 */
-    size_t need;            /* `in` has no packet below that size */
-    size_t scanned;         /* see struct frame */
-    struct ws_reader *ws;   /* of a WebSocket */
+    struct outq *pushes; /* that wait amid or behind `out`; NULL: none */
+    uint64_t replied;    /* bytes of `out` written since `pushes` began */
+    struct rank rank;    /* among all with a backlog, see rank_of() */
+    uint64_t own_bytes;  /* of it but for pushes' frames, as counted in net */
+    uint64_t backlog_since;       /* while rank.weight > 0 */
+    size_t need;                  /* `in` has no packet below that size */
+    size_t scanned;               /* see struct frame */
+    struct ws_reader *ws;         /* of a WebSocket */
     struct http_request *request; /* in work or in the upper layer's hands */
     uint64_t last_in;             /* when the client last sent a byte */
     uint64_t opened_at;
@@ -269,12 +269,15 @@ void conn_update_reading(struct conn *c);
 
 /* The place to append what is to be written, queued by conn_queue(). */
 struct buf *conn_out(struct conn *c);
+/* Bytes that wait to be written of anything but pushes, begun or not. */
+uint64_t conn_replies_queued(const struct conn *c);
+
 /* Does more wait than the port's low mark? */
 bool conn_is_above_low(const struct conn *c);
 void conn_queue(struct conn *c);
 void conn_queue_push(struct conn *c);
 void conn_flush(struct conn *c);
-void conn_drop_output(struct conn *c);
+void conn_drop_output(struct conn *c); /* once, when it is closed */
 
 /* --- conn_push.c -------------------------------------------------------------- */
 
@@ -294,7 +297,10 @@ void push_written(struct conn *c);
 /* Its output was written as far as it goes, or dropped. */
 void conn_account(struct conn *c);
 
-/* Make those give way who have the most queued. */
+/* Do all queues together take more than the worker may use? */
+bool net_is_over_budget(const struct net *n);
+
+/* Then make those give way who have the most queued. */
 void net_keep_budget(struct net *n);
 
 /* --- conn_timer.c ------------------------------------------------------------- */

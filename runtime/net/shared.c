@@ -10,9 +10,10 @@
 
 struct shared {
     unsigned magic;
-    unsigned refs;
-    uint64_t *meter;
-    size_t frame, value; /* bytes of each */
+    unsigned refs, leaving; /* the latter among the former */
+    uint32_t frame;         /* bytes of each */
+    size_t value;
+    uint64_t *meter; /* NULL: counted no more */
     char bytes[];
 };
 
@@ -30,10 +31,11 @@ struct shared *shared_new(struct slice frame, struct slice value,
 {
     struct shared *s = mem_alloc(sizeof(*s) + frame.len + value.len);
 
+    sd_assert(frame.len <= UINT32_MAX);
     *s = (struct shared){.magic = SHARED_MAGIC,
                          .refs = 1,
                          .meter = meter,
-                         .frame = frame.len,
+                         .frame = (uint32_t)frame.len,
                          .value = value.len};
     memcpy(s->bytes, frame.p, frame.len);
     if (value.len > 0)
@@ -50,16 +52,41 @@ struct shared *shared_ref(struct shared *s)
     return s;
 }
 
+static void settle(struct shared *s)
+{
+    if (s->refs == s->leaving && s->meter != NULL) {
+        *s->meter -= weight(s);
+        s->meter = NULL;
+    }
+    if (s->refs > 0)
+        return;
+    s->magic = 0;
+    mem_free(s);
+}
+
 void shared_unref(struct shared *s)
 {
     sd_check(s, SHARED_MAGIC);
-    sd_assert(s->refs > 0);
-    if (--s->refs > 0)
-        return;
-    if (s->meter != NULL)
-        *s->meter -= weight(s);
-    s->magic = 0;
-    mem_free(s);
+    sd_assert(s->refs > s->leaving);
+    s->refs--;
+    settle(s);
+}
+
+void shared_leave(struct shared *s)
+{
+    sd_check(s, SHARED_MAGIC);
+    sd_assert(s->refs > s->leaving);
+    s->leaving++;
+    settle(s);
+}
+
+void shared_left(struct shared *s)
+{
+    sd_check(s, SHARED_MAGIC);
+    sd_assert(s->leaving > 0);
+    s->leaving--;
+    s->refs--;
+    settle(s);
 }
 
 struct slice shared_frame(const struct shared *s)

@@ -19,6 +19,11 @@ struct shared *shared_new(struct slice frame, struct slice value,
 struct shared *shared_ref(struct shared *s);
 void shared_unref(struct shared *s);
 
+/* This reference will go soon and by itself, with shared_left(): memory that
+ * only such ones still hold counts no more. */
+void shared_leave(struct shared *s);
+void shared_left(struct shared *s);
+
 struct slice shared_frame(const struct shared *s);
 struct slice shared_value(const struct shared *s);
 

@@ -316,6 +316,46 @@ describe("pushes", function()
             end
         end)
 
+        --- Does it still get what comes, down to an answer?
+        local function is_served(s)
+            local body
+            s:send(packet("end"))
+            repeat
+                body = read_packet(s)
+            until body == "end" or not body
+            return body ~= nil
+        end
+
+        for name, policy in pairs({ drop_new = DROP_NEW,
+            drop_old = DROP_OLD }) do
+            it("do not close it, however large they are: " .. name, function()
+                local sender = start({ policy = policy, max = 2000000,
+                    quiet = 1, queue_memory = 20000000 })
+                local slow = {}
+                for i = 1, 40 do
+                    slow[i] = join()
+                end
+                for _ = 1, 12 do
+                    push(sender, 1, 1900000)
+                end
+                for i = 1, 40 do
+                    assert.is_true(is_served(slow[i]))
+                end
+            end)
+
+            it("do not close it for a reply behind one: " .. name, function()
+                local sender = start({ policy = policy, max = 2000000,
+                    delay = 300 })
+                local slow = join()
+                slow:send(packet("async reply"))
+                for _ = 1, 12 do
+                    push(sender, 1, 1900000)
+                end
+                socket.sleep(0.35)
+                assert.is_true(is_served(slow))
+            end)
+        end
+
         it("give way to the worker's budget, the largest first", function()
             local sender = start({ slow_low = 50000, slow_high = 1e9,
                 policy = DROP_OLD, quiet = 1, queue_memory = 4000000 })
