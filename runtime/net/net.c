@@ -68,7 +68,10 @@ static bool on_flush(struct loop_hook *hook)
 
     flush_list(&n->dirty, UINT_MAX);
     flush_list(&n->bulk, SLICE);
-    net_keep_budget(n);
+    if (net_is_over_budget(n)) {
+        flush_list(&n->bulk, UINT_MAX); /* maybe it can just be written */
+        net_keep_budget(n);
+    }
     return !list_empty(&n->ready) || !list_empty(&n->bulk);
 }
 

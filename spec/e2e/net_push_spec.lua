@@ -356,6 +356,25 @@ describe("pushes", function()
             end)
         end
 
+        it("of others do not cost it anything: they are written", function()
+            local sender = start({ slow_low = 1e6, slow_high = 1e8,
+                max = 2000000, quiet = 1, policy = DROP_OLD,
+                max_conns = 1000, queue_memory = 8000000 })
+            local slow = join()
+            slow:send(packet("big 1900000"):rep(9))
+            wait_for_backlog(sender, 0)
+            push(sender, 5, 10)
+            for _ = 1, 600 do
+                join()
+            end
+            sender:send(packet("each 1 20000"))
+            assert.equal("pushed 0", read_packet(sender))
+            assert.is_true(is_served(slow))
+            local counters = server:stop()
+            server = nil
+            assert.equal(0, counters.dropped_budget)
+        end)
+
         it("give way to the worker's budget, the largest first", function()
             local sender = start({ slow_low = 50000, slow_high = 1e9,
                 policy = DROP_OLD, quiet = 1, queue_memory = 4000000 })

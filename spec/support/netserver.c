@@ -124,7 +124,7 @@ static void send_big(struct conn *c, size_t n)
 }
 
 /* "push COUNT SIZE": so many to every conn but this one, numbered and filled
- * up; "keyed KEY TEXT": one to every conn, conflated; "volatile TEXT". */
+ * up; "each COUNT SIZE": so many to each as its own; "keyed KEY TEXT": one to every conn, conflated; "volatile TEXT". */
 static unsigned push_all(struct conn *from, struct push *p, struct slice body)
 {
     uint32_t cursor = 0;
@@ -159,6 +159,28 @@ static void push_many(struct conn *c, const char *numbers)
     push_fini(&p);
 }
 
+static void push_each(struct conn *from, const char *numbers)
+{
+    char *end;
+    size_t i, n = strtoul(numbers, &end, 10), size = strtoul(end, NULL, 10);
+    struct push p = {0};
+    uint32_t cursor = 0;
+    struct conn *c;
+    char *body = mem_alloc(size + 1);
+
+    memset(body, 'x', size);
+    while ((c = net_next(net, &cursor)) != NULL) {
+        for (i = 0; c != from && i < n; i++) {
+            p.value = slice_make(body, size);
+            sd_assert(push_frame(&p, from, p.value) == 0);
+            (void)conn_push(c, &p);
+            push_end(&p);
+        }
+    }
+    push_fini(&p);
+    mem_free(body);
+}
+
 static unsigned push_one(struct conn *from, struct slice rest, uint64_t key,
                          bool is_volatile)
 {
@@ -177,6 +199,8 @@ static bool on_push_word(struct conn *c, struct slice rest, const char *word)
 
     if (strncmp(word, "push ", 5) == 0)
         push_many(c, word + 5);
+    else if (strncmp(word, "each ", 5) == 0)
+        push_each(c, word + 5);
     else if (has_word(&rest, "keyed "))
         took =
             push_one(c, slice_skip(rest, 2), (unsigned char)rest.p[0], false);
