@@ -14,8 +14,9 @@
 #include "net/push.h"
 
 enum {
-    COPY_SIZE = 512,  /* larger pushes are referred to */
-    COPY_ROOM = 32768 /* and all when so much was copied */
+    COPY_SIZE = 512,   /* larger pushes are referred to */
+    COPY_ROOM = 32768, /* and all when so much was copied */
+    LAST_WORDS = 65536 /* in front of a farewell, at most */
 };
 
 static const char *const words[PUSH_DROPS] = {
@@ -325,7 +326,7 @@ bool net_is_over_budget(const struct net *n)
 }
 
 /* Its pushes go; where they are none, or the port closes slow conns, the conn
- * itself. */
+ * itself: with a word of farewell, if not too much is to be written before. */
 static void relieve(struct conn *c)
 {
     bool had = c->pushes != NULL;
@@ -335,8 +336,12 @@ static void relieve(struct conn *c)
         return;
     }
     conn_drop_pushes(c, PUSH_BUDGET);
-    if (!had || c->port->conf->slow_policy == CONF_CLOSE)
-        conn_cut(c, REASON_SLOW);
+    if (!had || c->port->conf->slow_policy == CONF_CLOSE) {
+        if (c->is_up && conn_queued(c) <= LAST_WORDS)
+            conn_end(c, REASON_SLOW, 0);
+        else
+            conn_cut(c, REASON_SLOW);
+    }
     conn_account(c);
 }
 

@@ -228,6 +228,25 @@ describe("a WebSocket", function()
         end)
     end
 
+    it("closes as slow with 4002 when its worker has no memory", function()
+        local s = open({ policy = 0, slow_high = 1e9, queue_memory = 4e6 })
+        local slow = server:connect()
+        slow:setoption("recv-buffer-size", 65536)
+        upgrade(slow)
+        assert.equal(101, (read_head(slow)))
+        slow:send(frame(1, "here"))
+        assert.same({ 1, "here" }, { read_frame(slow) })
+        repeat
+            s:send(frame(1, "push 500 1000"))
+            assert.same({ 1, "pushed 0" }, { read_frame(s) })
+        until server:said("close slow")
+        local opcode, payload
+        repeat
+            opcode, payload = read_frame(slow)
+        until opcode == 8
+        assert.equal("\15\162", payload:sub(1, 2))
+    end)
+
     it("tells what a reason cut inside a character begins with", function()
         local s = open()
         s:send(frame(2, "bye so l\195"))
