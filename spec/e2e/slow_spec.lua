@@ -2,6 +2,9 @@
 local client = require("spec.support.client")
 local server = require("spec.support.server")
 
+-- Then its memory is the sanitizer's, too.
+local is_sanitized = not (os.getenv("SD_BUILD") or "dev"):find("release")
+
 local function ports(policy)
     return ([[
 return {
@@ -66,6 +69,7 @@ end
 
 describe("clients that do not read", function()
     local s
+    local snails = {}
 
     local function open(policy)
         s = server.start(files(policy))
@@ -73,6 +77,10 @@ describe("clients that do not read", function()
     end
 
     after_each(function()
+        for _, snail in ipairs(snails) do
+            snail:close()
+        end
+        snails = {}
         if s then
             s:stop()
             assert.equal("", s:complaints())
@@ -131,6 +139,38 @@ describe("clients that do not read", function()
                 server.until_(function()
                     return drops(port.game) > 0
                 end)
+            end)
+    end
+
+    --- Bytes that the workers have resident.
+    local function resident()
+        local sum = 0
+        for index = 0, 1 do
+            local f = assert(io.open(("/proc/%d/statm"):format(
+                s:process("worker", index).pid)))
+            sum = sum + tonumber(f:read("*a"):match("^%d+ (%d+)")) * 4096
+            f:close()
+        end
+        return sum
+    end
+
+    for _, policy in ipairs({ "drop_old", "drop_new" }) do
+        it("take no more memory than they may, 200 of them: " .. policy,
+            function()
+                local port = open(policy)
+                local reader = client.ws(port.web, { path = "/ws" })
+                local sender = client.open(port.game)
+                reader:call("room/enter", {})
+                for _ = 1, 200 do
+                    local snail = client.open(port.game)
+                    snail.sock:setoption("recv-buffer-size", 65536)
+                    snail:call("room/enter", {})
+                    snails[#snails + 1] = snail
+                end
+                flood(sender, reader, is_sanitized and 500 or 10000)
+                if not is_sanitized then
+                    assert.is_true(resident() < 200 * 262144 + 20971520)
+                end
             end)
     end
 
