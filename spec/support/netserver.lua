@@ -107,6 +107,15 @@ function netserver:shut()
     end
 end
 
+--- What became of the pushes that were accepted.
+local function accounted(counters)
+    local sum = counters.written + counters.waiting
+    for key, n in pairs(counters) do
+        sum = sum + (key:find("^dropped_") and n or 0)
+    end
+    return sum
+end
+
 --- End it; gives its counters.  A leak or an error of the sanitizers fails.
 function netserver:stop()
     for _, s in ipairs(self.conns) do
@@ -123,6 +132,8 @@ function netserver:stop()
     for key, n in lines[#lines - 1]:gmatch('"([%w_]+)":(%d+)') do
         counters[key] = tonumber(n)
     end
+    assert(counters.pushes == accounted(counters),
+        "pushes are unaccounted for: " .. lines[#lines - 1])
     return counters
 end
 
