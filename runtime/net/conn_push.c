@@ -6,8 +6,8 @@
  * which a byte may have been written has left the queue (conn_write.c).
  *
  * All conns that have something left after a turn's writing are ranked by how
- * much; when their memory together passes the worker's budget, those with the
- * most lose it first.  A frame that many wait for counts once, also when it
+ * much, and by what they can give of it; when their memory together passes the
+ * worker's budget, those with the most lose it first.  A frame that many wait for counts once, also when it
  * was begun, which nothing takes back: what is begun for conns that are not
  * closed for being slow comes on top of the budget. */
 #include "net/inner.h"
@@ -278,25 +278,30 @@ enum {
     GIVES_SHIFT = 56
 };
 
-static uint64_t rank_of(const struct conn *c)
+static uint64_t gift_of(const struct conn *c, uint64_t queued)
 {
-    uint64_t gives = GIVES_NOTHING;
+    uint64_t gives;
 
+    if (queued == 0)
+        return GIVES_NOTHING; /* libuv is about to say that all is written */
     if (!conn_is_alive(c))
         gives = GIVES_REST;
     else if (c->pushes != NULL || c->port->conf->slow_policy == CONF_CLOSE)
         gives = GIVES_PUSHES;
     else if (conn_replies_queued(c) > 0)
         gives = GIVES_ITSELF;
-    return gives << GIVES_SHIFT | conn_queued(c);
+    else
+        return GIVES_NOTHING;
+    return gives << GIVES_SHIFT | queued;
 }
 
 void conn_account(struct conn *c)
 {
-    uint64_t rank = 0, own = 0;
+    uint64_t all = 0, gift = GIVES_NOTHING, own = 0;
 
     if (c->state != CONN_CLOSED && conn_is_backlogged(c)) {
-        rank = rank_of(c);
+        all = conn_queued(c);
+        gift = gift_of(c, all);
         own = conn_replies_queued(c);
         if (c->pushes != NULL)
             own += outq_memory(c->pushes);
@@ -305,7 +310,8 @@ void conn_account(struct conn *c)
         c->backlog_since = conn_now(c);
     c->net->own_bytes += own - c->own_bytes;
     c->own_bytes = own;
-    ranks_set(&c->net->ranks, &c->rank, rank);
+    ranks_set(&c->net->ranks, &c->rank, all);
+    ranks_set(&c->net->gifts, &c->gift, gift);
 }
 
 uint64_t conn_backlog_age(const struct conn *c)
@@ -347,13 +353,12 @@ static void relieve(struct conn *c)
 
 static struct conn *next_to_give(const struct net *n)
 {
-    struct rank *first = ranks_first(&n->ranks);
-    uint64_t gives = first != NULL ? first->weight >> GIVES_SHIFT : 0;
+    struct rank *first = ranks_first(&n->gifts);
 
-    if (gives == GIVES_NOTHING ||
-        (gives == GIVES_ITSELF && n->own_bytes <= n->conf->server.queue_memory))
+    if (first == NULL || (first->weight >> GIVES_SHIFT == GIVES_ITSELF &&
+                          n->own_bytes <= n->conf->server.queue_memory))
         return NULL;
-    return list_entry(first, struct conn, rank);
+    return list_entry(first, struct conn, gift);
 }
 
 void net_keep_budget(struct net *n)

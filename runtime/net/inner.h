@@ -144,7 +144,8 @@ struct conn {
     struct conn_write *write;
     struct outq *pushes; /* that wait amid or behind `out`; NULL: none */
     uint64_t replied;    /* bytes of `out` written since `pushes` began */
-    struct rank rank;    /* among all with a backlog, see rank_of() */
+    struct rank rank;    /* among all with a backlog, by its bytes */
+    struct rank gift;    /* among those that can give some, see gift_of() */
     uint64_t own_bytes;  /* of it but for pushes' frames, as counted in net */
     uint64_t backlog_since;       /* while rank.weight > 0 */
     size_t need;                  /* `in` has no packet below that size */
@@ -205,7 +206,7 @@ struct net {
     struct net_counters counters;
     uint64_t shared_bytes; /* of pushes that wait, each once */
     uint64_t own_bytes;    /* of what else waits, and of the queues */
-    struct ranks ranks;
+    struct ranks ranks, gifts;
     char readbuf[READ_SIZE + TAIL_MAX];
 };
 

@@ -145,6 +145,7 @@ static void net_free(struct net *n)
     while (n->npool > 0)
         buf_fini(&n->pool[--n->npool]);
     ranks_fini(&n->ranks);
+    ranks_fini(&n->gifts);
     requests_free(n);
     conns_free(&n->conns);
     mem_free(n->ports);

@@ -58,8 +58,7 @@ bool conn_is_backlogged(const struct conn *c);
 /* Milliseconds since when; 0: it does not. */
 uint64_t conn_backlog_age(const struct conn *c);
 
-/* The conns that give way first when memory is short, at most `max`; how many.
- */
+/* The conns with the most queued, at most `max`; how many. */
 unsigned net_slowest(const struct net *n, struct conn **out, unsigned max);
 
 /* Memory of all queues, judged by server.queue_memory. */

@@ -356,6 +356,22 @@ describe("pushes", function()
             end)
         end
 
+        it("do not make it slower than one with more replies", function()
+            local sender = start({ slow_low = 1e6, slow_high = 1e8,
+                max = 2000000, policy = DROP_OLD })
+            local replied, pushed = join(), join()
+            replied:send(packet("big 1900000"):rep(9))
+            wait_for_backlog(sender, 1)
+            netserver.until_(function()
+                sender:send(packet("volatile " .. ("x"):rep(50000)))
+                return read_packet(sender) == "pushed 0"
+            end)
+            sender:send(packet("slowest"))
+            local first, second = read_packet(sender):match("(%d+) (%d+)")
+            assert.is_true(tonumber(first) >= tonumber(second))
+            assert.is_true(is_served(replied) and is_served(pushed))
+        end)
+
         it("of others do not cost it anything: they are written", function()
             local sender = start({ slow_low = 1e6, slow_high = 1e8,
                 max = 2000000, quiet = 1, policy = DROP_OLD,

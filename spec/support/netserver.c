@@ -215,6 +215,19 @@ static bool on_push_word(struct conn *c, struct slice rest, const char *word)
     return true;
 }
 
+/* "slowest": what waits for the two conns with the most. */
+static void tell_slowest(struct conn *c)
+{
+    struct conn *top[2];
+    unsigned i, n = net_slowest(net, top, 2);
+    struct buf text = {0};
+
+    for (i = 0; i < n; i++)
+        buf_printf(&text, "%" PRIu64 " ", conn_queued(top[i]));
+    (void)conn_send(c, buf_slice(&text));
+    buf_fini(&text);
+}
+
 static void on_drop(void *arg, struct conn *c, struct slice value,
                     const char *reason)
 {
@@ -344,6 +357,8 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
     } else if (strncmp(word, "rule ", 5) == 0) {
         rule(word + 5);
         (void)conn_send(c, slice_str("ruled"));
+    } else if (strcmp(word, "slowest") == 0) {
+        tell_slowest(c);
     } else if (strcmp(word, "ask") == 0) {
         conn_asks_add(c, 1);
         (void)conn_send(c, slice_str("ask?"));
