@@ -13,6 +13,7 @@
 #include "net/conn.h"
 #include "net/conns.h"
 #include "net/net.h"
+#include "net/reason.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/people.h"
@@ -90,8 +91,7 @@ static int l_close_far(lua_State *L)
 
     if (!lua_isnoneornil(L, 2))
         reason.p = luaL_checklstring(L, 2, &reason.len);
-    if (reason.len > REASON_MAX)
-        reason.len = REASON_MAX;
+    reason = reason_fit(reason);
     if (!vm_conn_id(&id, L, 1))
         return answer(L, SD_EGONE);
     return answer(L, send_far(vm_of(L), &id, MSG_CLOSE_CONN, reason));

@@ -13,6 +13,7 @@
 #include "ipc/msg.h"
 #include "ipc/uidmap.h"
 #include "net/net.h"
+#include "net/reason.h"
 #include "vm/letter.h"
 #include "vm/people.h"
 #include "vm/state.h"
@@ -80,10 +81,10 @@ void kicks_send(struct kicks *ks, const struct uidmap_binding *b,
 {
     struct kick kick = {
         .slot = b->slot, .epoch = b->epoch, .who = {b->conn, b->number}};
-    size_t len = strlen(reason);
+    struct slice text = reason_fit(slice_str(reason));
     struct kick *late;
 
-    memcpy(kick.reason, reason, len < REASON_MAX ? len : REASON_MAX);
+    memcpy(kick.reason, text.p, text.len);
     if (is_late(ks, &kick) || send_one(ks->vm, &kick))
         return;
     late = mem_alloc(sizeof(*late));
