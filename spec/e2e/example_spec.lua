@@ -168,7 +168,8 @@ describe("the chat", function()
             people[count] = tcp
             assert.is_true(count < 1000)
         until conns(0) > 0 and conns(1) > 0
-        s:kill("KILL", s:process("worker", 0).pid)
+        local pid = s:process("worker", 0).pid
+        s:kill("KILL", pid)
         local rest, gone, names = {}, {}, {}
         for _, tcp in ipairs(people) do
             local ok = pcall(tcp.call, tcp, "chat/rooms")
@@ -186,6 +187,10 @@ describe("the chat", function()
         for _, tcp in ipairs(people) do
             tcp:close()
         end
+        server.until_(function()
+            local p = s:process("worker", 0)
+            return p.state == "ready" and p.pid ~= pid
+        end, "the worker is replaced")
     end)
 
     it("does not talk over plain HTTP", function()
