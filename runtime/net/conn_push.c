@@ -98,7 +98,7 @@ void conn_drop_pushes(struct conn *c, int reason)
 {
     while (c->pushes != NULL && outq_count(c->pushes) > 0)
         drop_one(c, reason);
-    outq_free(&c->pushes);
+    outq_free(&c->net->outqs, &c->pushes);
 }
 
 void conn_too_slow(struct conn *c, int reason)
@@ -129,7 +129,7 @@ static void drop_until_fits(struct conn *c)
     while (c->pushes != NULL && is_over(c)) {
         drop_one(c, PUSH_OLD);
         if (outq_count(c->pushes) == 0)
-            outq_free(&c->pushes);
+            outq_free(&c->net->outqs, &c->pushes);
     }
 }
 
@@ -178,7 +178,7 @@ static int make_room_for_push(struct conn *c)
 static void refer(struct conn *c, struct push *p)
 {
     if (c->pushes == NULL) {
-        c->pushes = outq_new();
+        c->pushes = outq_new(&c->net->outqs);
         c->replied = 0;
     }
     outq_add(c->pushes, keep(p, c->net), c->replied + c->out.len, p->key);

@@ -305,7 +305,7 @@ static bool write_all(struct conn *c)
     if (c->state == CONN_CLOSED)
         return false;
     if (outq_count(c->pushes) == 0)
-        outq_free(&c->pushes);
+        outq_free(&c->net->outqs, &c->pushes);
     if (c->out.len == 0)
         net_give_buf(c->net, &c->out);
     return true;

@@ -197,6 +197,7 @@ struct net {
     uint64_t tell_pause_at; /* not before that again */
     struct buf pool[POOL_MAX];
     unsigned npool;
+    struct outq_pool outqs;
     struct list requests; /* free ones */
     unsigned nrequests;
     unsigned max_headers; /* room in each */

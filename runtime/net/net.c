@@ -147,6 +147,7 @@ static void net_free(struct net *n)
     ranks_fini(&n->ranks);
     ranks_fini(&n->gifts);
     requests_free(n);
+    outq_pool_fini(&n->outqs);
     conns_free(&n->conns);
     mem_free(n->ports);
     if (n->own_tally != NULL)

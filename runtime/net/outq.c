@@ -14,7 +14,8 @@
 #define OUTQ_MAGIC 0x0a7c0e01u
 
 enum {
-    FIRST_CAP = 8
+    FIRST_CAP = 4,
+    POOL_MAX = 1024
 };
 
 struct outq {
@@ -23,21 +24,43 @@ struct outq {
     uint32_t count;
     uint32_t cap; /* a power of two */
     size_t bytes;
-    struct outq_push *ring;
-    uint32_t *chain; /* newest serial of each; NULL: no key was ever seen */
+    struct outq_push *ring; /* `first`, or allocated */
+    uint32_t *chain;   /* newest serial of each; NULL: no key was ever seen */
+    struct outq *next; /* in the pool */
+    struct outq_push first[FIRST_CAP];
 };
 
-struct outq *outq_new(void)
+static struct outq *from_pool(struct outq_pool *pool)
 {
-    struct outq *q = mem_zalloc(sizeof(*q));
+    struct outq *q = pool->first;
 
-    q->magic = OUTQ_MAGIC;
-    q->cap = FIRST_CAP;
-    q->ring = mem_alloc(q->cap * sizeof(*q->ring));
+    if (q == NULL)
+        return mem_alloc(sizeof(*q));
+    pool->first = q->next;
+    pool->n--;
     return q;
 }
 
-void outq_free(struct outq **qp)
+struct outq *outq_new(struct outq_pool *pool)
+{
+    struct outq *q = from_pool(pool);
+
+    q->magic = OUTQ_MAGIC;
+    q->head = q->count = 0;
+    q->cap = FIRST_CAP;
+    q->bytes = 0;
+    q->ring = q->first;
+    q->chain = NULL;
+    return q;
+}
+
+static void free_ring(struct outq *q)
+{
+    if (q->ring != q->first)
+        mem_free(q->ring);
+}
+
+void outq_free(struct outq_pool *pool, struct outq **qp)
 {
     struct outq *q = *qp;
 
@@ -47,10 +70,22 @@ void outq_free(struct outq **qp)
     while (q->count > 0)
         shared_unref(outq_take(q));
     mem_free(q->chain);
-    mem_free(q->ring);
+    free_ring(q);
     q->magic = 0;
-    mem_free(q);
     *qp = NULL;
+    if (pool->n == POOL_MAX) {
+        mem_free(q);
+        return;
+    }
+    q->next = pool->first;
+    pool->first = q;
+    pool->n++;
+}
+
+void outq_pool_fini(struct outq_pool *pool)
+{
+    while (pool->n > 0)
+        mem_free(from_pool(pool));
 }
 
 uint32_t outq_count(const struct outq *q)
@@ -72,7 +107,9 @@ size_t outq_memory(const struct outq *q)
 {
     size_t chains = q->chain != NULL ? q->cap * sizeof(*q->chain) : 0;
 
-    return sizeof(*q) + q->cap * sizeof(*q->ring) + chains;
+    size_t ring = q->ring != q->first ? q->cap * sizeof(*q->ring) : 0;
+
+    return sizeof(*q) + ring + chains;
 }
 
 static struct outq_push *slot(const struct outq *q, uint32_t serial)
@@ -117,14 +154,14 @@ static void make_chains(struct outq *q)
 
 static void grow(struct outq *q)
 {
-    struct outq_push *old = q->ring;
-    uint32_t i, mask = q->cap - 1;
+    struct outq_push *ring = mem_alloc(2 * (size_t)q->cap * sizeof(*q->ring));
+    uint32_t i, mask = 2 * q->cap - 1;
 
-    q->cap *= 2;
-    q->ring = mem_alloc(q->cap * sizeof(*q->ring));
     for (i = 0; i < q->count; i++)
-        *slot(q, q->head + i) = old[(q->head + i) & mask];
-    mem_free(old);
+        ring[(q->head + i) & mask] = *slot(q, q->head + i);
+    free_ring(q);
+    q->ring = ring;
+    q->cap *= 2;
     if (q->chain != NULL)
         make_chains(q);
 }

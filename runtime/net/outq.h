@@ -27,8 +27,18 @@ struct outq_push {
     uint32_t older; /* private */
 };
 
-struct outq *outq_new(void);
-void outq_free(struct outq **qp); /* and give its references back */
+/* Queues that had little to keep, for the next conns: a broadcast makes one
+ * for each conn and frees it as soon as it is written.  Opened by zeroing. */
+struct outq_pool {
+    struct outq *first;
+    unsigned n;
+};
+
+void outq_pool_fini(struct outq_pool *pool);
+
+struct outq *outq_new(struct outq_pool *pool);
+void outq_free(struct outq_pool *pool,
+               struct outq **qp); /* and give its references back */
 
 uint32_t outq_count(const struct outq *q);
 size_t outq_bytes(const struct outq *q); /* of all frames */

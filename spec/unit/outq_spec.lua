@@ -17,7 +17,7 @@ local function text_of(s)
 end
 
 describe("a queue of pushes", function()
-    local q, meter
+    local q, meter, pool
 
     --- A frame that only the queue will hold.
     local function add(text, at, key)
@@ -48,14 +48,31 @@ describe("a queue of pushes", function()
 
     before_each(function()
         meter = ffi.new("uint64_t[1]")
-        q = lib.outq_new()
+        pool = ffi.new("struct outq_pool")
+        q = lib.outq_new(pool)
     end)
 
     after_each(function()
         local holder = ffi.new("struct outq *[1]", q)
-        lib.outq_free(holder)
+        lib.outq_free(pool, holder)
         assert.is_true(holder[0] == nil)
         assert.equal(0, tonumber(meter[0]))
+        lib.outq_pool_fini(pool)
+    end)
+
+    it("is used again, empty", function()
+        local old = q
+        add("a", 0, 7)
+        q = lib.outq_new(pool)
+        for i = 1, 9 do
+            add("b" .. i)
+        end
+        lib.outq_free(pool, ffi.new("struct outq *[1]", old))
+        local again = lib.outq_new(pool)
+        assert.is_true(again == old)
+        assert.equal(0, lib.outq_count(again))
+        assert.is_true(lib.outq_find(again, 7) == nil)
+        lib.outq_free(pool, ffi.new("struct outq *[1]", again))
     end)
 
     it("gives them in order, with their places", function()
