@@ -126,7 +126,15 @@ end
 ---@return true? ok
 ---@return string? err "busy"
 function people.send_to_uid(uid, data, opts)
-    return send({ uid_text(uid) }, data, opts)
+    if opts ~= nil or type(uid) ~= "string" then
+        return send({ uid_text(uid) }, data, opts)
+    end
+    local ok, err = core.send_uid(uid, data)
+    if ok == false then
+        report({ uid }, data, { err })
+        return true
+    end
+    return ok, err
 end
 
 --- The same for many uids; each receives it once.

@@ -1,8 +1,8 @@
 /* conn_push.c - see push.h: what becomes of pushes to conns that read slowly.
  *
- * A small push behind replies of the same turn is copied to them.  Otherwise,
- * also when nothing waits (a reference is cheaper than a buffer), it waits
- * in the conn's outq, and only what waits there is ever dropped: a frame of
+ * A small push behind replies of the same turn is copied to them, and one for
+ * a single conn begins such a run.  Others, also where nothing waits (for many
+ * conns references are cheaper than buffers), wait in the conn's outq, and only what waits there is ever dropped: a frame of
  * which a byte may have been written has left the queue (conn_write.c).
  *
  * All conns that have something left after a turn's writing are ranked by how
@@ -224,12 +224,12 @@ static int push_slowly(struct conn *c, struct push *p)
     return err;
 }
 
-/* Is it small, and behind replies that will be written soon? */
+/* Is it small, and may it go with replies that will be written soon? */
 static bool may_copy(const struct conn *c, const struct push *p)
 {
     return c->write == NULL && c->pushes == NULL && !c->is_slow &&
-           c->out.len > 0 && c->out.len <= COPY_ROOM && !conn_is_above_low(c) &&
-           p->key == 0 && p->frame.len <= COPY_SIZE;
+           (c->out.len > 0 || p->is_single) && c->out.len <= COPY_ROOM &&
+           !conn_is_above_low(c) && p->key == 0 && p->frame.len <= COPY_SIZE;
 }
 
 int conn_push(struct conn *c, struct push *p)

@@ -37,6 +37,7 @@ struct push {
     struct slice value; /* msgpack of it, borrowed until push_end() */
     uint64_t key;       /* hash of what it is conflated by; 0: nothing */
     bool is_volatile;   /* not for conns above low */
+    bool is_single;     /* for one conn, or hardly more */
     struct shared *kept;
 };
 

@@ -4,6 +4,7 @@
  * before. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "net/net.h"
@@ -216,6 +217,53 @@ static int l_send_uids(lua_State *L)
     return 1;
 }
 
+/* 0, or why nobody has it; *is_told: that is to be reported. */
+static int send_one(struct deliver *d, struct slice uid, bool *is_told)
+{
+    struct reach *reach = d->vm->reach;
+    bool is_far;
+    int rc;
+
+    reach_begin(reach);
+    is_far = reach_add(reach, uid);
+    rc = is_far ? reach_send(reach, d) : 0;
+    if (rc < 0 || (is_far && !reach_is_here(reach)))
+        return rc;
+    rc = send_to_uid(d, uid);
+    if (rc < 0 && is_far && !reach_missed_here(reach, uid))
+        return 0; /* others were told */
+    *is_told = rc < 0;
+    return rc;
+}
+
+/* core.send_uid(uid, value) -> true; nil, word; or false, word: it was sent,
+ * but reached nobody */
+static int l_send_uid(lua_State *L)
+{
+    struct slice uid = check_slice(L, 1);
+    bool is_told = false;
+    struct deliver d;
+    int rc;
+
+    if (uid.len == 0 || uid.len > UIDS_LENGTH ||
+        memchr(uid.p, '\0', uid.len) != NULL)
+        return co_raise(L, "bad uid (text of 1 to 128 bytes expected)");
+
+    lua_settop(L, 5);
+    begin(L, &d, 2);
+    d.is_single = true;
+    rc = send_one(&d, uid, &is_told);
+    deliver_end(&d);
+    if (rc == 0)
+        return done(L);
+    (void)fail(L, rc);
+    if (is_told) {
+        lua_pushboolean(L, 0);
+        lua_replace(L, -3);
+    }
+    return 2;
+}
+
 /* core.deliver_here(uid, value) -> true, or nil, word */
 static int l_deliver_here(lua_State *L)
 {
@@ -226,6 +274,7 @@ static int l_deliver_here(lua_State *L)
     lua_settop(L, 2); /* nobody is left out */
     lua_settop(L, 5);
     begin(L, &d, 2);
+    d.is_single = true;
     rc = send_to_uid(&d, uid);
     deliver_end(&d);
     return rc < 0 ? fail(L, rc == SD_EOFFLINE ? SD_EGONE : rc) : done(L);
@@ -238,19 +287,17 @@ int vm_push(lua_State *L, struct conn *c, int idx)
 
     lua_settop(L, idx + 3);
     begin(L, &d, idx);
+    d.is_single = true;
     rc = deliver_to(&d, c);
     deliver_end(&d);
     return rc;
 }
 
 static const luaL_Reg functions[] = {
-    {"publish", l_publish},
-    {"send_group", l_send_group},
-    {"change_group", l_change_group},
-    {"send_all", l_send_all},
-    {"send_uids", l_send_uids},
-    {"deliver_here", l_deliver_here},
-    {NULL, NULL},
+    {"publish", l_publish},           {"send_group", l_send_group},
+    {"change_group", l_change_group}, {"send_all", l_send_all},
+    {"send_uids", l_send_uids},       {"send_uid", l_send_uid},
+    {"deliver_here", l_deliver_here}, {NULL, NULL},
 };
 
 void bind_send(lua_State *L)

@@ -219,6 +219,7 @@ static int make_frame(struct deliver *d, struct conn *c, struct framed *f)
     f->push.value = d->value;
     f->push.key = d->key;
     f->push.is_volatile = d->is_volatile;
+    f->push.is_single = d->is_single;
     return e->rc < 0 ? e->rc : push_frame(&f->push, c, buf_slice(&e->bytes));
 }
 

@@ -108,7 +108,7 @@ static void take_send(struct vm *vm, struct conn *c, struct slice value)
         return;
     }
     deliver_begin(&d, vm, vm->L, value);
-    d.tells = true;
+    d.tells = d.is_single = true;
     (void)deliver_to(&d, c);
     deliver_end(&d);
 }

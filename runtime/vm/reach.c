@@ -141,6 +141,15 @@ bool reach_add(struct reach *r, struct slice uid)
     return is_far;
 }
 
+bool reach_is_here(const struct reach *r)
+{
+    for (unsigned i = 0; i < r->nfound; i++) {
+        if (r->found[i] == r->vm->env.slot)
+            return true;
+    }
+    return false;
+}
+
 bool reach_missed_here(struct reach *r, struct slice uid)
 {
     return misses_note(&r->misses, r->send, uid);
@@ -203,9 +212,21 @@ static void tell_lost(struct reach *r, const struct msg_uids *m,
     buf_fini(&lost);
 }
 
+/* To one worker: it has room, or nobody was told. */
+static int send_alone(struct reach *r, const struct deliver *d)
+{
+    int rc = send_list(r, d, r->used[0]);
+
+    return rc == SD_EGONE ? SD_EBUSY : rc;
+}
+
 int reach_send(struct reach *r, const struct deliver *d)
 {
-    int rc = find_room(r, sizeof(struct msg_uids) + d->value.len);
+    int rc;
+
+    if (r->nused == 1)
+        return send_alone(r, d);
+    rc = find_room(r, sizeof(struct msg_uids) + d->value.len);
 
     for (unsigned i = 0; i < r->nused && rc == 0; i++) {
         struct msg_uids m = {.send = r->send};
@@ -258,6 +279,7 @@ void reach_take_send(struct reach *r, unsigned from, struct slice body)
     deliver_begin(&d, r->vm, r->vm->L, value);
     d.is_volatile = m.is_volatile != 0;
     d.key = m.key;
+    d.is_single = uids.len <= 2 + UIDMAP_UID; /* at least nearly */
     while (uidlist_next(&uids, &uid, &is_only)) {
         int rc = send_here(&d, uid);
 

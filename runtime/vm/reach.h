@@ -31,6 +31,9 @@ bool reach_add(struct reach *r, struct slice uid);
  * it has read that are reported as offline. */
 int reach_send(struct reach *r, const struct deliver *d);
 
+/* Has the uid that was added last conns of our own? */
+bool reach_is_here(const struct reach *r);
+
 /* None of our own conns took the running send, which others have got too.
  * True: they all have missed it before. */
 bool reach_missed_here(struct reach *r, struct slice uid);
