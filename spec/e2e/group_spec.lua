@@ -81,6 +81,10 @@ describe("groups", function()
         return admin:call("g/sd", { fn = fn, args = { ... } }).result
     end
 
+    local function redis(words)
+        return (server.shell("redis-cli -s " .. s.dir .. "/run/redis.sock " .. words))
+    end
+
     local function sorted(list)
         table.sort(list)
         return list
@@ -158,13 +162,57 @@ describe("groups", function()
         assert.is_true(sd("in_group", "y", "list").a)
         sd("remove_from_group", "y", "list")
         assert.is_false(sd("in_group", "y", "list").a)
-        local redis = "redis-cli -s " .. s.dir .. "/run/redis.sock "
-        server.shell(redis .. "sadd 'sd:{g:list}:uids' ghost")
+        redis("sadd 'sd:{g:list}:uids' ghost")
         assert.same({ "x", "z" }, sorted(sd("group_uids", "list").a))
-        local left = server.shell(redis .. "smembers 'sd:{g:list}:uids'")
-        assert.is_nil(left:find("ghost"))
+        assert.is_nil(redis("smembers 'sd:{g:list}:uids'"):find("ghost"))
         assert.same({ "list" }, sd("uid_groups", "x").a)
         assert.same({}, sd("group_uids", "nobody").a)
+    end)
+
+    --- Conns of two workers.
+    local function two()
+        local by_slot, seen = {}, 0
+        for i = 1, 200 do
+            local c = client.open(s:port("game"))
+            conns[#conns + 1] = c
+            local slot = c:call("g/login", { uid = "two" .. i }).result.slot
+            if not by_slot[slot] then
+                by_slot[slot], seen = c, seen + 1
+            end
+            if seen == 2 then
+                local slots = {}
+                for at in pairs(by_slot) do
+                    slots[#slots + 1] = at
+                end
+                return by_slot, slots[1], slots[2]
+            end
+        end
+        error("all conns went to one worker")
+    end
+
+    it("are heard by who enters while a worker reads his groups", function()
+        -- Names no group can have: the reply is long, and comes in parts.
+        redis([[eval "for i = 1, 50 do redis.call('sadd', KEYS[1], ]]
+            .. [[i .. string.rep('x', 100000)) end" 1 'sd:{u:late}:groups']])
+        local by_slot, binds, other = two()
+        local c = by_slot[binds]
+        local worker = s:process("worker", binds).pid
+        local store = tonumber(redis("info server"):match("process_id:(%d+)"))
+        s:kill("STOP", store)
+        c:send(client.packet("g/login", { uid = "late" }, 7))
+        server.until_(function()
+            return by_slot[other]:call("g/sd",
+                { fn = "uid_is_online", args = { "late" } }).result.a
+        end, "it is bound")
+        s:kill("STOP", worker)
+        s:kill("CONT", store)
+        redis("ping") -- what the worker has asked is answered
+        local put = { fn = "add_to_group", args = { "late", "tea" } }
+        assert.is_true(by_slot[other]:call("g/sd", put).result.a)
+        s:kill("CONT", worker)
+        assert.is_true(c:receive().result.ok)
+        by_slot[other]:call("g/say", { group = "tea", text = "heard" })
+        assert.equal("heard", assert(c:receive()).text)
     end)
 
     it("end as a whole", function()
