@@ -12,7 +12,7 @@ local door = require("sd.door")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
-local people = require("sd.people")
+local reports = require("sd.reports")
 local routes = require("sd.normal")
 local serve = require("sd.serve")
 local task = require("sd.task")
@@ -209,7 +209,7 @@ function boot.undelivered()
     for i = 1, lost and #lost or 0, 2 do
         uids[#uids + 1], words[#words + 1] = lost[i], lost[i + 1]
     end
-    people.report(uids, data, words)
+    reports.add(uids, data, words)
 end
 
 boot.uid_called = uidcall.serve

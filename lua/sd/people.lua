@@ -4,12 +4,10 @@
 --- The calls are those of the whole cluster, so scripts need not change when
 --- there is more to reach.
 
-local app = require("sd.app")
 local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
-local go = require("sd.go")
-local log = require("sd.log")
+local reports = require("sd.reports")
 
 local uid_text = conn.uid_text
 
@@ -51,38 +49,6 @@ local function options(opts)
     return except ~= nil and uid_list(except) or nil, conn.options(opts)
 end
 
---- Coroutines that tell what did not arrive of one send: a hook may wait, but
---- a list of uids may be long.
-local REPORTERS = 32
-
-local function tell(uid, data, reason)
-    local hook = app.hooks.on_undeliverable
-    local ok, err = xpcall(hook, fault.catch, uid, data, reason)
-    err = not ok and fault.of_xpcall(err)
-    if fault.is_raised(err) then
-        log.raised(err)
-    elseif not ok then
-        log.error("on_undeliverable: " .. tostring(err))
-    end
-end
-
---- Tell the application what did not arrive.
-local function report(uids, data, results)
-    local missed = {}
-    for i, uid in ipairs(uids) do
-        if results[i] ~= true and app.hooks.on_undeliverable then
-            missed[#missed + 1] = { uid, results[i] }
-        end
-    end
-    for first = 1, math.min(#missed, REPORTERS) do
-        go.after(0, function()
-            for i = first, #missed, REPORTERS do
-                tell(missed[i][1], data, missed[i][2])
-            end
-        end)
-    end
-end
-
 --- Send to whoever listens to a topic.
 ---@param topic string
 ---@param data any plain data
@@ -114,7 +80,7 @@ local function send(uids, data, opts)
     if not results then
         return nil, err
     end
-    report(list, data, results)
+    reports.add(list, data, results, is_volatile)
     return true
 end
 
@@ -199,6 +165,5 @@ function people.online_uids(cursor)
 end
 
 people.options = options
-people.report = report
 
 return people
