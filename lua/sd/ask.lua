@@ -67,7 +67,8 @@ function ask.ask(handle, data, opts)
     elseif data == nil then
         fault.misuse("bad argument #1 to 'ask' (something to ask expected)")
     end
-    local ms = wait.ms(opts and opts.timeout, "timeout") or core.call_timeout
+    opts = fault.options(opts)
+    local ms = wait.ms(opts.timeout, "timeout") or core.call_timeout
     local entry, id = begin(handle, route)
     if not entry then
         return nil, id

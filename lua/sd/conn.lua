@@ -86,9 +86,8 @@ local base = {}
 function base:send(data, opts)
     if opts == nil then
         return core.push(self[1], data)
-    elseif type(opts) ~= "table" then
-        fault.misuse("bad options (a table expected)")
     end
+    opts = fault.options(opts)
     return core.push(self[1], data, nil, conn.options(opts))
 end
 
@@ -122,7 +121,7 @@ end
 ---@return true? ok
 ---@return string? err "refused"
 function base:bind_uid(uid, opts)
-    local policy = opts and opts.policy
+    local policy = fault.options(opts).policy
     local ok, err = core.bind_uid(self[1], conn.uid_text(uid), policy)
     conn.close_kicked("replaced")
     if ok then

@@ -46,6 +46,20 @@ function fault.misuse(text)
     core.raise(text)
 end
 
+local NONE = {}
+
+--- The options of a call, to be read only; misuse raises.
+---@param opts any
+---@return table
+function fault.options(opts)
+    if opts == nil then
+        return NONE
+    elseif type(opts) ~= "table" then
+        fault.misuse("bad options (a table expected)")
+    end
+    return opts
+end
+
 --- Fail the running call with a code of the application's choice.
 ---@param code integer 400-599 is also the HTTP status
 ---@param message? string

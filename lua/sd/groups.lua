@@ -174,7 +174,7 @@ end
 ---@return string[]? uids
 ---@return string? err
 function groups.group_uids(group, opts)
-    group = group_text(group)
+    group, opts = group_text(group), fault.options(opts)
     local server, err = store()
     if not server then
         return nil, err
@@ -186,7 +186,7 @@ function groups.group_uids(group, opts)
     elseif #uids > 0 then
         uids, err = confirmed(server, group, uids)
     end
-    if not uids or not (opts and opts.online) then
+    if not uids or not opts.online then
         return uids, err
     end
     local online = core.array()

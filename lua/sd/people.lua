@@ -42,10 +42,8 @@ end
 local function options(opts)
     if opts == nil then
         return nil, nil
-    elseif type(opts) ~= "table" then
-        fault.misuse("bad options (a table expected)")
     end
-    local except = opts.except
+    local except = fault.options(opts).except
     return except ~= nil and uid_list(except) or nil, conn.options(opts)
 end
 

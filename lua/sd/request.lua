@@ -155,7 +155,7 @@ local same_sites = { lax = true, strict = true, none = true }
 ---  same_site = "lax" unless said otherwise
 function Response:cookie(name, value, opts)
     local all = { http_only = true, same_site = "lax" }
-    for key, own in pairs(opts or {}) do
+    for key, own in pairs(fault.options(opts)) do
         all[key] = own
     end
     if not same_sites[all.same_site] then
@@ -214,7 +214,7 @@ end
 ---@return true? ok
 ---@return string? err
 function Response:file(path, opts)
-    opts = opts or {}
+    opts = fault.options(opts)
     path = text_of(path, "path")
     local kind = opts.type or self.kind
     if kind and not core.http_line("content-type", kind) then

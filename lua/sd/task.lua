@@ -177,7 +177,7 @@ function task.proxy(name, opts)
     if not app.tasks[name] then
         fault.misuse("no task '" .. tostring(name) .. "'")
     end
-    opts = opts or {}
+    opts = fault.options(opts)
     return setmetatable({}, {
         __index = function(_, method)
             if not methods_of(name)[method] then
