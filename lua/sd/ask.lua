@@ -56,14 +56,12 @@ local function finish(handle, entry, id)
     end
 end
 
---- Send a question and wait.
+--- Send a question and wait. A conn whose WebSocket is not open yet is "gone".
 ---@async
 function ask.ask(handle, data, opts)
     local route = ask.route(handle)
-    if not core.is_open(handle) then
+    if not route or not core.is_open(handle) then
         return nil, "gone"
-    elseif not route then
-        fault.misuse("a plain HTTP request cannot be asked")
     elseif data == nil then
         fault.misuse("bad argument #1 to 'ask' (something to ask expected)")
     end

@@ -78,6 +78,20 @@ end
 --- Methods every self has.
 local base = {}
 
+--- In on_handshake there is no conn yet that could be spoken to.
+local function check_spoken(handle)
+    if core.is_open(handle) and not ask.route(handle) then
+        fault.misuse("the WebSocket is not open yet: nothing can be sent")
+    end
+end
+
+local function sent(self, ok, err)
+    if err == "gone" then
+        check_spoken(self[1])
+    end
+    return ok, err
+end
+
 --- Send to this conn.
 ---@param data any plain data
 ---@param opts? sd.SendOpts
@@ -85,10 +99,11 @@ local base = {}
 ---@return string? err
 function base:send(data, opts)
     if opts == nil then
-        return core.push(self[1], data)
+        return sent(self, core.push(self[1], data))
     end
     opts = fault.options(opts)
-    return core.push(self[1], data, nil, conn.options(opts))
+    local is_volatile, conflate = conn.options(opts)
+    return sent(self, core.push(self[1], data, nil, is_volatile, conflate))
 end
 
 --- Close this conn, once what was queued is written.
@@ -111,6 +126,7 @@ end
 ---@return string? err
 ---@return integer? code
 function base:ask(data, opts)
+    check_spoken(self[1])
     return ask.ask(self[1], data, opts)
 end
 

@@ -136,16 +136,14 @@ static int send_value(lua_State *L, struct conn *c, int idx)
 }
 
 /* core.send(handle, value) -> true, or nil, word; raises what cannot be
- * encoded */
+ * encoded.  A conn that still speaks HTTP is "gone". */
 static int l_send(lua_State *L)
 {
     struct conn *c = vm_conn(L, 1);
     int rc;
 
-    if (c == NULL || !conn_is_open(c))
+    if (c == NULL || !conn_is_open(c) || conn_protocol(c) == CONN_HTTP)
         return fail(L, SD_EGONE);
-    if (conn_protocol(c) == CONN_HTTP)
-        return co_raise(L, "a plain HTTP request has no conn to send to");
     rc = send_value(L, c, 2);
     if (rc == SD_EINVALID)
         return co_raise(L, "cannot send: the packet does not fit its frame");

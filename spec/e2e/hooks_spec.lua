@@ -43,6 +43,15 @@ function App.on_handshake(self)
         error("handshake broke")
     elseif query.wait then
         sd.sleep(0.01)
+    elseif query.hold then
+        self:bind_uid(query.hold)
+        events.held = {
+            conn_id = self.conn_id,
+            send = { pcall(self.send, self, "early") },
+            push = { pcall(self.send, self, "early", { volatile = true }) },
+            ask = { pcall(self.ask, self, { q = 1 }) },
+        }
+        while events.held do sd.sleep(0.005) end
     end
     self.response:header("X-Hello", query.name or "nobody")
     self.session.name = query.name
@@ -105,6 +114,17 @@ function Probe:of_port(p)
         end
     end
     return false
+end
+function Probe:held() return events.held or false end
+function Probe:speak_to(p)
+    local outcomes = {
+        { sd.ask_uid(p.uid, { q = 1 }) },
+        { sd.deliver_to_uid(p.uid, "early") },
+        { sd.send_to_conn(p.conn_id, "early") },
+    }
+    for i, r in ipairs(outcomes) do outcomes[i] = { ok = r[1], err = r[2] } end
+    events.held = nil
+    return outcomes
 end
 function Probe:started() return events.started end
 function Probe:last_error() return events.error end
@@ -377,6 +397,28 @@ describe("hooks", function()
             local session = w:call("probe/its_session").result
             assert.same({ name = "ann", path = "/ws", connected = 1,
                 has_request = false }, session)
+        end)
+
+        it("has no conn yet that anybody could speak to", function()
+            local sock = client.tcp(ports.web)
+            sock:send("GET /ws?hold=early HTTP/1.1\r\nHost: x\r\n"
+                .. "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                .. "Sec-WebSocket-Version: 13\r\n"
+                .. "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+            local held = server.until_(function()
+                return probe:call("probe/held").result
+            end, "the handshake waits")
+            for _, said in ipairs({ held.send, held.push, held.ask }) do
+                assert.is_false(said[1])
+                assert.matches("^scripts/app.lua:%d+: the WebSocket is not open", said[2])
+            end
+            local got = probe:call("probe/speak_to",
+                { uid = "early", conn_id = held.conn_id }).result
+            assert.same({ err = "gone" }, got[1])
+            assert.is_nil(got[2].ok)
+            assert.same({ err = "gone" }, got[3])
+            assert.matches(" 101 ", (sock:receive("*l")))
+            sock:close()
         end)
 
         it("is not run for plain requests", function()
