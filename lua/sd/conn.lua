@@ -106,14 +106,26 @@ function base:send(data, opts)
     return sent(self, core.push(self[1], data, nil, is_volatile, conflate))
 end
 
+--- May a WebSocket be closed with it? RFC 6455, section 7.4: the codes that
+--- travel, those of libraries and those of applications.
+local function is_code(code)
+    return type(code) == "number"
+        and code % 1 == 0
+        and (
+            code >= 3000 and code <= 4999
+            or code >= 1000 and code <= 1003
+            or code >= 1007 and code <= 1014
+        )
+end
+
 --- Close this conn, once what was queued is written.
 ---@param reason? string
 ---@param code? integer WebSocket close code
 function base:close(reason, code)
     if reason ~= nil and type(reason) ~= "string" then
         fault.misuse("bad argument #1 to 'close' (a string expected)")
-    elseif code ~= nil and type(code) ~= "number" then
-        fault.misuse("bad argument #2 to 'close' (a number expected)")
+    elseif code ~= nil and not is_code(code) then
+        fault.misuse("bad argument #2 to 'close' (a close code expected)")
     end
     return conn.close(self[1], reason, code)
 end

@@ -443,7 +443,10 @@ describe("hooks", function()
             { "stop", nil, 1001 },
             { "client", nil, 1000 },
             { "error", nil, 1011 },
-            { "own", 999, 4000, "own" },
+            { "own words", 1000, 1000, "own words" },
+            { "own words", 1008, 1008, "own words" },
+            { "own words", 1014, 1014, "own words" },
+            { "own words", 4999, 4999, "own words" },
             { ("x"):rep(500), nil, 4000 },
         }
         for _, case in ipairs(codes) do

@@ -47,6 +47,13 @@ local cases = {
     { 'sd.group_uids("g", true)', "bad options" },
     { 'sd.group_count("g", "online")', "bad options" },
     { 'sd.task("t", 5)', "bad options" },
+    { 'self:close("x", 999)', "bad argument #2 to 'close'" },
+    { 'self:close("x", 1004)', "bad argument #2 to 'close'" },
+    { 'self:close("x", 1005)', "bad argument #2 to 'close'" },
+    { 'self:close("x", 1006)', "bad argument #2 to 'close'" },
+    { 'self:close("x", 1015)', "bad argument #2 to 'close'" },
+    { 'self:close("x", 5000)', "bad argument #2 to 'close'" },
+    { 'self:close("x", 4000.5)', "bad argument #2 to 'close'" },
 }
 
 --- The same of HTTP.
