@@ -218,13 +218,19 @@ function getters.context(self)
     return context
 end
 
+--- An integer as its digits; anything else stays as it is.
+function conn.digits_of(n)
+    if type(n) ~= "number" or n % 1 ~= 0 or math.abs(n) > 2 ^ 53 then
+        return n
+    end
+    return n == 0 and "0" or ("%.0f"):format(n) -- -0 is 0 as well
+end
+
 --- A uid as text; misuse raises.
 ---@param uid any
 ---@return string
 function conn.uid_text(uid)
-    if type(uid) == "number" and uid % 1 == 0 and math.abs(uid) <= 2 ^ 53 then
-        uid = ("%.0f"):format(uid)
-    end
+    uid = conn.digits_of(uid)
     local is_text = type(uid) == "string" and not uid:find("%z")
     if not is_text or #uid < 1 or #uid > 128 then
         fault.misuse("bad uid (text of 1 to 128 bytes expected)")

@@ -34,9 +34,7 @@ end
 
 --- A group's name as text; misuse raises.
 local function group_text(group)
-    if type(group) == "number" and group % 1 == 0 then
-        group = ("%.0f"):format(group)
-    end
+    group = conn.digits_of(group)
     if type(group) ~= "string" or #group < 1 or #group > 128 then
         fault.misuse("bad group (text of 1 to 128 bytes expected)")
     end

@@ -335,6 +335,9 @@ describe("a controller", function()
             assert.same({ ok = true, uid = "7" },
                 c:call("who/bind", { uid = 7 }).result)
             assert.equal("7", c:call("who/am_i").result.uid)
+            c:put('{"controller_name":"who","method_name":"bind",'
+                .. '"params":{"uid":-0.0},"id":"zero"}')
+            assert.same({ ok = true, uid = "0" }, c:receive().result)
             assert.same({ ok = true, uid = "ann" },
                 c:call("who/bind", { uid = "ann" }).result)
             assert.same({}, c:call("who/unbind").result)
