@@ -1,10 +1,8 @@
 --- Groups: named sets of uids, kept in Redis, so they outlive conns and nodes.
 ---
---- A uid's own set of groups is the truth. It is written first and read when
---- the uid is bound; the list of a group is written behind it, and repairs
---- itself when it is read: who does not say that he is in it is taken out.
---- Which conns of the node are in a group is kept in C, so that sending to a
---- group needs no Redis.
+--- lua/sd/group_store.lua is the part in Redis. Which conns of the node are in
+--- a group is kept in C, so that sending to a group needs no Redis; it is read
+--- when a uid is bound, and every change is told to all workers.
 
 local conn = require("sd.conn")
 local core = require("sd.core")
@@ -13,24 +11,14 @@ local go = require("sd.go")
 local log = require("sd.log")
 local people = require("sd.people")
 local redis = require("sd.redis")
+local group_store = require("sd.group_store")
 
 local uid_text = conn.uid_text
 
 ---@class sd.groups
 local groups = {}
 
-local ALL = "sd:groups"
 local RETRY = 1 -- seconds until a bind asks again for what it could not read
-
---- Keys carry the name in braces, so that Redis Cluster keeps what belongs to
---- one name together.
-local function uid_key(uid)
-    return "sd:{u:" .. uid .. "}:groups"
-end
-
-local function group_key(group)
-    return "sd:{g:" .. group .. "}:uids"
-end
 
 --- A group's name as text; misuse raises.
 local function group_text(group)
@@ -49,28 +37,11 @@ local function store()
     return redis()
 end
 
---- The first failure among the replies of a pipeline.
-local function failure(replies, err)
-    if not replies then
-        return err
-    end
-    for _, reply in ipairs(replies) do
-        if type(reply) == "table" and reply.err then
-            return reply.err
-        end
-    end
-end
-
---- Write a change to Redis, then tell all workers. It is done once it is
---- written, so a worker whose queue is full is told again until it has room.
+--- Tell all workers what is written. It is done already, so a worker whose
+--- queue is full is told again until it has room.
 ---@async
-local function change(server, verb, uid, group, record)
-    local err = failure(server:pipeline(record))
-    if err then
-        return nil, err
-    end
-    local ok
-    ok, err = core.change_group(verb, uid, group)
+local function tell(verb, uid, group)
+    local ok, err = core.change_group(verb, uid, group)
     while err == "busy" do
         local rested, cut = go.sleep(0.01)
         if not rested then
@@ -93,11 +64,12 @@ function groups.add_to_group(uid, group)
     if not server then
         return nil, err
     end
-    return change(server, "enter", uid, group, function(p)
-        p:sadd(uid_key(uid), group)
-        p:sadd(group_key(group), uid)
-        p:sadd(ALL, group)
-    end)
+    local ok
+    ok, err = group_store.add(server, uid, group)
+    if not ok then
+        return nil, err
+    end
+    return tell("enter", uid, group)
 end
 
 --- Take a uid out of a group.
@@ -112,10 +84,12 @@ function groups.remove_from_group(uid, group)
     if not server then
         return nil, err
     end
-    return change(server, "leave", uid, group, function(p)
-        p:srem(uid_key(uid), group)
-        p:srem(group_key(group), uid)
-    end)
+    local ok
+    ok, err = group_store.remove(server, uid, group)
+    if not ok then
+        return nil, err
+    end
+    return tell("leave", uid, group)
 end
 
 --- Take everybody out of a group.
@@ -129,40 +103,12 @@ function groups.delete_group(group)
     if not server then
         return nil, err
     end
-    local uids
-    uids, err = server:smembers(group_key(group))
-    if not uids then
+    local ok
+    ok, err = group_store.delete(server, group)
+    if not ok then
         return nil, err
     end
-    return change(server, "delete", "", group, function(p)
-        for _, uid in ipairs(uids) do
-            p:srem(uid_key(uid), group)
-        end
-        p:del(group_key(group))
-        p:srem(ALL, group)
-    end)
-end
-
---- Those of `uids` whose own set has the group; the others leave its list.
-local function confirmed(server, group, uids)
-    local replies, err = server:pipeline(function(p)
-        for _, uid in ipairs(uids) do
-            p:sismember(uid_key(uid), group)
-        end
-    end)
-    err = failure(replies, err)
-    if err then
-        return nil, err
-    end
-    local list = core.array()
-    for i, uid in ipairs(uids) do
-        if replies[i] == 1 then
-            list[#list + 1] = uid
-        else
-            server:srem(group_key(group), uid)
-        end
-    end
-    return list
+    return tell("delete", "", group)
 end
 
 --- Who is in a group.
@@ -178,12 +124,7 @@ function groups.group_uids(group, opts)
         return nil, err
     end
     local uids
-    uids, err = server:smembers(group_key(group))
-    if not uids then
-        return nil, err
-    elseif #uids > 0 then
-        uids, err = confirmed(server, group, uids)
-    end
+    uids, err = group_store.members(server, group)
     if not uids or not opts.online then
         return uids, err
     end
@@ -220,7 +161,7 @@ function groups.uid_groups(uid)
     if not server then
         return nil, err
     end
-    return server:smembers(uid_key(uid_text(uid)))
+    return group_store.of_uid(server, uid_text(uid))
 end
 
 --- Is the uid in the group?
@@ -235,12 +176,7 @@ function groups.in_group(uid, group)
     if not server then
         return nil, err
     end
-    local n
-    n, err = server:sismember(uid_key(uid), group)
-    if not n then
-        return nil, err
-    end
-    return n == 1
+    return group_store.has(server, uid, group)
 end
 
 --- Some of the groups there are; call again with `next` for more.
@@ -253,13 +189,7 @@ function groups.groups(cursor)
     if not server then
         return nil, err
     end
-    local reply
-    reply, err = server:sscan(ALL, cursor or "0", "count", 100)
-    if not reply then
-        return nil, err
-    end
-    local next_cursor = tostring(reply[1])
-    return reply[2], next_cursor ~= "0" and next_cursor or nil
+    return group_store.names(server, cursor)
 end
 
 --- Send to everybody in a group who has a conn.

@@ -215,6 +215,33 @@ describe("groups", function()
         assert.equal("heard", assert(c:receive()).text)
     end)
 
+    it("are listed while somebody is in them", function()
+        local function listed(name)
+            for _, group in ipairs(sd("groups").a) do
+                if group == name then
+                    return true
+                end
+            end
+            return false
+        end
+        sd("add_to_group", "fay", "brief")
+        sd("add_to_group", "gil", "brief")
+        assert.is_true(listed("brief"))
+        sd("remove_from_group", "fay", "brief")
+        assert.is_true(listed("brief"))
+        sd("remove_from_group", "gil", "brief")
+        assert.is_false(listed("brief"))
+        sd("add_to_group", "fay", "brief")
+        assert.is_true(listed("brief"))
+        assert.is_true(sd("delete_group", "brief").a)
+        assert.is_false(listed("brief"))
+        redis("sadd sd:groups ghosts")
+        redis("sadd 'sd:{g:ghosts}:uids' casper")
+        assert.is_true(listed("ghosts"))
+        assert.same({}, sd("group_uids", "ghosts").a)
+        assert.is_false(listed("ghosts"))
+    end)
+
     it("end as a whole", function()
         local c = login("dan")
         c:call("g/join", { group = "gone" })
