@@ -2,6 +2,8 @@
 
 local core = require("sd.core")
 local fault = require("sd.fault")
+local log = require("sd.log")
+local people = require("sd.people")
 
 ---@class sd.door
 local door = {}
@@ -33,6 +35,12 @@ local function need(p, ...)
     fault.fail(400, "one of " .. table.concat({ ... }, ", ") .. " expected")
 end
 
+local function need_data(p)
+    if p.data == nil then
+        fault.fail(400, "data expected")
+    end
+end
+
 --- A function of the sd module, by name.
 local function api(name)
     return rawget(require("sd"), name)
@@ -50,6 +58,7 @@ local verbs = {}
 
 function verbs.send(p)
     local target = need(p, unpack(TARGETS))
+    need_data(p)
     if target == "conn" then
         return api("send_to_conn")(p.conn, p.data)
     elseif target == "all" then
@@ -61,6 +70,7 @@ end
 ---@async
 function verbs.ask(p)
     need(p, "uid")
+    need_data(p)
     local result, err, code = api("ask_uid")(p.uid, p.data, p.opts)
     if result == nil and err ~= nil then
         return nil, err, code
@@ -68,7 +78,9 @@ function verbs.ask(p)
     return { ok = true, result = result == nil and core.null or result }
 end
 
+--- Nobody is kicked when one of them is no uid.
 local function kick_all(uids, reason)
+    uids = people.uid_list(uids)
     local kicked = 0
     for _, uid in ipairs(uids) do
         if api("kick_uid")(uid, reason) then
@@ -97,8 +109,8 @@ end
 
 local function are_online(uids)
     local online = {}
-    for _, uid in ipairs(uids) do
-        online[tostring(uid)] = api("uid_is_online")(uid)
+    for _, uid in ipairs(people.uid_list(uids)) do
+        online[uid] = api("uid_is_online")(uid)
     end
     return online
 end
@@ -147,12 +159,10 @@ local function run(verb, text)
     if not ok or type(p) ~= "table" then
         fault.fail(400, "the body is no JSON object")
     end
-    if p.uids ~= nil and type(p.uids) ~= "table" and verb ~= "online" then
-        fault.fail(400, "uids: a list expected")
-    elseif p.opts ~= nil and type(p.opts) ~= "table" then
+    if p.opts ~= nil and type(p.opts) ~= "table" then
         fault.fail(400, "opts: an object expected")
     end
-    return verbs[verb](from_query(p))
+    return verbs[verb](verb == "online" and from_query(p) or p)
 end
 
 local function failure(number, code, message)
@@ -166,12 +176,20 @@ local function failure(number, code, message)
     )
 end
 
---- Misuse by the back end is its mistake, not ours.
+--- Misuse names the line of the script that called, and here is none; what
+--- names a line is a bug, and so is running out of memory, which has no stack.
+local function is_misuse(raised)
+    return raised.stack ~= "" and not raised.message:find("^%S+:%d+: ")
+end
+
+--- Code and message of what was raised. Misuse is the back end's mistake.
 local function judge(err)
-    if fault.is_raised(err) then
-        local text = tostring(err.message)
-        return 400, (text:gsub("^[^:]*:%d+: ", ""))
+    if not fault.is_raised(err) then
+        return fault.describe(err)
+    elseif is_misuse(err) then
+        return 400, err.message
     end
+    log.raised(err)
     return fault.describe(err)
 end
 
@@ -181,7 +199,7 @@ function door.serve(number)
     local verb, text = core.door_take(number)
     local ok, result, err, code = xpcall(run, fault.catch, verb, text)
     if not ok then
-        failure(number, judge(result))
+        failure(number, judge(fault.of_xpcall(result)))
     elseif result == nil or result == false then
         failure(number, fault.describe(err or "failed", code))
     else

@@ -21,17 +21,30 @@ local people = {}
 ---@field conflate? string replaces what waits with the same
 ---@field volatile? boolean not for conns that read too slowly
 
---- One uid or a list of them, as a list of texts.
+--- Uids as texts; misuse raises, and a map or a list with holes is none.
+---@param uids any
 ---@return string[]
-local function uid_list(uids)
+function people.uid_list(uids)
     if type(uids) ~= "table" then
-        return { uid_text(uids) }
+        fault.misuse("bad uids (a list expected)")
     end
-    local list = {}
+    local list, n = {}, 0
     for i, uid in ipairs(uids) do
         list[i] = uid_text(uid)
     end
+    for _ in pairs(uids) do
+        n = n + 1
+    end
+    if n ~= #list then
+        fault.misuse("bad uids (a list expected)")
+    end
     return list
+end
+
+--- One uid or a list of them, as a list of texts.
+---@return string[]
+local function some_uids(uids)
+    return type(uids) == "table" and people.uid_list(uids) or { uid_text(uids) }
 end
 
 --- What C wants to know of the options.
@@ -44,7 +57,7 @@ local function options(opts)
         return nil, nil
     end
     local except = fault.options(opts).except
-    return except ~= nil and uid_list(except) or nil, conn.options(opts)
+    return except ~= nil and some_uids(except) or nil, conn.options(opts)
 end
 
 --- Send to whoever listens to a topic.
@@ -108,10 +121,7 @@ end
 ---@return true? ok
 ---@return string? err "busy"
 function people.send_to_uids(uids, data, opts)
-    if type(uids) ~= "table" then
-        fault.misuse("bad uids (a list expected)")
-    end
-    return send(uid_list(uids), data, opts)
+    return send(people.uid_list(uids), data, opts)
 end
 
 --- Send to every conn, bound or not.

@@ -170,13 +170,61 @@ describe("the door", function()
         assert.same({ ok = true, kicked = #clients }, body)
     end)
 
+    it("takes an integer for its digits", function()
+        start()
+        local tcp = login("9007199254740992")
+        assert.same({ ok = true, online = { ["9007199254740992"] = true,
+            ["123456789012345"] = false, ["0"] = false } },
+            (api("/api/online",
+                '{"uids":[9007199254740992,123456789012345,-0.0]}')))
+        assert.same({ ok = true }, (api("/api/send",
+            '{"uids":[9007199254740992],"data":"hi"}')))
+        assert.equal('"hi"', (assert(tcp:receive("*l"))))
+    end)
+
+    it("kicks nobody when one of them is no uid", function()
+        start()
+        local tcp = login("0")
+        assert.equal(400, select(2, api("/api/kick", '{"uids":[0,""]}')))
+        assert.same({ ok = true }, (api("/api/send",
+            { uid = 0, data = "still here" })))
+        assert.equal('"still here"', (assert(tcp:receive("*l"))))
+    end)
+
+    it("tells a mistake of the back end from a bug", function()
+        start({ ["scripts/app.lua"] = [[
+local sd = require("sd")
+local kick = sd.kick_uid
+function sd.kick_uid(uid, reason)
+    if uid == "bug" then return nil .. "" end
+    return kick(uid, reason)
+end
+return {}]] })
+        local body, status = api("/api/kick", { uid = "" })
+        assert.same({ 400, 400 }, { status, body.error.code })
+        assert.is_nil(s:output():find("bad uid", 1, true))
+        body, status = api("/api/kick", { uid = "bug" })
+        assert.same({ 500, 500 }, { status, body.error.code })
+        assert.equal("internal error", body.error.message)
+        assert.matches("error [^\n]*scripts/app.lua:4: attempt to concatenate",
+            s:output())
+    end)
+
     it("refuses what it does not understand", function()
         start()
         for _, case in ipairs({
             { "/api/send", "{", 400, "no JSON object" },
             { "/api/send", "7", 400, "no JSON object" },
             { "/api/send", { data = 1 }, 400, "expected" },
+            { "/api/send", { uid = "a" }, 400, "data expected" },
+            { "/api/send", '{"all":true,"data":null}', 400, "data expected" },
+            { "/api/ask", { uid = "a" }, 400, "data expected" },
             { "/api/send", { uid = "a", all = true, data = 1 }, 400, "both" },
+            { "/api/send", { uids = { ann = 1 }, data = 1 }, 400, "a list" },
+            { "/api/send", { uids = "ann", data = 1 }, 400, "bad uids" },
+            { "/api/send", { uids = { "a", 1.5 }, data = 1 }, 400, "bad uid" },
+            { "/api/online", { uids = { ann = 1 } }, 400, "a list" },
+            { "/api/online", { uids = 5 }, 400, "a list" },
             { "/api/send", { uid = "", data = 1 }, 400, "bad uid" },
             { "/api/send", { uid = "a", data = 1, opts = 5 }, 400, "opts" },
             { "/api/send", { conn = "nowhere", data = 1 }, 410, "gone" },
