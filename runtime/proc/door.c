@@ -5,7 +5,9 @@
  * how to reach everybody else.
  *
  * A worker answers each request once, or dies; then the back end is told that
- * it may or may not have been done.  What it had not read has not. */
+ * it may or may not have been done.  What it had not read has not.  A worker
+ * that is stuck does neither, so each request has a deadline here as well, a
+ * little behind the worker's own; an answer that comes later is dropped. */
 #include "proc/door.h"
 
 #include <stdio.h>
@@ -19,17 +21,21 @@
 #include "codec/url.h"
 #include "codec/wire.h"
 #include "ipc/msg.h"
+#include "loop/timer.h"
 #include "net/http.h"
 #include "net/net.h"
 #include "proc/process.h"
 
 enum {
     DOOR_MAGIC = 0x646f6f72,
-    CALLS_MAX = 150 /* at once; MESH_CALLS_MAX is the mesh's */
+    CALLS_MAX = 150, /* at once; MESH_CALLS_MAX is the mesh's */
+    MARGIN = 1000    /* ms behind the worker's deadline */
 };
 
 struct call {
     struct list link;
+    struct timer timer;
+    struct door_calls *door;
     struct http_request *request;
     uint64_t counter;
     unsigned slot;
@@ -76,6 +82,32 @@ unsigned door_count(const struct door_calls *d)
 {
     sd_check(d, DOOR_MAGIC);
     return d->ncalls;
+}
+
+static void fail(struct http_request *r, int err)
+{
+    const char *word = err_word(err);
+
+    http_fail(r, err_status(word), slice_str(word));
+}
+
+static struct http_request *end_call(struct door_calls *d, struct call *call)
+{
+    struct http_request *r = call->request;
+
+    timer_stop(d->process->loop, &call->timer);
+    list_del(&call->link);
+    mem_free(call);
+    d->ncalls--;
+    return r;
+}
+
+static void on_deadline(struct timer *t)
+{
+    struct call *call = list_entry(t, struct call, timer);
+
+    sd_check(call->door, DOOR_MAGIC);
+    fail(end_call(call->door, call), SD_ETIMEOUT);
 }
 
 /* --- asking ------------------------------------------------------------------- */
@@ -146,13 +178,6 @@ static int send_call(struct door_calls *d, unsigned slot, struct slice verb,
     return mesh_send(d->process->mesh, slot, MSG_DOOR, MESH_CALL, v, 3);
 }
 
-static void fail(struct http_request *r, int err)
-{
-    const char *word = err_word(err);
-
-    http_fail(r, err_status(word), slice_str(word));
-}
-
 static int ask(struct door_calls *d, struct slice verb, struct slice text,
                struct http_request *r)
 {
@@ -171,10 +196,14 @@ static int ask(struct door_calls *d, struct slice verb, struct slice text,
     if (err < 0)
         return err == SD_EGONE ? SD_EUNAVAILABLE : err;
     call = mem_zalloc(sizeof(*call));
+    call->door = d;
     call->request = r;
     call->counter = d->counter;
     call->slot = (unsigned)slot;
     call->epoch = epoch;
+    call->timer.fn = on_deadline;
+    timer_start(d->process->loop, &call->timer,
+                d->process->conf->server.call_timeout + MARGIN);
     list_add(&d->calls, &call->link);
     d->ncalls++;
     return 0;
@@ -199,16 +228,6 @@ void door_call(struct door_calls *d, struct slice verb, struct http_request *r)
 }
 
 /* --- answers ------------------------------------------------------------------ */
-
-static struct http_request *end_call(struct door_calls *d, struct call *call)
-{
-    struct http_request *r = call->request;
-
-    list_del(&call->link);
-    mem_free(call);
-    d->ncalls--;
-    return r;
-}
 
 static struct call *find_call(struct door_calls *d, uint64_t counter)
 {

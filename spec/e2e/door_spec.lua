@@ -191,6 +191,33 @@ describe("the door", function()
         assert.equal('"still here"', (assert(tcp:receive("*l"))))
     end)
 
+    it("waits no longer for a worker that is stuck than for an answer", function()
+        start({ ["config/server.lua"] = [[return {
+            workers = 2, tasks = 1, name = "n", call_timeout = "300ms",
+            hang_timeout = "1m" }]] })
+        local tcp = login("ann")
+        local pid = s:process("worker").pid
+        s:kill("STOP", pid)
+        local body, status = api("/api/send", { all = true, data = "late" })
+        s:kill("CONT", pid)
+        assert.same({ 504, 504 }, { status, body.error.code })
+        assert.equal("timeout", body.error.message)
+        -- It was done in the end; its answer is nobody's.
+        assert.equal('"late"', (assert(tcp:receive("*l"))))
+        for i = 1, 5 do
+            assert.same({ { ok = true }, 200 },
+                { api("/api/send", { uid = "ann", data = i }) })
+            assert.equal(tostring(i), (assert(tcp:receive("*l"))))
+        end
+        s:kill("STOP", pid)
+        local f = io.popen(("env -u LD_PRELOAD curl -sS -m 20 -w '%%{http_code}' "
+            .. "-o /dev/null '%s/api/online?uid=ann'"):format(base))
+        assert.equal(200, select(2, api("/healthz")))
+        assert.equal("504", f:read("*a"))
+        f:close()
+        s:kill("CONT", pid)
+    end)
+
     it("tells a mistake of the back end from a bug", function()
         start({ ["scripts/app.lua"] = [[
 local sd = require("sd")
