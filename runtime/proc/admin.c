@@ -3,7 +3,9 @@
  * The port is one of net/, with a configuration of its own: HTTP, no files,
  * no WebSockets.  A browser is no client of this port: a page from anywhere
  * could reach a loopback address through it, so what carries an Origin needs
- * the token like everybody else from outside. */
+ * the token like everybody else from outside.  A page may also come from a
+ * name that its owner lets point at us by now; its requests carry no Origin,
+ * but that name, so without a token we answer to addresses only. */
 #include "proc/admin.h"
 
 #include <stdio.h>
@@ -16,6 +18,7 @@
 #include "net/conn.h"
 #include "net/http.h"
 #include "net/net.h"
+#include "proc/admin_socket.h"
 #include "proc/door.h"
 #include "proc/guard.h"
 #include "proc/metrics.h"
@@ -29,7 +32,8 @@ enum {
 struct admin {
     unsigned magic;
     struct process *process;
-    struct conf *conf; /* of the port alone */
+    struct conf *conf;   /* of the port alone */
+    bool may_be_rebound; /* by such a name */
     struct guard guard;
     struct door_calls *door;
 };
@@ -131,12 +135,29 @@ static bool may(struct admin *a, struct http_request *r)
 static const struct route {
     const char *method, *path;
     void (*fn)(struct admin *a, struct http_request *r);
+    bool is_open; /* to requests by any name */
 } routes[] = {
-    {"GET", "/healthz", on_healthz}, {"GET", "/readyz", on_readyz},
-    {"GET", "/metrics", on_metrics}, {"POST", "/api/send", on_api},
-    {"POST", "/api/ask", on_api},    {"POST", "/api/kick", on_api},
-    {"GET", "/api/online", on_api},  {"POST", "/api/online", on_api},
+    {"GET", "/healthz", on_healthz, true},
+    {"GET", "/readyz", on_readyz, true},
+    {"GET", "/metrics", on_metrics, false},
+    {"POST", "/api/send", on_api, false},
+    {"POST", "/api/ask", on_api, false},
+    {"POST", "/api/kick", on_api, false},
+    {"GET", "/api/online", on_api, false},
+    {"POST", "/api/online", on_api, false},
 };
+
+static void call_route(struct admin *a, const struct route *route,
+                       struct http_request *r)
+{
+    struct slice host;
+
+    if (a->may_be_rebound && !route->is_open && http_header(&host, r, "host") &&
+        !guard_is_local(host))
+        refuse(r, 403, "", "by this name a token is needed");
+    else
+        route->fn(a, r);
+}
 
 static void on_request(void *arg, struct conn *c, struct http_request *r)
 {
@@ -153,7 +174,7 @@ static void on_request(void *arg, struct conn *c, struct http_request *r)
             continue;
         known = true;
         if (slice_is(http_method(r), routes[i].method)) {
-            routes[i].fn(a, r);
+            call_route(a, &routes[i], r);
             return;
         }
     }
@@ -208,6 +229,8 @@ int admin_open(struct admin **out, struct process *p, const char **why)
     a->magic = ADMIN_MAGIC;
     a->process = p;
     a->guard.token = p->conf->admin.token;
+    a->may_be_rebound =
+        a->guard.token == NULL && !admin_socket_is_unix(p->conf->admin.listen);
     a->door = door_new(p);
     *out = a;
     err = open_net(a, why);

@@ -102,6 +102,11 @@ int admin_socket_open(char *address, const char *listen,
     return fd;
 }
 
+bool admin_socket_is_unix(const char *listen)
+{
+    return unix_path(listen) != NULL;
+}
+
 void admin_socket_close(int fd, const char *address, const struct user *user)
 {
     const char *path = unix_path(address);

@@ -2,6 +2,7 @@
 #ifndef SD_PROC_ADMIN_SOCKET_H
 #define SD_PROC_ADMIN_SOCKET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proc/user.h"
@@ -15,6 +16,9 @@ enum {
  * descriptor, `address` filled; or a negative code with one line in `why`. */
 int admin_socket_open(char *address, const char *listen,
                       const struct user *user, char *why, size_t size);
+
+/* Does this `listen` name a unix socket? */
+bool admin_socket_is_unix(const char *listen);
 
 /* Close it and remove a unix socket's file.  `fd` may be -1. */
 void admin_socket_close(int fd, const char *address, const struct user *user);

@@ -6,6 +6,7 @@
  * limit says.  Of too many guessing addresses the oldest is forgotten. */
 #include "proc/guard.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -82,4 +83,33 @@ enum guard_verdict guard_judge(struct guard *g, const char *address,
         return GUARD_PASS;
     count_try(g, s, address, now);
     return GUARD_REFUSED;
+}
+
+/* Without the port; IPv6 without its brackets. */
+static struct slice name_of(struct slice host, bool *is_ipv6)
+{
+    const char *end;
+
+    *is_ipv6 = host.len > 0 && host.p[0] == '[';
+    if (*is_ipv6)
+        host = slice_skip(host, 1);
+    end = host.len > 0 ? memchr(host.p, *is_ipv6 ? ']' : ':', host.len) : NULL;
+    if (end != NULL)
+        host.len = (size_t)(end - host.p);
+    return host;
+}
+
+bool guard_is_local(struct slice host)
+{
+    bool is_ipv6;
+    struct slice name = name_of(host, &is_ipv6);
+    unsigned char address[sizeof(struct in6_addr)];
+    char text[GUARD_TEXT];
+
+    if (name.len >= sizeof(text))
+        return false;
+    memcpy(text, name.p, name.len);
+    text[name.len] = '\0';
+    return inet_pton(is_ipv6 ? AF_INET6 : AF_INET, text, address) == 1 ||
+           strcasecmp(text, "localhost") == 0;
 }

@@ -2,6 +2,7 @@
 #ifndef SD_PROC_GUARD_H
 #define SD_PROC_GUARD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/slice.h"
@@ -34,5 +35,9 @@ enum guard_verdict {
 /* `authorization` is the header's value, empty when there is none. */
 enum guard_verdict guard_judge(struct guard *g, const char *address,
                                struct slice authorization, uint64_t now);
+
+/* Is `host`, with or without a port, an address or "localhost"?  Any other
+ * name a browser may have looked up where an attacker said that it is us. */
+bool guard_is_local(struct slice host);
 
 #endif

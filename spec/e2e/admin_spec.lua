@@ -173,12 +173,36 @@ describe("the admin port", function()
             "-H 'Origin: http://evil.example'")))
     end)
 
+    it("answers by address only, as a name may be anybody's", function()
+        start()
+        local function as(host, path)
+            return select(2, get(path, ("-H 'Host: %s'"):format(host)))
+        end
+        for _, host in ipairs({ "127.0.0.1", "127.0.0.1:9180", "[::1]",
+            "[::1]:80", "localhost", "LocalHost:9180" }) do
+            assert.equal(200, as(host, "/api/online"), host)
+        end
+        for _, host in ipairs({ "evil.example", "evil.example:9180", "",
+            "localhost.evil.example", "127.0.0.1.evil.example", "1", "::1",
+            "2130706433", "xn--localhost", ("a"):rep(60) }) do
+            local status = as(host, "/api/online")
+            assert.is_true(status == 403 or status == 400, host)
+            status = select(2, curl("/metrics", ("-H 'Host: %s'"):format(host)))
+            assert.is_true(status == 403 or status == 400, host)
+        end
+        assert.equal(403, as("evil.example", "/api/online"))
+        assert.equal(200, as("evil.example", "/healthz"))
+        assert.equal(200, as("evil.example", "/readyz"))
+    end)
+
     it("wants the token where one is set, and limits guesses", function()
         start({ ["config/admin.lua"] =
             [[return { listen = "0.0.0.0:0", token = "hush" }]] })
         base = base:gsub("0%.0%.0%.0", "127.0.0.1")
         local right = "-H 'Authorization: Bearer hush'"
         assert.equal(200, select(2, get("/healthz", right)))
+        assert.equal(200, select(2, get("/api/online",
+            right .. " -H 'Host: node.example'")))
         for _, wrong in ipairs({ "", "-H 'Authorization: Bearer hus'",
             "-H 'Authorization: Bearer hushh'", "-H 'Authorization: Bearer '",
             "-H 'Authorization: Basic hush'" }) do
@@ -201,7 +225,7 @@ describe("the admin port", function()
         local path = s.dir .. "/run/admin.sock"
         assert.equal("600\n", (server.shell("stat -c %a " .. path)))
         base = "http://x"
-        assert.equal(200, select(2, get("/readyz", "--unix-socket " .. path)))
+        assert.equal(200, select(2, get("/api/online", "--unix-socket " .. path)))
         s:kill("KILL")
         until_(function()
             return s:exit_status()
@@ -214,8 +238,8 @@ describe("the admin port", function()
     end)
 
     it("is no reason not to start unless its address was chosen", function()
-        local other = assert(socket.bind("127.0.0.1", 9180))
-            or socket.connect("127.0.0.1", 9180)
+        local other = socket.bind("127.0.0.1", 9180)
+            or assert(socket.connect("127.0.0.1", 9180))
         s = server.start({ ["config/admin.lua"] = false })
         assert.is_nil(s:status().admin)
         assert.matches("warn [^\n]* no admin port: 127%.0%.0%.1:9180 is taken",
