@@ -6,10 +6,12 @@
 #include "proc/metrics.h"
 
 #include <inttypes.h>
+#include <uv.h>
 
 #include "base/mem.h"
 #include "net/push.h"
 #include "net/reason.h"
+#include "vm/about.h"
 
 enum source {
     FIGURE, /* of the slot: gauges */
@@ -226,18 +228,24 @@ static void put_family(struct buf *out, const struct metrics *m,
     }
 }
 
+static void put_build(struct buf *out, const struct metrics *m)
+{
+    put_head(out, "sdlua_build_info", "Versions of the program.", false);
+    buf_append_str(out, "sdlua_build_info{node=\"");
+    put_escaped(out, m->node);
+    buf_append_str(out, "\",version=\"");
+    put_escaped(out, m->version);
+    buf_printf(out, "\",luajit=\"%s\",libuv=\"%s\"} 1\n", about_luajit(),
+               uv_version_string());
+}
+
 /* What belongs to no process, or to its slot while it is empty too. */
 static void put_node(struct buf *out, const struct metrics *m,
                      const struct process_row *rows, unsigned n)
 {
     unsigned i;
 
-    put_head(out, "sdlua_build_info", "Version of the program.", false);
-    buf_append_str(out, "sdlua_build_info{node=\"");
-    put_escaped(out, m->node);
-    buf_append_str(out, "\",version=\"");
-    put_escaped(out, m->version);
-    buf_append_str(out, "\"} 1\n");
+    put_build(out, m);
     put_head(out, "sdlua_generation", "Generation of the code.", false);
     buf_append_str(out, "sdlua_generation{node=\"");
     put_escaped(out, m->node);

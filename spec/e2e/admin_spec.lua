@@ -108,6 +108,14 @@ describe("the admin port", function()
         end
     end)
 
+    it("says what the node was built of", function()
+        start()
+        local built = cjson.decode((s:run("version --json")))
+        local line = ('sdlua_build_info{node="n",version="%s",luajit="%s",libuv="%s"} 1\n')
+            :format(built.version, built.luajit, built.libuv)
+        assert.is_truthy(metrics():find(line, 1, true))
+    end)
+
     it("counts what clients do", function()
         start()
         local tcp = s:connect("game")
