@@ -108,7 +108,7 @@ function people.send_to_uid(uid, data, opts)
     end
     local ok, err = core.send_uid(uid, data)
     if ok == false then
-        report({ uid }, data, { err })
+        reports.add({ uid }, data, { err })
         return true
     end
     return ok, err

@@ -49,7 +49,8 @@ local function run(slot, verb, uid, value, ms)
 end
 
 local function life(opts)
-    local own = wait.ms(opts and opts.timeout, "timeout") or core.call_timeout
+    local own =
+        wait.ms(fault.options(opts).timeout, "timeout") or core.call_timeout
     local left = core.time_left()
     return left and math.min(own, left) or own
 end
