@@ -1,8 +1,7 @@
 /* counters.h - what a process counts, published for everybody to read.
  *
- * One page of shared memory per slot.  The process in the slot hands over all
- * its numbers at once, at its heartbeat; readers get numbers of one moment,
- * also when the process was killed in the middle.  Counters of a slot never
+ * One page of shared memory per slot (ipc/page.h), which the process in the
+ * slot hands over at its heartbeat.  Counters of a slot never
  * go backwards: the next process goes on where the last one has ended. */
 #ifndef SD_IPC_COUNTERS_H
 #define SD_IPC_COUNTERS_H
@@ -75,7 +74,7 @@ void counters_begin(struct counters_writer *w, struct counters *page);
 void counters_publish(struct counters_writer *w, const uint64_t *v);
 
 /* Everybody: what the slot has published last, COUNTERS numbers. */
-void counters_read(const struct counters *page, uint64_t *out);
+void counters_read(struct counters *page, uint64_t *out);
 
 /* Is it a number of now, not one that only grows? */
 bool counter_is_gauge(enum counter c);

@@ -1,9 +1,8 @@
 /* slowest.h - the conns of a worker with the most unsent bytes, for everybody
  * to read.
  *
- * One page of shared memory per worker, handed over as a whole, with the epoch
- * of the process: readers get a list of one moment, also when its writer was
- * killed in the middle, and none of a process that is no more. */
+ * One page of shared memory per worker (ipc/page.h), with the epoch of the
+ * process: of one that is no more, nothing is read. */
 #ifndef SD_IPC_SLOWEST_H
 #define SD_IPC_SLOWEST_H
 
@@ -37,7 +36,7 @@ void slowest_publish(struct slowest *page, uint16_t epoch,
                      const struct slow_conn *list, unsigned n);
 
 /* Everybody: the list of the process of that epoch; how many. */
-unsigned slowest_read(const struct slowest *page, uint16_t epoch,
+unsigned slowest_read(struct slowest *page, uint16_t epoch,
                       struct slow_conn *out);
 
 #endif

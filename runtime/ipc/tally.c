@@ -256,11 +256,16 @@ uint32_t tally_sum_key(const struct tally *t, uint64_t key)
 
 /* --- counting --------------------------------------------------------------- */
 
-static _Atomic uint32_t *own_number(struct tally *t, unsigned number)
+static _Atomic uint32_t *own_number(const struct tally *t, unsigned number)
 {
     sd_check(t, TALLY_MAGIC);
     sd_assert(number < t->block->numbers);
     return &part_of(t, t->self)->number[number];
+}
+
+uint32_t tally_own(const struct tally *t, unsigned number)
+{
+    return get(own_number(t, number));
 }
 
 bool tally_take(struct tally *t, unsigned number, uint32_t max)

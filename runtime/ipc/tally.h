@@ -53,6 +53,9 @@ uint64_t tally_key(const struct tally *t, struct slice name);
 bool tally_take_key(struct tally *t, uint64_t key, uint32_t max);
 void tally_give_key(struct tally *t, uint64_t key);
 
+/* Of this worker. */
+uint32_t tally_own(const struct tally *t, unsigned number);
+
 /* Of all workers, now. */
 uint32_t tally_sum(const struct tally *t, unsigned number);
 uint32_t tally_sum_key(const struct tally *t, uint64_t key);

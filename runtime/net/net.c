@@ -315,6 +315,12 @@ unsigned net_conns(const struct net *n)
     return n->alive;
 }
 
+unsigned net_port_conns(const struct net *n, unsigned port)
+{
+    sd_check(n, NET_MAGIC);
+    return tally_own(n->tally, NET_TALLY_PORT + port);
+}
+
 const char *net_date(struct net *n)
 {
     int64_t second = (int64_t)(loop_now(n->loop) / 1000);

@@ -128,6 +128,7 @@ struct net_counters {
 };
 
 const struct net_counters *net_counters(const struct net *n);
-unsigned net_conns(const struct net *n); /* open now */
+unsigned net_conns(const struct net *n);                     /* open now */
+unsigned net_port_conns(const struct net *n, unsigned port); /* of one port */
 
 #endif

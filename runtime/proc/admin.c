@@ -90,6 +90,7 @@ static void on_metrics(struct admin *a, struct http_request *r)
         .generation = p->h->generation,
         .now = clock_ms(),
         .mesh = p->mesh,
+        .conf = p->conf,
     };
     struct buf body = {0};
 

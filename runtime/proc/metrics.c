@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "net/push.h"
 #include "net/reason.h"
+#include "proc/tables.h"
 #include "vm/about.h"
 
 enum source {
@@ -37,8 +38,6 @@ struct series {
 
 /* clang-format off */
 static const struct series table[] = {
-    {"sdlua_connections", "Open connections.",
-     FIGURE, SLOT_CONNS, WORKER, 1, NULL, NULL},
     {"sdlua_connections_accepted_total", "Connections taken in.",
      COUNT, COUNT_ACCEPTED, WORKER, 1, NULL, NULL},
     {"sdlua_connections_refused_total", "Connections over a limit.",
@@ -75,12 +74,6 @@ static const struct series table[] = {
      COUNT, COUNT_MESSAGES_IN_FLIGHT, ALL, 1, NULL, NULL},
     {"sdlua_send_queue_bytes", "Memory of all send queues.",
      COUNT, COUNT_QUEUE_BYTES, WORKER, 1, NULL, NULL},
-    {"sdlua_pushes_accepted_total", "Pushes for send queues.",
-     COUNT, COUNT_PUSHES_ACCEPTED, WORKER, 1, NULL, NULL},
-    {"sdlua_pushes_delivered_total", "Of these, handed to the socket.",
-     COUNT, COUNT_PUSHES_DELIVERED, WORKER, 1, NULL, NULL},
-    {"sdlua_pushes_in_flight", "Of these, waiting.",
-     COUNT, COUNT_PUSHES_IN_FLIGHT, WORKER, 1, NULL, NULL},
     {"sdlua_task_calls_total", "Calls taken by task processes.",
      COUNT, COUNT_TASK_CALLS, TASK, 1, NULL, NULL},
     {"sdlua_tasks_busy", "Calls that task processes are running.",
@@ -190,14 +183,11 @@ struct family {
     unsigned first;
     int reasons;
     const char *(*word)(int reason);
-    unsigned crashed; /* one more, 0: none */
 };
 
 static const struct family families[] = {
     {"sdlua_connections_closed_total", "Connections closed, by reason.",
-     COUNT_CLOSED, REASON_COUNT, reason_word, 0},
-    {"sdlua_pushes_dropped_total", "Pushes not written, by reason.",
-     COUNT_PUSHES_DROPPED, PUSH_DROPS, push_drop_word, COUNT_PUSHES_CRASHED},
+     COUNT_CLOSED, REASON_COUNT, reason_word},
 };
 
 enum {
@@ -220,13 +210,113 @@ static void put_family(struct buf *out, const struct metrics *m,
             buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", f->word(r),
                        rows[i].count[f->first + (unsigned)r]);
         }
-        if (f->crashed != 0 && rows[i].info.role == SLOT_WORKER) {
-            put_labels(out, m, f->name, &rows[i].info);
-            buf_printf(out, ",reason=\"crashed\"} %" PRIu64 "\n",
-                       rows[i].count[f->crashed]);
-        }
     }
 }
+
+/* --- by port ------------------------------------------------------------------ */
+
+static const char *const policies[] = {
+    [CONF_CLOSE] = "close",
+    [CONF_DROP_NEW] = "drop_new",
+    [CONF_DROP_OLD] = "drop_old",
+};
+
+struct port_series {
+    const char *name, *help;
+    unsigned index; /* enum port_counter */
+    bool is_counter;
+    const char *reason;
+};
+
+static const struct port_series port_table[] = {
+    {"sdlua_connections", "Open connections.", PORT_CONNS, false, NULL},
+    {"sdlua_pushes_accepted_total", "Pushes for send queues.",
+     PORT_PUSHES_ACCEPTED, true, NULL},
+    {"sdlua_pushes_delivered_total", "Of these, handed to the socket.",
+     PORT_PUSHES_DELIVERED, true, NULL},
+    {"sdlua_pushes_in_flight", "Of these, waiting.", PORT_PUSHES_IN_FLIGHT,
+     false, NULL},
+    {"sdlua_pushes_dropped_total", "Of these, not written, by reason.",
+     PORT_PUSHES_CRASHED, true, "crashed"},
+};
+
+enum {
+    NPORT_SERIES = sizeof(port_table) / sizeof(port_table[0])
+};
+
+/* What all workers have counted of their ports. */
+struct port_rows {
+    const struct process_row *rows; /* the workers are the first of them */
+    unsigned workers;
+    uint64_t *counts; /* by worker, port and enum port_counter */
+};
+
+static void put_port_line(struct buf *out, const struct metrics *m,
+                          const struct port_series *s,
+                          const struct slot_info *p, unsigned port,
+                          uint64_t count)
+{
+    put_labels(out, m, s->name, p);
+    buf_append_str(out, ",port=\"");
+    put_escaped(out, m->conf->ports[port].name);
+    buf_append_str(out, "\"");
+    if (s->index != PORT_CONNS)
+        buf_printf(out, ",policy=\"%s\"",
+                   policies[m->conf->ports[port].slow_policy]);
+    if (s->reason != NULL)
+        buf_printf(out, ",reason=\"%s\"", s->reason);
+    buf_printf(out, "} %" PRIu64 "\n", count);
+}
+
+static void put_port_series(struct buf *out, const struct metrics *m,
+                            const struct port_series *s,
+                            const struct port_rows *r)
+{
+    unsigned i, port;
+
+    for (i = 0; i < r->workers; i++) {
+        const struct slot_info *p = &r->rows[i].info;
+        const uint64_t *counts =
+            r->counts + (size_t)i * m->conf->nports * PORT_COUNTERS;
+
+        if (p->role != SLOT_WORKER || (!s->is_counter && !is_alive(p)))
+            continue;
+        for (port = 0; port < m->conf->nports; port++)
+            put_port_line(out, m, s, p, port,
+                          counts[port * PORT_COUNTERS + s->index]);
+    }
+}
+
+static void put_ports(struct buf *out, const struct metrics *m,
+                      const struct process_row *rows, unsigned n)
+{
+    size_t of_worker = (size_t)m->conf->nports * PORT_COUNTERS;
+    struct port_rows r = {
+        .rows = rows,
+        .counts = mem_zalloc((n * of_worker + 1) * sizeof(uint64_t))};
+
+    while (r.workers < n && rows[r.workers].info.role == SLOT_WORKER) {
+        port_counters_read(
+            tables_ports(m->mesh, m->conf, rows[r.workers].info.index),
+            r.counts + r.workers * of_worker, m->conf->nports);
+        r.workers++;
+    }
+    for (unsigned i = 0; i < NPORT_SERIES; i++) {
+        put_head(out, port_table[i].name, port_table[i].help,
+                 port_table[i].is_counter);
+        put_port_series(out, m, &port_table[i], &r);
+    }
+    for (int reason = 0; reason < PUSH_DROPS; reason++) {
+        struct port_series s = port_table[NPORT_SERIES - 1];
+
+        s.index = PORT_PUSHES_DROPPED + (unsigned)reason;
+        s.reason = push_drop_word(reason);
+        put_port_series(out, m, &s, &r);
+    }
+    mem_free(r.counts);
+}
+
+/* --- of the node -------------------------------------------------------------- */
 
 static void put_build(struct buf *out, const struct metrics *m)
 {
@@ -285,6 +375,7 @@ void metrics_text(const struct metrics *m, struct buf *out)
     unsigned n = read_rows(m, rows);
 
     put_node(out, m, rows, n);
+    put_ports(out, m, rows, n);
     for (unsigned i = 0; i < NSERIES; i++)
         put_series(out, m, &table[i], rows, n);
     for (unsigned i = 0; i < NFAMILIES; i++)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/conf.h"
 #include "ipc/mesh.h"
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -14,6 +15,7 @@ struct metrics {
     unsigned generation;
     uint64_t now; /* clock_ms() */
     const struct mesh *mesh;
+    const struct conf *conf; /* of the application */
 };
 
 void metrics_text(const struct metrics *m, struct buf *out);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "ipc/uidmap.h"
 #include "loop/pollfd.h"
 #include "net/conn.h"
@@ -92,20 +93,36 @@ static void count_net(const struct net_counters *n, uint64_t *v)
         v[COUNT_CLOSED + r] = n->closed[r];
 }
 
-static void count_pushes(const struct process *p, uint64_t *v)
+/* One port, for itself and in the sums of the process. */
+static void count_port(const struct process *p, unsigned port, uint64_t *of,
+                       uint64_t *v)
 {
-    _Static_assert((int)PUSH_DROPS <= (int)COUNTERS_DROPS, "no room");
+    const struct push_counters *c = net_push_counters(p->net, port);
 
-    v[COUNT_QUEUE_BYTES] = net_queue_memory(p->net);
-    for (unsigned i = 0; i < p->conf->nports; i++) {
-        const struct push_counters *c = net_push_counters(p->net, i);
-
-        v[COUNT_PUSHES_ACCEPTED] += c->accepted;
-        v[COUNT_PUSHES_DELIVERED] += c->written;
-        v[COUNT_PUSHES_IN_FLIGHT] += c->waiting;
-        for (unsigned r = 0; r < PUSH_DROPS; r++)
-            v[COUNT_PUSHES_DROPPED + r] += c->dropped[r];
+    of[PORT_CONNS] = net_port_conns(p->net, port);
+    of[PORT_PUSHES_ACCEPTED] = c->accepted;
+    of[PORT_PUSHES_DELIVERED] = c->written;
+    of[PORT_PUSHES_IN_FLIGHT] = c->waiting;
+    v[COUNT_PUSHES_ACCEPTED] += c->accepted;
+    v[COUNT_PUSHES_DELIVERED] += c->written;
+    v[COUNT_PUSHES_IN_FLIGHT] += c->waiting;
+    for (unsigned r = 0; r < PUSH_DROPS; r++) {
+        of[PORT_PUSHES_DROPPED + r] = c->dropped[r];
+        v[COUNT_PUSHES_DROPPED + r] += c->dropped[r];
     }
+}
+
+static void count_ports(struct process *p, uint64_t *v)
+{
+    unsigned n = p->conf->nports;
+    uint64_t *of = mem_zalloc((n * PORT_COUNTERS + 1) * sizeof(*of));
+
+    _Static_assert((int)PUSH_DROPS <= (int)COUNTERS_DROPS, "no room");
+    v[COUNT_QUEUE_BYTES] = net_queue_memory(p->net);
+    for (unsigned i = 0; i < n; i++)
+        count_port(p, i, of + i * PORT_COUNTERS, v);
+    port_counters_publish(&p->port_counters, of);
+    mem_free(of);
 }
 
 static void count_messages(const struct mesh *m, uint64_t *v)
@@ -126,8 +143,8 @@ static void publish(struct process *p)
     count_messages(p->mesh, v);
     if (p->net != NULL)
         count_net(net_counters(p->net), v);
-    if (p->net != NULL && p->vm != NULL) /* the agent pushes nothing */
-        count_pushes(p, v);
+    if (p->tally != NULL)
+        count_ports(p, v);
     if (p->vm != NULL)
         vm_count(p->vm, v);
     counters_publish(&p->counters, v);
@@ -244,6 +261,7 @@ static void close_all(struct process *p)
     if (p->loop != NULL)
         loop_close(&p->loop);
     tally_close(&p->tally);
+    port_counters_end(&p->port_counters);
     uidmap_close(&p->uids);
     mesh_close(&p->mesh);
     conf_close(&p->conf);

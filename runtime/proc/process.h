@@ -8,6 +8,7 @@
 #include "base/bundle.h"
 #include "base/conf.h"
 #include "ipc/mesh.h"
+#include "ipc/port_counters.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
 #include "proc/heritage.h"
@@ -42,6 +43,7 @@ struct process {
     struct loop_hook mesh_hook;
     struct timer heartbeat;
     struct counters_writer counters;
+    struct port_counters_writer port_counters; /* begun with `tally` */
     bool had_slow; /* conns that the last heartbeat told of */
 };
 

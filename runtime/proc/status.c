@@ -92,7 +92,7 @@ static void put_hop_end(struct buf *out)
 
 /* To other processes, to the conns of this one, and through their queues.  A
  * send ends at once. */
-static void put_hops(struct buf *out, const struct counters *page, bool sends)
+static void put_hops(struct buf *out, struct counters *page, bool sends)
 {
     uint64_t v[COUNTERS];
 

@@ -30,9 +30,15 @@ static size_t slowest_offset(const struct conf *conf)
     return (tally_offset(conf) + tally_size(&shape) + LINE - 1) / LINE * LINE;
 }
 
-size_t tables_size(const struct conf *conf)
+static size_t ports_offset(const struct conf *conf)
 {
     return slowest_offset(conf) + conf->server.workers * slowest_size();
+}
+
+size_t tables_size(const struct conf *conf)
+{
+    return ports_offset(conf) +
+           conf->server.workers * port_counters_size(conf->nports);
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
@@ -64,4 +70,13 @@ struct slowest *tables_slowest(const struct mesh *m, const struct conf *conf,
     char *first = (char *)mesh_extra(m) + slowest_offset(conf);
 
     return (struct slowest *)(void *)(first + slot * slowest_size());
+}
+
+struct port_counters *tables_ports(const struct mesh *m,
+                                   const struct conf *conf, unsigned slot)
+{
+    char *first = (char *)mesh_extra(m) + ports_offset(conf);
+
+    return (struct port_counters *)(void *)(first + slot * port_counters_size(
+                                                               conf->nports));
 }

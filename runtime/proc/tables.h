@@ -1,6 +1,7 @@
 /* tables.h - what lies in the memory that a mesh has for upper layers: when
  * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), how many
- * conns there are (ipc/tally.h), and which are the slowest (ipc/slowest.h). */
+ * conns there are (ipc/tally.h), which are the slowest (ipc/slowest.h), and what
+ * is counted by port (ipc/port_counters.h). */
 #ifndef SD_PROC_TABLES_H
 #define SD_PROC_TABLES_H
 
@@ -8,6 +9,7 @@
 
 #include "base/conf.h"
 #include "ipc/mesh.h"
+#include "ipc/port_counters.h"
 #include "ipc/slowest.h"
 
 /* Bytes of all of them. */
@@ -22,5 +24,7 @@ void *tables_uids(const struct mesh *m);
 void *tables_tally(const struct mesh *m, const struct conf *conf);
 struct slowest *tables_slowest(const struct mesh *m, const struct conf *conf,
                                unsigned slot);
+struct port_counters *tables_ports(const struct mesh *m,
+                                   const struct conf *conf, unsigned slot);
 
 #endif

@@ -131,6 +131,9 @@ static int open_net(struct process *p, const char **why)
     p->tally = tally_open(tables_tally(p->mesh, p->conf), p->slots, p->h->slot,
                           (uint16_t)p->h->epoch);
     config.tally = p->tally;
+    port_counters_begin(&p->port_counters,
+                        tables_ports(p->mesh, p->conf, p->h->slot),
+                        p->conf->nports);
 
     return net_open(&p->net, &config, why);
 }

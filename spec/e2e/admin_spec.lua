@@ -130,6 +130,11 @@ describe("the admin port", function()
                 and sum(text, "sdlua_connections{[^\n]*}") == 1
                 and sum(text, "sdlua_connections_accepted_total{[^\n]*}") == 1
         end, "ten packets of one conn")
+        local text = metrics()
+        assert.equal(1, sum(text, 'sdlua_connections{[^\n]*port="game"}'))
+        assert.equal(0, sum(text, 'sdlua_connections{[^\n]*port="web"}'))
+        assert.matches('\nsdlua_pushes_dropped_total{[^\n]*port="game",'
+            .. 'policy="close",reason="slow"} 0\n', text)
         tcp:close()
         until_(function()
             return sum(metrics(), "sdlua_connections_closed_total"
