@@ -35,6 +35,7 @@ enum counter {
     COUNT_SENDS_INVALID,
     COUNT_SENDS_SLOW,
     COUNT_SENDS_BUSY,
+    COUNT_ENCODED, /* of no sum: values made bytes, once for each pack */
 
     /* Messages to other processes of the node, until they were read. */
     COUNT_MESSAGES_ACCEPTED,

@@ -64,6 +64,8 @@ static const struct series table[] = {
      COUNT, COUNT_SENDS_SLOW, LUA, 1, "reason", "slow"},
     {"sdlua_sends_dropped_total", NULL,
      COUNT, COUNT_SENDS_BUSY, LUA, 1, "reason", "busy"},
+    {"sdlua_values_encoded_total", "Values made bytes, once for each pack.",
+     COUNT, COUNT_ENCODED, LUA, 1, NULL, NULL},
     {"sdlua_ring_messages_accepted_total", "Messages to other processes.",
      COUNT, COUNT_MESSAGES_ACCEPTED, ALL, 1, NULL, NULL},
     {"sdlua_ring_messages_delivered_total", "Of these, read there.",

@@ -109,6 +109,7 @@ static void put_hops(struct buf *out, struct counters *page, bool sends)
     put_number(out, "slow", v[COUNT_SENDS_SLOW]);
     put_number(out, "busy", v[COUNT_SENDS_BUSY]);
     put_hop_end(out);
+    put_number(out, "encoded", v[COUNT_ENCODED]);
     put_hop(out, "pushes", v[COUNT_PUSHES_ACCEPTED], v[COUNT_PUSHES_DELIVERED],
             v[COUNT_PUSHES_IN_FLIGHT]);
     for (unsigned r = 0; r < PUSH_DROPS; r++)

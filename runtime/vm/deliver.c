@@ -206,6 +206,7 @@ static struct encoded *encoded_for(struct deliver *d,
     if (e->serial != ds->serial) {
         buf_truncate(&e->bytes, 0);
         e->rc = encode(d, pack, &e->bytes);
+        d->vm->people->counters.encoded++;
         e->serial = ds->serial;
     }
     return e;

@@ -51,6 +51,8 @@ struct people_counters {
     uint64_t invalid; /* the conn's pack could not carry it */
     uint64_t slow, gone;
     uint64_t busy; /* another worker's queue was full */
+
+    uint64_t encoded; /* values, for one pack each; of no sum */
 };
 
 struct people {

@@ -371,6 +371,7 @@ void vm_count(const struct vm *vm, uint64_t *counters)
     counters[COUNT_SENDS_INVALID] = c->invalid;
     counters[COUNT_SENDS_SLOW] = c->slow;
     counters[COUNT_SENDS_BUSY] = c->busy;
+    counters[COUNT_ENCODED] = c->encoded;
     counters[COUNT_TASK_CALLS] = vm->tasks->taken;
 }
 

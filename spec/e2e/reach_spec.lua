@@ -1,6 +1,7 @@
 -- Values that reach conns on all workers of a node, each in its own pack.
 local client = require("spec.support.client")
 local server = require("spec.support.server")
+local socket = require("socket")
 
 local WORKERS = 4
 
@@ -129,6 +130,42 @@ describe("a node of " .. WORKERS .. " workers", function()
         for i = 1, #conns - 1 do
             expect(conns[i], 1, 200)
         end
+    end)
+
+    it("makes bytes of a value once for each pack on a worker", function()
+        open_all("news/packs") -- TCP and WebSocket, JSON all of them
+        local function encoded()
+            local sum = 0
+            for _, p in ipairs(s:status().processes) do
+                sum = sum + (p.encoded or 0)
+            end
+            return sum
+        end
+        local speaker = client.open(s:port("game"))
+        conns[#conns + 1] = speaker
+        local function say(from, to)
+            speaker:call("room/say",
+                { topic = "news/packs", from = from, to = to })
+            for i = 1, #conns - 1 do
+                expect(conns[i], from, to)
+            end
+        end
+        say(1, 1)
+        --- The sum when every process has told it anew and nothing moves.
+        local function settled()
+            local sum, since = encoded(), socket.gettime()
+            server.until_(function()
+                local now = encoded()
+                if now ~= sum then
+                    sum, since = now, socket.gettime()
+                end
+                return socket.gettime() - since > 0.6 -- two heartbeats
+            end, "numbers of now")
+            return sum
+        end
+        local before = settled()
+        say(2, 51)
+        assert.equal(before + 50 * WORKERS, settled())
     end)
 
     it("gives a large value, which travels beside the rings", function()
