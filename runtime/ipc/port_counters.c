@@ -35,7 +35,7 @@ void port_counters_begin(struct port_counters_writer *w,
     };
     port_counters_read(page, w->base, ports);
     for (unsigned i = 0; i < ports; i++) {
-        uint64_t *b = w->base + i * PORT_COUNTERS;
+        uint64_t *b = w->base + (size_t)i * PORT_COUNTERS;
 
         b[PORT_PUSHES_CRASHED] += b[PORT_PUSHES_IN_FLIGHT];
         b[PORT_PUSHES_IN_FLIGHT] = 0;

@@ -24,21 +24,22 @@ size_t slowest_size(void)
     return page_size(WORDS);
 }
 
-void slowest_publish(struct slowest *s, uint16_t epoch,
+void slowest_publish(struct slowest *page, uint16_t epoch,
                      const struct slow_conn *list, unsigned n)
 {
     uint64_t v[WORDS] = {epoch, n};
 
     sd_assert(n <= SLOWEST_MAX);
     memcpy(v + 2, list, n * sizeof(*list));
-    page_write(page_of(s), v, WORDS);
+    page_write(page_of(page), v, WORDS);
 }
 
-unsigned slowest_read(struct slowest *s, uint16_t epoch, struct slow_conn *out)
+unsigned slowest_read(struct slowest *page, uint16_t epoch,
+                      struct slow_conn *out)
 {
     uint64_t v[WORDS];
 
-    page_read(page_of(s), v, WORDS);
+    page_read(page_of(page), v, WORDS);
     if (v[0] != epoch || v[1] > SLOWEST_MAX)
         return 0;
     memcpy(out, v + 2, v[1] * sizeof(*out));

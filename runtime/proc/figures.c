@@ -57,7 +57,7 @@ static void count_ports(struct process *p, uint64_t *v)
     _Static_assert((int)PUSH_DROPS <= (int)COUNTERS_DROPS, "no room");
     v[COUNT_QUEUE_BYTES] = net_queue_memory(p->net);
     for (unsigned i = 0; i < n; i++)
-        count_port(p, i, of + i * PORT_COUNTERS, v);
+        count_port(p, i, of + (size_t)i * PORT_COUNTERS, v);
     port_counters_publish(&p->port_counters, of);
     mem_free(of);
 }

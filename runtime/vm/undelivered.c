@@ -93,17 +93,26 @@ static void keep(struct undelivered *u, struct slice uids, struct slice value)
     co_ready(co, 0);
 }
 
+/* What waits last, if it is the same value. */
+static struct missed *same_value(const struct undelivered *u,
+                                 struct slice value)
+{
+    struct missed *last;
+
+    if (u->n == 0)
+        return NULL;
+    last = list_entry(u->values.prev, struct missed, link);
+    return slice_eq(buf_slice(&last->value), value) ? last : NULL;
+}
+
 void undelivered_tell(struct undelivered *u, struct slice missed,
                       struct slice value)
 {
-    struct missed *last = NULL;
+    struct missed *last;
 
     if (missed.len == 0 || !u->vm->has_undeliverable_hook)
         return;
-    if (!list_empty(&u->values))
-        last = list_entry(u->values.prev, struct missed, link);
-    if (last != NULL && !slice_eq(buf_slice(&last->value), value))
-        last = NULL;
+    last = same_value(u, value);
     if (!may_keep(u, missed.len + (last == NULL ? value.len : 0)))
         return;
     if (last == NULL) {
