@@ -122,7 +122,11 @@ function verbs.online(p)
     elseif target == "uids" then
         return { ok = true, online = are_online(p.uids) }
     elseif target == "topic" then
-        return { ok = true, count = api("topic_count")(p.topic) }
+        local count, err = api("topic_count")(p.topic)
+        if not count then
+            return nil, err
+        end
+        return { ok = true, count = count }
     elseif target == "group" then
         local uids, err = api("group_uids")(p.group)
         if not uids then
@@ -149,6 +153,9 @@ local function from_query(p)
             uids[#uids + 1] = uid
         end
         p.uids = uids
+    end
+    if p.cursor ~= nil and not tonumber(p.cursor) then
+        fault.fail(400, "cursor: what the last answer gave as next expected")
     end
     p.cursor = tonumber(p.cursor)
     return p

@@ -186,6 +186,9 @@ function group_store.members(server, group)
         ok, err = in_parts(uids, function(part)
             return confirm(server, group, part, list)
         end)
+        if replies[2] == 0 then
+            server:sadd(ALL, group) -- who put the first in has died amid it
+        end
     elseif replies[2] == 1 then
         forget(server, group)
     end

@@ -3,8 +3,8 @@
 --- A hook may wait, and one handler may send to a hundred thousand uids that
 --- are offline. So reports stand in one queue, a few of them are told at a
 --- time, and when the queue is full further ones are left out and counted.
---- Each is a call of its own, with data of its own: what the sender does with
---- its table later is not in it.
+--- Each is a call of its own, with a deadline, and with data of its own: what
+--- the sender does with its table later is not in it.
 
 local app = require("sd.app")
 local core = require("sd.core")
@@ -73,7 +73,7 @@ end
 
 tell_more = function()
     while told < TOLD and first <= last do
-        core.spawn(true, tell, take())
+        core.call(tell, take())
         told = told + 1
     end
 end

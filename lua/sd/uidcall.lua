@@ -128,6 +128,24 @@ function uidcall.ask_uid(uid, data, opts)
     end)
 end
 
+--- Call `fn(slot)` for all of them at the same time; its first results.
+local function on_all(slots, fn)
+    if #slots == 1 then
+        local result, err = fn(slots[1])
+        if result == nil and err ~= nil then
+            return nil, err
+        end
+        return { result }
+    end
+    local runs = {}
+    for i, slot in ipairs(slots) do
+        runs[i] = function()
+            return fn(slot)
+        end
+    end
+    return go.all(runs)
+end
+
 --- The same change for all conns of a uid: the first error, after all had
 --- their turn.
 local function change(verb, uid, filter)
@@ -135,17 +153,18 @@ local function change(verb, uid, filter)
     core.topic_filter(filter)
     return at_uid(uid, life(), function(slots, ms)
         local done, why
-        for _, slot in ipairs(slots) do
+        local function change_at(slot)
             local ok, err = run(slot, verb, uid, filter, ms)
             done = done or ok
             if err ~= "gone" then
                 why = why or err
             end
         end
-        if done and not why then
+        local _, cut = on_all(slots, change_at)
+        if done and not why and not cut then
             return true
         end
-        return nil, why or "gone"
+        return nil, why or cut or "gone"
     end)
 end
 
@@ -175,20 +194,14 @@ end
 ---@return string? err "busy", "timeout"
 function uidcall.topic_count(filter)
     core.topic_filter(filter)
-    local ms, asks = life(), {}
-    for i, slot in ipairs(core.worker_slots({})) do
-        asks[i] = function()
-            local n, err = run(slot, "topic_count", "", filter, ms)
-            if err == "crashed" or err == "gone" then
-                return 0 -- its conns are no more
-            end
-            return n, err
+    local ms = life()
+    local counts, err = on_all(core.worker_slots({}), function(slot)
+        local n, why = run(slot, "topic_count", "", filter, ms)
+        if why == "crashed" or why == "gone" then
+            return 0 -- its conns are no more
         end
-    end
-    if #asks == 1 then
-        return asks[1]()
-    end
-    local counts, err = go.all(asks)
+        return n, why
+    end)
     if not counts then
         return nil, err
     end

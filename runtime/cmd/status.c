@@ -145,20 +145,39 @@ static void print_port(const struct row *row)
            get(row, "address"), get(row, "port"));
 }
 
+/* Clients choose their uids: nothing of them may reach the terminal as a
+ * command. */
+static void copy_printable(char *out, size_t size, const char *s)
+{
+    size_t n = 0;
+
+    for (; *s != '\0' && n + 5 < size; s++) {
+        unsigned char c = (unsigned char)*s;
+        bool is_c1 = c == 0xc2 && (unsigned char)s[1] < 0xa0;
+
+        if (c < 0x20 || c == 0x7f || is_c1)
+            n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+        else
+            out[n++] = *s;
+    }
+    out[n] = '\0';
+}
+
 /* The first comes with the head of its table. */
 static void print_slow(const struct row *row)
 {
     static bool had_head;
-    char age[32];
+    char age[32], uid[4 * TEXT];
 
     if (!had_head)
         printf("\n%-16s %-6s %-20s %-22s %10s %9s\n", "slow clients", "worker",
                "uid", "address", "unsent", "for");
     had_head = true;
     duration(age, sizeof(age), number(row, "age"));
+    copy_printable(uid, sizeof(uid), get(row, "uid"));
     printf("%-16s %-6s %-20s %-15s %6s %9.1fK %9s\n", get(row, "port"),
-           get(row, "worker"), get(row, "uid"), get(row, "address"),
-           get(row, "peer_port"), number(row, "bytes") / 1024, age);
+           get(row, "worker"), uid, get(row, "address"), get(row, "peer_port"),
+           number(row, "bytes") / 1024, age);
 }
 
 static bool print_field(struct json *j, struct row *head)

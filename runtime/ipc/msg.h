@@ -48,9 +48,9 @@ enum msg_type {
      * msg_conn_number, reason text. */
     MSG_KICK = 14,
 
-    /* worker -> any: none of the conns that a uid has here took a value of
-     * MSG_SEND_UIDS, of which other workers were told too.  Body: struct
-     * msg_missed, the uid's bytes, value. */
+    /* worker -> any: uids none of whose conns here took a value of
+     * MSG_SEND_UIDS, and of which other workers were told too.  Body: struct
+     * msg_missed, the uids (as there; the number: why), value. */
     MSG_MISSED = 15,
 
     /* agent -> worker: what a back end asks for.  Body: struct msg_door, a JSON
@@ -113,8 +113,8 @@ struct msg_uids {
 
 struct msg_missed {
     uint64_t send; /* of struct msg_uids */
-    int32_t err;   /* a code of base/err.h */
-    uint32_t uid_len;
+    uint32_t uids_len;
+    uint32_t reserved;
 };
 
 struct msg_conn_number {

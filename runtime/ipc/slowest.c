@@ -38,10 +38,16 @@ unsigned slowest_read(struct slowest *page, uint16_t epoch,
                       struct slow_conn *out)
 {
     uint64_t v[WORDS];
+    unsigned i;
 
     page_read(page_of(page), v, WORDS);
     if (v[0] != epoch || v[1] > SLOWEST_MAX)
         return 0;
     memcpy(out, v + 2, v[1] * sizeof(*out));
-    return (unsigned)v[1];
+    for (i = 0; i < v[1]; i++) { /* nothing shared is trusted */
+        if (out[i].uid_len > SLOWEST_UID)
+            out[i].uid_len = SLOWEST_UID;
+        out[i].address[SLOWEST_ADDRESS - 1] = '\0';
+    }
+    return i;
 }

@@ -173,7 +173,7 @@ bool uidmap_is_online(const struct uidmap *m, struct slice uid)
     return find(m, uid, NULL, NULL) > 0;
 }
 
-bool uidmap_has_mask(const struct uidmap *m, unsigned slot, uint32_t hash)
+bool uidmap_has_left(const struct uidmap *m, unsigned slot, uint32_t hash)
 {
     struct uidmap_walk w;
     struct uidmap_copy c;
@@ -184,9 +184,9 @@ bool uidmap_has_mask(const struct uidmap *m, unsigned slot, uint32_t hash)
     uidmap_walk(&w, m, &v, hash, NULL);
     while (uidmap_step(&w, &c)) {
         if (mask_of(m, c.key.hash) == mask_of(m, hash))
-            return true;
+            return false;
     }
-    return false;
+    return true;
 }
 
 bool uidmap_elsewhere(const struct uidmap *m, const struct uidmap_key *key)

@@ -143,8 +143,8 @@ void uidmap_walk_twins(struct uidmap_walk *w, const struct uidmap *m,
                        const struct uidmap_view *v);
 bool uidmap_step(struct uidmap_walk *w, struct uidmap_copy *c);
 
-/* Is anything bound in that slot, living, under the mask of a hash? */
-bool uidmap_has_mask(const struct uidmap *m, unsigned slot, uint32_t hash);
+/* Is that slot living, and has it nothing under the mask of a hash? */
+bool uidmap_has_left(const struct uidmap *m, unsigned slot, uint32_t hash);
 
 /* Is the uid bound in another living slot than our own? */
 bool uidmap_elsewhere(const struct uidmap *m, const struct uidmap_key *key);

@@ -315,14 +315,15 @@ static void key_of(struct uidmap *m, uint32_t i, struct uidmap_key *key)
 }
 
 /* Has a slot of `bits` nothing under this mask, so that it clears its bit
- * next? */
+ * next?  One that has died will not: its heir tells its bindings, and then
+ * both of us were the last. */
 static bool is_another_later(const struct uidmap *m, uint32_t hash,
                              uint64_t bits)
 {
     for (; bits != 0; bits &= bits - 1) {
         unsigned bit = (unsigned)__builtin_ctzll(bits);
 
-        if (!uidmap_has_mask(m, m->self / 64 * 64 + bit, hash))
+        if (uidmap_has_left(m, m->self / 64 * 64 + bit, hash))
             return true;
     }
     return false;

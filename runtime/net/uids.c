@@ -181,6 +181,7 @@ struct uids_binding *uids_first(const struct uids *u, struct slice uid)
 
 struct uids_binding *uids_next(const struct uids_binding *b)
 {
+    sd_assert(b->entry != NULL);
     if (b->link.next == &b->entry->bindings)
         return NULL;
     return binding_of(b->link.next);

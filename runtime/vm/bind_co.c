@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "loop/loop.h"
 #include "vm/state.h"
 
 #define INDEX_BITS 20
@@ -83,6 +84,29 @@ static int l_spawn(lua_State *L)
     co_ready(co, n - 1);
     lua_pushnumber(L, (double)co_id(co));
     return 1;
+}
+
+/* core.call(fn, ...): a call of its own, as those for clients are: with the
+ * deadline of server.call_timeout, and waited for when the node stops */
+static int l_call(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    uint64_t deadline =
+        loop_now(vm->env.loop) + vm->env.conf->server.call_timeout;
+    int n = lua_gettop(L);
+    struct co *co;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    co = co_take(vm, CO_CALL, deadline);
+    if (co == NULL)
+        return luaL_error(L, "not enough memory");
+    if (!co_room(co, n + 1)) {
+        co_give_back(co);
+        return luaL_error(L, "not enough memory");
+    }
+    lua_xmove(L, co->L, n);
+    co_ready(co, n - 1);
+    return 0;
 }
 
 /* core.ticket() -> ticket of the next wait of the running coroutine; raises
@@ -171,11 +195,11 @@ static int l_raise(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"current", l_current}, {"running", l_running}, {"root", l_root},
-    {"track", l_track},     {"spawn", l_spawn},     {"ticket", l_ticket},
-    {"wait", l_wait},       {"sleep", l_sleep},     {"wake", l_wake},
-    {"cancel", l_cancel},   {"take", l_take},       {"time_left", l_time_left},
-    {"raise", l_raise},     {NULL, NULL},
+    {"current", l_current},     {"running", l_running}, {"root", l_root},
+    {"track", l_track},         {"spawn", l_spawn},     {"call", l_call},
+    {"ticket", l_ticket},       {"wait", l_wait},       {"sleep", l_sleep},
+    {"wake", l_wake},           {"cancel", l_cancel},   {"take", l_take},
+    {"time_left", l_time_left}, {"raise", l_raise},     {NULL, NULL},
 };
 
 void bind_co(lua_State *L)

@@ -14,6 +14,7 @@
 #include "net/conn.h"
 #include "net/net.h"
 #include "net/push.h"
+#include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 
@@ -182,6 +183,7 @@ static int l_close(lua_State *L)
     struct conn *c = vm_conn(L, 1);
     const char *reason = luaL_optstring(L, 2, "closed");
 
+    deliver_check_idle(L);
     if (c == NULL || !conn_is_open(c))
         return fail(L, SD_EGONE);
     vm_unsend(vm_of(L));

@@ -166,7 +166,7 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
     struct reach *reach = d->vm->reach;
     int i, n = (int)lua_objlen(L, 1), rc;
 
-    reach_begin(reach);
+    reach_begin(reach, (uint32_t)n);
     for (i = 1; i <= n; i++) {
         lua_pushinteger(L, reach_add(reach, uid_at(L, i)));
         lua_rawseti(L, results, i);
@@ -224,7 +224,7 @@ static int send_one(struct deliver *d, struct slice uid, bool *is_told)
     bool is_far;
     int rc;
 
-    reach_begin(reach);
+    reach_begin(reach, 1);
     is_far = reach_add(reach, uid);
     rc = is_far ? reach_send(reach, d) : 0;
     if (rc < 0 || (is_far && !reach_is_here(reach)))

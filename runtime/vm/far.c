@@ -22,10 +22,6 @@
 #include "vm/state.h"
 #include "vm/task_state.h"
 
-enum {
-    REASON_MAX = 123 /* what a WebSocket's close frame can carry */
-};
-
 static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
                     struct slice body)
 {
@@ -115,8 +111,8 @@ static void take_send(struct vm *vm, struct conn *c, struct slice value)
 
 static void take_close(struct vm *vm, struct conn *c, struct slice text)
 {
-    char reason[REASON_MAX + 1];
-    size_t len = text.len < REASON_MAX ? text.len : REASON_MAX;
+    char reason[REASON_TEXT + 1];
+    size_t len = text.len < REASON_TEXT ? text.len : REASON_TEXT;
 
     memcpy(reason, text.p, len);
     reason[len] = '\0';
@@ -162,7 +158,7 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         spread_take_group(vm, body);
         break;
     case MSG_SEND_UIDS:
-        reach_take_send(vm->reach, m->from, body);
+        reach_take_send(vm->reach, m, body);
         break;
     case MSG_MISSED:
         reach_take_missed(vm->reach, body);

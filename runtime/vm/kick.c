@@ -18,16 +18,12 @@
 #include "vm/people.h"
 #include "vm/state.h"
 
-enum {
-    REASON_MAX = 123 /* what a WebSocket's close frame can carry */
-};
-
 struct kick {
     struct list link;
     unsigned slot;
     uint16_t epoch;
     struct msg_conn_number who;
-    char reason[REASON_MAX + 1];
+    char reason[REASON_TEXT + 1];
 };
 
 void kicks_init(struct kicks *ks, struct vm *vm)
@@ -139,7 +135,7 @@ void kicks_turn(struct kicks *ks)
 
 void kicks_take(struct kicks *ks, struct slice body)
 {
-    char reason[REASON_MAX + 1] = "";
+    char reason[REASON_TEXT + 1] = "";
     const struct member *m = NULL;
     struct msg_conn_number who;
     struct conn *c = NULL;
@@ -148,7 +144,7 @@ void kicks_take(struct kicks *ks, struct slice body)
         return;
     memcpy(&who, body.p, sizeof(who));
     body = slice_skip(body, sizeof(who));
-    memcpy(reason, body.p, body.len < REASON_MAX ? body.len : REASON_MAX);
+    memcpy(reason, body.p, body.len < REASON_TEXT ? body.len : REASON_TEXT);
     c = net_find(ks->vm->env.net, who.conn);
     if (c != NULL)
         m = people_find(c);

@@ -2,8 +2,8 @@
  *
  * Each of those workers takes the value or says that it missed.  When all of
  * them have, nobody has it, and the sender tells so.  Who is awaited is kept
- * in a table that forgets: of sends that arrive, which are nearly all, no
- * word ever comes. */
+ * in a table that forgets the oldest: of sends that arrive, which are nearly
+ * all, no word ever comes. */
 #ifndef SD_VM_MISSES_H
 #define SD_VM_MISSES_H
 
@@ -13,23 +13,28 @@
 #include "base/hash.h"
 #include "base/slice.h"
 
-enum {
-    MISSES = 1024 /* sends awaited at once */
+/* One uid of one send. */
+struct miss {
+    uint64_t name;
+    uint64_t send; /* 0: free */
+    uint32_t left; /* workers that have not said so */
 };
 
 struct misses {
     struct hash_key key;
-    struct {
-        uint64_t name; /* of the uid in that send */
-        unsigned left; /* workers that have not said so */
-    } at[MISSES];
+    struct miss *at;
+    uint32_t size; /* a power of two */
 };
 
 void misses_init(struct misses *m);
+void misses_fini(struct misses *m);
 
-/* `left` workers were sent that, and nobody here took it. */
+/* The next send may be to so many uids: none of them forgets another. */
+void misses_reserve(struct misses *m, uint32_t uids);
+
+/* `left` workers were sent that; sends are counted from 1. */
 void misses_expect(struct misses *m, uint64_t send, struct slice uid,
-                   unsigned left);
+                   uint32_t left);
 
 /* One of them missed.  True: it was the last. */
 bool misses_note(struct misses *m, uint64_t send, struct slice uid);

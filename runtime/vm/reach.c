@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/wire.h"
@@ -28,7 +29,8 @@
 #include "vm/undelivered.h"
 
 enum {
-    LIST_KEEP = 4096 /* larger lists of uids are given back */
+    LIST_KEEP = 4096,   /* larger lists of uids are given back */
+    LATE_MAX = 16 << 20 /* bytes of misses that wait for room */
 };
 
 /* The uids that one worker is told of. */
@@ -48,6 +50,17 @@ struct reach {
     uint64_t send; /* counts them */
     struct misses misses;
     struct undelivered undelivered;
+    struct list late; /* misses to be told, of ... */
+    size_t late_bytes;
+};
+
+/* For its sender, when there is room. */
+struct late_miss {
+    struct list link;
+    unsigned slot;
+    uint16_t epoch;
+    struct msg_missed head;
+    struct buf uids, value;
 };
 
 struct reach *reach_new(struct vm *vm)
@@ -61,14 +74,27 @@ struct reach *reach_new(struct vm *vm)
     r->used = mem_zalloc((r->n + 1) * sizeof(*r->used));
     r->found = mem_zalloc((r->n + 1) * sizeof(*r->found));
     misses_init(&r->misses);
+    list_init(&r->late);
     undelivered_init(&r->undelivered, vm);
     return r;
+}
+
+static void drop_miss(struct reach *r, struct late_miss *l)
+{
+    r->late_bytes -= l->uids.len + l->value.len;
+    list_del(&l->link);
+    buf_fini(&l->uids);
+    buf_fini(&l->value);
+    mem_free(l);
 }
 
 void reach_free(struct reach **rp)
 {
     struct reach *r = *rp;
 
+    while (!list_empty(&r->late))
+        drop_miss(r, list_entry(r->late.next, struct late_miss, link));
+    misses_fini(&r->misses);
     undelivered_fini(&r->undelivered);
     for (unsigned i = 0; i < r->n; i++)
         buf_fini(&r->to[i].text);
@@ -91,9 +117,10 @@ void reach_dropped(struct reach *r, struct slice uid, struct slice value)
 
 /* --- sends -------------------------------------------------------------------- */
 
-void reach_begin(struct reach *r)
+void reach_begin(struct reach *r, uint32_t uids)
 {
     r->send++;
+    misses_reserve(&r->misses, uids);
     for (unsigned i = 0; i < r->nused; i++) {
         struct uid_list *to = &r->to[r->used[i]];
 
@@ -253,23 +280,85 @@ static bool open_uids(struct slice body, struct msg_uids *m, struct slice *uids,
     return true;
 }
 
-/* Tell the sender of a uid that another worker has too. */
-static void send_missed(struct reach *r, unsigned from,
-                        const struct msg_uids *m, struct slice uid, int rc,
-                        struct slice value)
-{
-    struct msg_missed missed = {m->send, rc, (uint32_t)uid.len};
-    struct slice v[4] = {
-        {NULL, 0}, {(const char *)&missed, sizeof(missed)}, uid, value};
+/* --- misses ------------------------------------------------------------------- */
 
-    if (letter_send(r->vm, from, MSG_MISSED, v, 4) < 0)
-        undelivered_tell_one(&r->undelivered, uid, rc, value);
+static int send_miss(struct reach *r, struct late_miss *l)
+{
+    struct slots *slots = mesh_slots(r->vm->env.mesh);
+    struct slice v[4] = {{NULL, 0},
+                         {(const char *)&l->head, sizeof(l->head)},
+                         buf_slice(&l->uids),
+                         buf_slice(&l->value)};
+
+    if (slots_epoch(slots, l->slot) != l->epoch)
+        return SD_EGONE; /* who asked is no more */
+    return letter_send(r->vm, l->slot, MSG_MISSED, v, 4);
 }
 
-void reach_take_send(struct reach *r, unsigned from, struct slice body)
+/* To whom `m` came from: `uids` were missed here. */
+static void tell_missed(struct reach *r, const struct mesh_msg *from,
+                        uint64_t send, struct slice uids, struct slice value)
+{
+    struct late_miss *l;
+
+    if (uids.len == 0 || from->dead)
+        return;
+    if (r->late_bytes + uids.len + value.len > LATE_MAX) {
+        log_warn("on_undeliverable is not told of all: senders do not read");
+        return;
+    }
+    l = mem_zalloc(sizeof(*l));
+    l->slot = from->from;
+    l->epoch = from->epoch;
+    l->head = (struct msg_missed){send, (uint32_t)uids.len, 0};
+    buf_append(&l->uids, uids.p, uids.len);
+    buf_append(&l->value, value.p, value.len);
+    r->late_bytes += uids.len + value.len;
+    list_add(&r->late, &l->link);
+}
+
+void reach_turn(struct reach *r)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &r->late) {
+        struct late_miss *l = list_entry(it, struct late_miss, link);
+
+        if (send_miss(r, l) != SD_EBUSY)
+            drop_miss(r, l);
+    }
+}
+
+void reach_take_missed(struct reach *r, struct slice body)
 {
     struct slice uids, value, uid;
     struct buf lost = {0};
+    struct msg_missed m;
+    unsigned why;
+
+    if (body.len < sizeof(m))
+        return;
+    memcpy(&m, body.p, sizeof(m));
+    body = slice_skip(body, sizeof(m));
+    if (m.uids_len > body.len)
+        return;
+    uids = slice_make(body.p, m.uids_len);
+    value = slice_skip(body, m.uids_len);
+    while (uidlist_next(&uids, &uid, &why)) {
+        if (misses_note(&r->misses, m.send, uid))
+            uidlist_add(&lost, uid, why);
+    }
+    undelivered_tell(&r->undelivered, buf_slice(&lost), value);
+    buf_fini(&lost);
+}
+
+/* --- what comes from others --------------------------------------------------- */
+
+void reach_take_send(struct reach *r, const struct mesh_msg *from,
+                     struct slice body)
+{
+    struct buf lost = {0}, missed = {0};
+    struct slice uids, value, uid;
     struct msg_uids m;
     struct deliver d;
     unsigned is_only;
@@ -283,33 +372,14 @@ void reach_take_send(struct reach *r, unsigned from, struct slice body)
     while (uidlist_next(&uids, &uid, &is_only)) {
         int rc = send_here(&d, uid);
 
-        if (rc == 0 || (rc == SD_ESLOW && d.is_volatile))
-            continue;
-        if (is_only != 0)
-            undelivered_add(&lost, uid, rc);
-        else
-            send_missed(r, from, &m, uid, rc, value);
+        if (rc < 0 && !(rc == SD_ESLOW && d.is_volatile))
+            undelivered_add(is_only != 0 ? &lost : &missed, uid, rc);
     }
     deliver_end(&d);
     undelivered_tell(&r->undelivered, buf_slice(&lost), value);
+    tell_missed(r, from, m.send, buf_slice(&missed), value);
     buf_fini(&lost);
-}
-
-void reach_take_missed(struct reach *r, struct slice body)
-{
-    struct msg_missed m;
-    struct slice uid;
-
-    if (body.len < sizeof(m))
-        return;
-    memcpy(&m, body.p, sizeof(m));
-    body = slice_skip(body, sizeof(m));
-    if (m.uid_len > body.len)
-        return;
-    uid = slice_make(body.p, m.uid_len);
-    if (misses_note(&r->misses, m.send, uid))
-        undelivered_tell_one(&r->undelivered, uid, m.err,
-                             slice_skip(body, m.uid_len));
+    buf_fini(&missed);
 }
 
 void reach_on_lost(struct reach *r, struct slice body, int rc)

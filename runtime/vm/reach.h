@@ -13,6 +13,7 @@
 #include "vm/state.h"
 
 struct deliver;
+struct mesh_msg;
 struct undelivered;
 
 struct reach *reach_new(struct vm *vm);
@@ -21,7 +22,8 @@ void reach_free(struct reach **rp);
 /* --- sends to uids ------------------------------------------------------------
  * reach_begin(), reach_add() for each uid, reach_send(). */
 
-void reach_begin(struct reach *r);
+/* For so many uids, or fewer. */
+void reach_begin(struct reach *r, uint32_t uids);
 
 /* Note which workers have the uid.  True: another one than we. */
 bool reach_add(struct reach *r, struct slice uid);
@@ -45,9 +47,13 @@ void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 
 /* --- what comes from others --------------------------------------------------- */
 
-/* Bodies of MSG_SEND_UIDS, of that slot, and of MSG_MISSED, behind the wire
+/* End of a turn: what had no room. */
+void reach_turn(struct reach *r);
+
+/* Bodies of MSG_SEND_UIDS, which is `from`, and of MSG_MISSED, behind the wire
  * head. */
-void reach_take_send(struct reach *r, unsigned from, struct slice body);
+void reach_take_send(struct reach *r, const struct mesh_msg *from,
+                     struct slice body);
 void reach_take_missed(struct reach *r, struct slice body);
 
 /* A MSG_SEND_UIDS that nobody can read: the reader has died, or what was too

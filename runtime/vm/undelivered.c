@@ -138,14 +138,16 @@ void undelivered_tell_one(struct undelivered *u, struct slice uid, int err,
 /* core.undelivered() -> value, {uid, word, uid, word ...} */
 static int l_undelivered(lua_State *L)
 {
-    struct missed *m = take(reach_undelivered(vm_of(L)->reach));
+    struct undelivered *u = reach_undelivered(vm_of(L)->reach);
     struct slice list, uid;
+    struct missed *m;
     const char *why;
     unsigned tag;
     int n = 0;
 
-    if (m == NULL)
+    if (u->n == 0)
         return 0;
+    m = list_entry(u->values.next, struct missed, link);
     if (lua_msgpack_decode(L, buf_slice(&m->value), &why) < 0)
         lua_pushnil(L);
     lua_newtable(L);
@@ -156,7 +158,7 @@ static int l_undelivered(lua_State *L)
         lua_pushstring(L, err_word(SD_EINVALID - (int)tag));
         lua_rawseti(L, -2, ++n);
     }
-    drop(m);
+    drop(take(u)); /* not before: what is above may raise */
     return 2;
 }
 

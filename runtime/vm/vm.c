@@ -106,6 +106,7 @@ static bool on_turn(struct loop_hook *hook)
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
     kicks_turn(&vm->kicks);
+    reach_turn(vm->reach);
     if (vm->env.role == VM_TASK)
         tasks_look_ahead(vm->tasks);
     return co_flush(vm) > 0;

@@ -61,6 +61,16 @@ function U:count(p)
     end
     return true
 end
+function U:flood(p)
+    for i = 1, p.n do
+        local ok, err
+        repeat
+            ok, err = sd.send_to_uids(p.uids, { n = i, pad = p.pad })
+            if not ok then sd.sleep(0.01) end
+        until ok
+    end
+    return true
+end
 function U:list(p)
     local list = sd.redis():lrange(p.key, 0, -1)
     for i, text in ipairs(list) do list[i] = sd.json.decode(text) end
@@ -309,6 +319,39 @@ describe("uids of " .. WORKERS .. " workers", function()
             return admin.pushes[1] and admin.pushes[1].n == 5
         end, "the fifth")
         assert.equal(3, #told("lost", 3))
+    end)
+
+    it("are not reported where another of their conns takes it", function()
+        local mine = admin:call("u/me").result.slot
+        local uids, readers = {}, {}
+        for i = 1, 10 do
+            uids[i] = "v" .. i
+        end
+        local function bind_all(name, slot, list)
+            local i = 1
+            while i <= #uids do
+                local c = client.open(s:port(name))
+                conns[#conns + 1] = c
+                if c:call("u/me").result.slot == slot then
+                    login(c, uids[i], "allow")
+                    list[i], i = c, i + 1
+                end
+            end
+        end
+        bind_all("small", (mine + 1) % WORKERS, {}) -- these miss all
+        bind_all("game", (mine + 2) % WORKERS, readers)
+        local times = 100
+        admin:send(client.packet("u/flood",
+            { n = times, uids = uids, pad = ("x"):rep(5000) }, 9))
+        for _, c in ipairs(readers) do
+            for n = 1, times do
+                assert.equal(n, c:receive().n)
+            end
+        end
+        assert.is_true(admin:receive().result)
+        sd(admin, "send_to_uid", "nobody", { n = 1 })
+        spread() -- each worker has turned since
+        assert.same({ { "nobody", { n = 1 }, "offline" } }, told("lost", 1))
     end)
 
     it("are kicked by a newer conn of another worker", function()

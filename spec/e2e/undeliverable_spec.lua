@@ -165,3 +165,64 @@ describe("what reaches nobody", function()
         snail:close()
     end)
 end)
+
+describe("hooks that take their time", function()
+    local hook_files = {
+        ["config/server.lua"] = [[
+return { workers = 1, tasks = 0, name = "n", call_timeout = "500ms" }]],
+        ["config/ports.lua"] = files["config/ports.lua"],
+        ["scripts/app.lua"] = [[
+local sd = require("sd")
+local app = {}
+function app.on_undeliverable(uid)
+    if uid == "hang" then
+        sd.channel(1):receive()
+    else
+        sd.sleep(0.2)
+        local f = assert(io.open("run/told", "a"))
+        f:write("told of " .. uid .. "\n")
+        f:close()
+    end
+end
+return app]],
+        ["scripts/controllers/c.lua"] = [[
+local sd = require("sd")
+return { tell = function(_, p)
+    for _ = 1, p.n do sd.send_to_uid(p.uid, 1) end
+    return true
+end }]],
+    }
+    local s, c
+
+    before_each(function()
+        s = server.start(hook_files)
+        c = client.open(s:port("game"))
+    end)
+
+    after_each(function()
+        c:close()
+        s:stop()
+    end)
+
+    local function told(uid)
+        local _, n = (s:read("run/told") or ""):gsub("told of " .. uid, "")
+        return n
+    end
+
+    it("end at their deadline and keep no others waiting for ever", function()
+        c:call("c/tell", { uid = "hang", n = 100 })
+        c:call("c/tell", { uid = "ann", n = 2 })
+        server.until_(function()
+            return told("ann") == 2
+        end, "the others are told")
+    end)
+
+    it("are waited for when the node stops", function()
+        c:call("c/tell", { uid = "ben", n = 40 })
+        assert.equal(0, select(2, s:run("stop")))
+        server.until_(function()
+            return s:exit_status()
+        end, "the master ends")
+        assert.equal(40, told("ben"))
+    end)
+end)

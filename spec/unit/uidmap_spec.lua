@@ -284,6 +284,34 @@ describe("uidmap", function()
     end)
 end)
 
+describe("the last binding of a uid", function()
+    before_each(function()
+        setup(3, 64) -- so few that uids share masks
+        start(0)
+        start(1)
+    end)
+
+    it("is that after which nobody has it", function()
+        bind(0, "ann", conn(1), 1)
+        bind(0, "ann", conn(2), 2)
+        bind(1, "ann", conn(3), 3)
+        assert.is_false((select(2, unbind(0, "ann", conn(1)))))
+        assert.is_false((select(2, unbind(1, "ann", conn(3)))))
+        assert.is_true((select(2, unbind(0, "ann", conn(2)))))
+    end)
+
+    it("is said also beside a dead worker's bindings", function()
+        for i = 1, 60 do
+            bind(0, "a" .. i, conn(i), i)
+            bind(1, "b" .. i, conn(i), i)
+        end
+        die(1)
+        for i = 1, 60 do
+            assert.is_true((select(2, unbind(0, "a" .. i, conn(i)))))
+        end
+    end)
+end)
+
 describe("a dead worker's table", function()
     before_each(function()
         setup(WORKERS, CONNS)
