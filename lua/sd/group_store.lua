@@ -1,11 +1,12 @@
 --- Groups in Redis: who is in which, for lua/sd/groups.lua.
 ---
---- A uid's own set of groups is the truth. The list of a group and the list of
---- all groups are written behind it, by several commands that others may come
---- between, and repair themselves when they are read: who does not say that he
---- is in a group is taken out of its list, and a group without uids out of the
---- list of groups. Taking out looks again, because somebody may have been put
---- in between the look and the removal.
+--- A uid's own set of groups is the truth. Each change of it has a number, by
+--- which those who are told of it know the order. The list of a group and the
+--- list of all groups are written behind it, by several commands that others
+--- may come between, and repair themselves when they are read: who does not
+--- say that he is in a group is taken out of its list, and a group without
+--- uids out of the list of groups. Taking out looks again, because somebody
+--- may have been put in between the look and the removal.
 
 local core = require("sd.core")
 
@@ -13,12 +14,34 @@ local core = require("sd.core")
 local group_store = {}
 
 local ALL = "sd:groups"
-local PART = 1000 -- uids asked about at once
+
+--- Uids asked about at once. What is told of so many that leave a group fits
+--- into a ring, where messages are in order (MESH_INLINE).
+local PART = 400
+
+--- Put a group into a uid's set, or take it out: gives the number of that
+--- change. They begin anew when there was none for a day.
+local CHANGE = [[
+redis.call(ARGV[1], KEYS[1], ARGV[2])
+local number = redis.call("incr", KEYS[2])
+redis.call("expire", KEYS[2], 86400)
+return number]]
+
+--- A uid's groups, and the number of their last change.
+local READ = [[
+return {
+    redis.call("smembers", KEYS[1]),
+    tonumber(redis.call("get", KEYS[2]) or 0),
+}]]
 
 --- Keys carry the name in braces, so that Redis Cluster keeps what belongs to
 --- one name together.
 local function uid_key(uid)
     return "sd:{u:" .. uid .. "}:groups"
+end
+
+local function number_key(uid)
+    return "sd:{u:" .. uid .. "}:changes"
 end
 
 local function group_key(group)
@@ -34,6 +57,10 @@ local function write(server, record)
         end
     end
     return replies, err
+end
+
+local function change(p, verb, uid, group)
+    p:eval(CHANGE, 2, uid_key(uid), number_key(uid), verb, group)
 end
 
 --- Call `fn` with the list in parts, until one fails.
@@ -71,15 +98,15 @@ end
 
 --- Take uids out of a group's list and, if they `leave`, it out of their own
 --- sets. Those who are in the group all the same, as somebody has put them in
---- meanwhile, come back.
+--- meanwhile, come back. The replies begin with the numbers of those changes.
 ---@return string[]? those
----@return string? err
+---@return any[] replies_or_err
 local function drop(server, group, uids, leave)
     local replies, err = write(server, function(p)
+        for _, uid in ipairs(leave and uids or {}) do
+            change(p, "srem", uid, group)
+        end
         for _, uid in ipairs(uids) do
-            if leave then
-                p:srem(uid_key(uid), group)
-            end
             p:srem(group_key(group), uid)
         end
         for _, uid in ipairs(uids) do
@@ -101,36 +128,41 @@ local function drop(server, group, uids, leave)
     elseif replies[#replies] == 0 then
         forget(server, group)
     end
-    return those
+    return those, replies
 end
 
 --- Put a uid into a group.
 ---@async
----@return true? ok
+---@return integer? number of this change
 ---@return string? err
 function group_store.add(server, uid, group)
     local replies, err = write(server, function(p)
-        p:sadd(uid_key(uid), group)
+        change(p, "sadd", uid, group)
         p:sadd(group_key(group), uid)
         p:sadd(ALL, group)
     end)
-    return replies and true, err
+    return replies and replies[1], err
 end
 
 --- Take a uid out of a group.
 ---@async
----@return true? ok
+---@return integer? number of this change
 ---@return string? err
 function group_store.remove(server, uid, group)
-    local those, err = drop(server, group, { uid }, true)
-    return those and true, err
+    local those, replies = drop(server, group, { uid }, true)
+    if not those then
+        return nil, replies
+    end
+    return replies[1]
 end
 
---- Take everybody out of a group.
+--- Take everybody out of a group, some at a time: `tell` gets a list of their
+--- uids, each with the number of the change behind it.
 ---@async
+---@param tell fun(changes: any[]): true?, string?
 ---@return true? ok
 ---@return string? err
-function group_store.delete(server, group)
+function group_store.delete(server, group, tell)
     local uids, err = server:smembers(group_key(group))
     if not uids then
         return nil, err
@@ -138,7 +170,15 @@ function group_store.delete(server, group)
         forget(server, group)
     end
     return in_parts(uids, function(part)
-        return drop(server, group, part, true)
+        local those, replies = drop(server, group, part, true)
+        if not those then
+            return nil, replies
+        end
+        local changes = {}
+        for i, uid in ipairs(part) do
+            changes[2 * i - 1], changes[2 * i] = uid, replies[i]
+        end
+        return tell(changes)
     end)
 end
 
@@ -162,7 +202,7 @@ local function confirm(server, group, uids, list)
         return true
     end
     local those
-    those, err = drop(server, group, strangers)
+    those, err = drop(server, group, strangers, false)
     for _, uid in ipairs(those or {}) do
         list[#list + 1] = uid
     end
@@ -201,6 +241,18 @@ end
 ---@return string? err
 function group_store.of_uid(server, uid)
     return server:smembers(uid_key(uid))
+end
+
+--- The same, and the number of the last change of them.
+---@async
+---@return string[]? groups
+---@return integer|string number_or_err
+function group_store.read(server, uid)
+    local reply, err = server:eval(READ, 2, uid_key(uid), number_key(uid))
+    if not reply then
+        return nil, err
+    end
+    return reply[1], reply[2]
 end
 
 --- Is the uid in the group?

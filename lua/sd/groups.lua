@@ -104,7 +104,9 @@ function groups.delete_group(group)
         return nil, err
     end
     local ok
-    ok, err = group_store.delete(server, group)
+    ok, err = group_store.delete(server, group, function()
+        return true
+    end)
     if not ok then
         return nil, err
     end

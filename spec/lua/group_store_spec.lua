@@ -39,6 +39,32 @@ local function sets()
     function commands.scard(key)
         return #commands.smembers(key)
     end
+    local numbers = {}
+    function commands.incr(key)
+        numbers[key] = (numbers[key] or 0) + 1
+        return numbers[key]
+    end
+    function commands.get(key)
+        return numbers[key] and tostring(numbers[key])
+    end
+    function commands.expire(_, seconds)
+        return assert(tonumber(seconds)) and 1
+    end
+    --- Nothing comes between the commands of a script.
+    function commands.eval(script, n, ...)
+        local words = { ... }
+        local env = {
+            KEYS = { unpack(words, 1, n) },
+            ARGV = { unpack(words, n + 1) },
+            redis = {
+                call = function(name, ...)
+                    return commands[name](...)
+                end,
+            },
+            tonumber = tonumber,
+        }
+        return setfenv(assert(loadstring(script)), env)()
+    end
     return commands
 end
 
@@ -131,6 +157,18 @@ local function is_sound(commands, uids)
     end
 end
 
+--- Delete the group: uids and numbers, as they are told.
+local function delete(s)
+    local told = {}
+    assert.is_true(store.delete(s, "red", function(changes)
+        for i = 1, #changes, 2 do
+            told[#told + 1] = { changes[i], changes[i + 1] }
+        end
+        return true
+    end))
+    return told
+end
+
 local function sorted(list)
     table.sort(list)
     return list
@@ -140,21 +178,29 @@ describe("groups in Redis", function()
     it("list who is in them, and themselves", function()
         local commands = sets()
         local s = server(commands, nothing)
-        assert.is_true(store.add(s, "ann", "red"))
-        assert.is_true(store.add(s, "ben", "red"))
+        assert.equal(1, store.add(s, "ann", "red"))
+        assert.equal(1, store.add(s, "ben", "red"))
         assert.same({ "ann", "ben" }, sorted(store.members(s, "red")))
         assert.same({ "red" }, store.of_uid(s, "ann"))
         assert.is_true(store.has(s, "ann", "red"))
         assert.same({ "red" }, commands.smembers(ALL))
-        assert.is_true(store.remove(s, "ann", "red"))
+        assert.equal(2, store.remove(s, "ann", "red"))
         assert.is_false(store.has(s, "ann", "red"))
         assert.same({ "red" }, commands.smembers(ALL))
-        assert.is_true(store.remove(s, "ben", "red"))
+        assert.equal(2, store.remove(s, "ben", "red"))
         assert.same({}, commands.smembers(ALL))
-        assert.is_true(store.add(s, "ann", "red"))
-        assert.is_true(store.delete(s, "red"))
+        assert.equal(3, store.add(s, "ann", "red"))
+        assert.same({ { "ann", 4 } }, delete(s))
         assert.same({}, commands.smembers(ALL))
         assert.same({}, store.of_uid(s, "ann"))
+    end)
+
+    it("are read with the number of the last change", function()
+        local s = server(sets(), nothing)
+        assert.same({ {}, 0 }, { store.read(s, "ann") })
+        store.add(s, "ann", "red")
+        store.add(s, "ann", "red")
+        assert.same({ { "red" }, 2 }, { store.read(s, "ann") })
     end)
 
     it("may be larger than what one pipeline takes", function()
@@ -164,7 +210,7 @@ describe("groups in Redis", function()
             store.add(s, "u" .. i, "red")
         end
         assert.equal(2500, #store.members(s, "red"))
-        assert.is_true(store.delete(s, "red"))
+        assert.equal(2500, #delete(s))
         assert.equal(0, commands.scard(LIST))
         assert.same({}, store.of_uid(s, "u2500"))
     end)
@@ -197,7 +243,7 @@ describe("groups in Redis", function()
             store.remove(s, "ben", "red")
         end },
         { "are deleted", { "ann", "ben" }, {}, function(s)
-            store.delete(s, "red")
+            delete(s)
         end },
     }
     for _, race in ipairs(races) do
