@@ -11,6 +11,7 @@ local conn = require("sd.conn")
 local door = require("sd.door")
 local fault = require("sd.fault")
 local go = require("sd.go")
+local groups = require("sd.groups")
 local log = require("sd.log")
 local reports = require("sd.reports")
 local routes = require("sd.normal")
@@ -216,6 +217,7 @@ boot.uid_called = uidcall.serve
 boot.task = task.serve
 boot.timer = timers.run
 boot.door = door.serve
+boot.groups = groups.doubted
 
 function boot.ended(id)
     go.ended(id)

@@ -2,7 +2,9 @@
 ---
 --- lua/sd/group_store.lua is the part in Redis. Which conns of the node are in
 --- a group is kept in C, so that sending to a group needs no Redis; it is read
---- when a uid is bound, and every change is told to all workers.
+--- when a uid is bound, and every change is told to all workers. What is told
+--- may come in another order than it was done in; C knows by the numbers of
+--- the changes, and has the uid's groups read again (people_groups.c).
 
 local conn = require("sd.conn")
 local core = require("sd.core")
@@ -37,17 +39,18 @@ local function store()
     return redis()
 end
 
---- Tell all workers what is written. It is done already, so a worker whose
---- queue is full is told again until it has room.
+--- Tell all workers what is written: uids, each with the number of its change
+--- behind it. It is done already, so a worker whose queue is full is told
+--- again until it has room.
 ---@async
-local function tell(verb, uid, group)
-    local ok, err = core.change_group(verb, uid, group)
+local function tell(verb, group, ...)
+    local ok, err = core.change_group(verb, group, ...)
     while err == "busy" do
         local rested, cut = go.sleep(0.01)
         if not rested then
             return nil, cut
         end
-        ok, err = core.change_group(verb, uid, group)
+        ok, err = core.change_group(verb, group, ...)
     end
     return ok, err
 end
@@ -64,12 +67,12 @@ function groups.add_to_group(uid, group)
     if not server then
         return nil, err
     end
-    local ok
-    ok, err = group_store.add(server, uid, group)
-    if not ok then
+    local number
+    number, err = group_store.add(server, uid, group)
+    if not number then
         return nil, err
     end
-    return tell("enter", uid, group)
+    return tell("enter", group, uid, number)
 end
 
 --- Take a uid out of a group.
@@ -84,12 +87,12 @@ function groups.remove_from_group(uid, group)
     if not server then
         return nil, err
     end
-    local ok
-    ok, err = group_store.remove(server, uid, group)
-    if not ok then
+    local number
+    number, err = group_store.remove(server, uid, group)
+    if not number then
         return nil, err
     end
-    return tell("leave", uid, group)
+    return tell("leave", group, uid, number)
 end
 
 --- Take everybody out of a group.
@@ -103,14 +106,9 @@ function groups.delete_group(group)
     if not server then
         return nil, err
     end
-    local ok
-    ok, err = group_store.delete(server, group, function()
-        return true
+    return group_store.delete(server, group, function(changes)
+        return tell("leave", group, unpack(changes))
     end)
-    if not ok then
-        return nil, err
-    end
-    return tell("delete", "", group)
 end
 
 --- Who is in a group.
@@ -204,34 +202,76 @@ function groups.send_to_group(group, data, opts)
     return core.send_group(group_text(group), data, people.options(opts))
 end
 
---- A conn has been bound: it hears what its uid's groups are sent. While
---- Redis is away the conn is bound all the same and asks again later.
+--- Read the groups of a uid for all conns it has here, once more when newer
+--- changes were told meanwhile.
 ---@async
-local function load(handle, uid)
-    local names, err, before
-    repeat -- what somebody left while we read may be in what we read
-        before = core.group_leaves(handle)
-        names, err = groups.uid_groups(uid)
-    until not names or before == core.group_leaves(handle)
-    if core.uid(handle) ~= uid then
-        return -- it was bound to another one meanwhile, or has closed
-    elseif not names then
-        log.warn("groups of " .. uid .. ": " .. tostring(err))
-        go.after(RETRY, function()
-            load(handle, uid)
-        end)
-        return
-    end
-    core.add_groups(handle, names)
+local function read(uid)
+    repeat
+        local mark = core.group_mark(uid)
+        if not mark then
+            return true -- nobody is left who would want to know
+        end
+        local names, number = group_store.read(redis(), uid)
+        if not names then
+            return nil, number
+        end
+    until core.set_groups(uid, mark, names, number)
+    return true
 end
 
---- After a conn was bound.
+--- Uids whose groups are being read by doubt(), until they are read.
+local doubts = {}
+local doubt
+
+--- Redis is away, or the call that wanted to read has ended.
+local function read_later(uid, why)
+    log.warn("groups of " .. uid .. ": " .. tostring(why))
+    if doubts[uid] then
+        return
+    end
+    doubts[uid] = true
+    go.after(RETRY, function()
+        doubts[uid] = nil
+        doubt(uid)
+    end)
+end
+
+--- Read what is not sure. What comes into doubt while it is being read is read
+--- as well: it was written before it was told.
+---@async
+function doubt(uid)
+    if doubts[uid] then
+        return
+    end
+    doubts[uid] = true
+    local ok, done, err = pcall(read, uid)
+    doubts[uid] = nil
+    if not ok or not done then
+        read_later(uid, err or done)
+    end
+end
+
+--- From C: a conn was told a change out of order, or not told one.
 ---@async
 ---@param handle integer
+function groups.doubted(handle)
+    local uid = core.uid(handle)
+    if uid then
+        doubt(uid)
+    end
+end
+
+--- A conn has been bound: it hears what its uid's groups are sent. While
+--- Redis is away it is bound all the same, and they are read later.
+---@async
 ---@param uid string
-function groups.bound(handle, uid)
-    if core.redis_servers.default then
-        load(handle, uid)
+function groups.bound(_, uid)
+    if not core.redis_servers.default then
+        return
+    end
+    local done, err = read(uid)
+    if not done then
+        read_later(uid, err)
     end
 end
 

@@ -35,8 +35,9 @@ enum msg_type {
     /* any -> worker: close one conn.  Body: struct msg_conn, reason text. */
     MSG_CLOSE_CONN = 8,
 
-    /* any -> worker: a uid has come into a group or left it.  Body: struct
-     * msg_group, the uid's bytes, the group's. */
+    /* any -> worker: uids have come into a group or left it.  Body: struct
+     * msg_group, the group's bytes, then of each uid the number of the change
+     * (8 bytes), its length (1 byte) and its bytes. */
     MSG_GROUP = 10,
 
     /* any -> worker: a value for the conns of many uids.  Body: struct
@@ -95,13 +96,12 @@ struct msg_publish {
 
 enum msg_group_verb {
     MSG_GROUP_ENTER,
-    MSG_GROUP_LEAVE,
-    MSG_GROUP_DELETE /* everybody leaves; no uid */
+    MSG_GROUP_LEAVE
 };
 
 struct msg_group {
     uint32_t verb; /* enum msg_group_verb */
-    uint32_t uid_len;
+    uint32_t group_len;
 };
 
 struct msg_uids {

@@ -279,32 +279,50 @@ static int l_topic_count_here(lua_State *L)
     return 1;
 }
 
-/* core.add_groups(handle, groups): of a conn that has just been bound.  It may
- * have come into others meanwhile. */
-static int l_add_groups(lua_State *L)
+static void add_groups(lua_State *L, int idx, struct member *m)
 {
-    struct people *p = vm_of(L)->people;
-    struct member *m = member_at(L, 1);
-    int i, n = (int)lua_objlen(L, 2);
+    int i, n = (int)lua_objlen(L, idx);
 
-    if (m == NULL || !uids_is_bound(&m->binding))
-        return 0;
     for (i = 1; i <= n; i++) {
-        lua_rawgeti(L, 2, i);
-        people_add_group(p, m, check_slice(L, -1));
+        lua_rawgeti(L, idx, i);
+        people_add_group(vm_of(L)->people, m, check_slice(L, -1));
         lua_pop(L, 1);
     }
-    return 0;
 }
 
-/* core.group_leaves(handle) -> a number that moves whenever the conn leaves a
- * group, so that what was read meanwhile is read again */
-static int l_group_leaves(lua_State *L)
+/* core.group_mark(uid) -> a mark to be taken before its groups are read; nil:
+ * it has no conn here */
+static int l_group_mark(lua_State *L)
 {
-    uint64_t deletes = vm_of(L)->people->group_deletes;
-    const struct member *m = member_at(L, 1);
+    const struct people *p = vm_of(L)->people;
 
-    lua_pushnumber(L, (double)(deletes + (m != NULL ? m->group_leaves : 0)));
+    if (uids_first(p->uids, check_slice(L, 1)) == NULL)
+        return 0;
+    lua_pushnumber(L, (double)p->group_clock);
+    return 1;
+}
+
+/* core.set_groups(uid, mark, groups, number) -> true; false: read again.  Of
+ * all conns it has here. */
+static int l_set_groups(lua_State *L)
+{
+    struct people *p = vm_of(L)->people;
+    struct uids_binding *b = uids_first(p->uids, check_slice(L, 1));
+    uint64_t mark = (uint64_t)luaL_checknumber(L, 2);
+    uint64_t number = (uint64_t)luaL_checknumber(L, 4);
+    bool all = true;
+
+    deliver_check_idle(L);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    for (; b != NULL; b = uids_next(b)) {
+        struct member *m = list_entry(b, struct member, binding);
+
+        if (people_take_groups(p, m, mark, number))
+            add_groups(L, 3, m);
+        else
+            all = false;
+    }
+    lua_pushboolean(L, all);
     return 1;
 }
 
@@ -323,8 +341,8 @@ static const luaL_Reg functions[] = {
     {"subscribe_here", l_subscribe_here},
     {"unsubscribe_here", l_unsubscribe_here},
     {"topic_count_here", l_topic_count_here},
-    {"add_groups", l_add_groups},
-    {"group_leaves", l_group_leaves},
+    {"group_mark", l_group_mark},
+    {"set_groups", l_set_groups},
     {NULL, NULL},
 };
 

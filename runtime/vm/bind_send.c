@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "ipc/msg.h"
 #include "net/net.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
@@ -122,15 +123,21 @@ static int l_send_all(lua_State *L)
     return spread(L, SPREAD_ALL);
 }
 
-/* core.change_group(verb, uid, group): "enter", "leave" or "delete", on all
+/* core.change_group(verb, group, uid, number, ...): "enter" or "leave", on all
  * workers -> true, or nil, word */
 static int l_change_group(lua_State *L)
 {
-    static const char *const verbs[] = {"enter", "leave", "delete", NULL};
-    int verb = luaL_checkoption(L, 1, NULL, verbs), rc;
+    static const char *const verbs[] = {
+        [MSG_GROUP_ENTER] = "enter", [MSG_GROUP_LEAVE] = "leave", NULL};
+    struct vm *vm = vm_of(L);
+    int verb = luaL_checkoption(L, 1, NULL, verbs), i, rc;
+    struct slice group = check_slice(L, 2);
 
-    rc = spread_group(vm_of(L), (uint32_t)verb, check_slice(L, 2),
-                      check_slice(L, 3));
+    buf_truncate(&vm->scratch, 0);
+    for (i = 3; i < lua_gettop(L); i += 2)
+        spread_add_change(&vm->scratch, check_slice(L, i),
+                          (uint64_t)luaL_checknumber(L, i + 1));
+    rc = spread_group(vm, (uint32_t)verb, group, buf_slice(&vm->scratch));
     return rc < 0 ? fail(L, rc) : done(L);
 }
 

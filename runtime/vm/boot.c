@@ -28,6 +28,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_TIMER] = "timer",
     [ENTRY_UID_CLOSED] = "uid_closed",
     [ENTRY_DOOR] = "door",
+    [ENTRY_GROUPS] = "groups",
     [ENTRY_UID_CALLED] = "uid_called",
     [ENTRY_UNDELIVERED] = "undelivered",
 };

@@ -32,6 +32,7 @@ struct people *people_new(void)
     p->uids = uids_new();
     p->topics = topics_new();
     p->groups = topics_new();
+    p->hash_key = hash_key_random();
     list_init(&p->members);
     list_init(&p->ends);
     list_init(&p->kicked);
@@ -170,8 +171,7 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
         debt = end_in_map(p, m, slice_make(name, uid.len), &of_node);
         last = last && of_node;
     }
-    topics_drop(p->groups, &m->groups); /* groups are the uid's */
-    m->group_leaves++;
+    people_drop_groups(p, m);
     add_end(p, slice_make(name, uid.len), last, reason, debt);
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/slice.h"
 #include "net/topics.h"
@@ -31,7 +32,8 @@ struct member {
     bool was_last;   /* ... this answer and ... */
     uint32_t debt;   /* ... this debt */
     struct topics_holder topics, groups;
-    uint64_t group_leaves; /* raised whenever it leaves a group */
+    uint64_t group_number; /* of the last change of its groups it knows */
+    uint64_t group_told;   /* when it was told one, by people.group_clock */
     uint64_t passed_over;  /* the fan-out that leaves it out */
     char *reason;          /* why the conn has closed; NULL: it has not */
 };
@@ -42,6 +44,17 @@ struct people_end {
     bool last;           /* no conn of the uid is left on the node */
     struct slice uid;    /* both behind the struct */
     struct slice reason; /* of the close, or "replaced", "unbound" */
+};
+
+/* A change of the groups of somebody who is here. */
+struct people_change {
+    uint64_t what; /* hash of the uid and the group */
+    uint64_t number;
+    uint64_t at; /* clock_ms() */
+};
+
+enum {
+    PEOPLE_CHANGES = 256 /* of them are remembered */
 };
 
 /* Where sent values went. */
@@ -70,9 +83,15 @@ struct people {
     bool (*on_end)(void *arg, uint32_t debt);
     /* A conn of another worker has to go: its uid was bound anew here. */
     void (*on_rival)(void *arg, const struct uidmap_binding *b);
+    /* The groups of a member have to be read again: it was told a change out
+     * of order, or not told one. */
+    void (*on_doubt)(void *arg, const struct member *m);
     void *arg;
     uint64_t fanouts;
-    uint64_t group_deletes; /* raised by people_delete_group() */
+    uint64_t group_clock; /* raised with every change of a group */
+    struct people_change changes[PEOPLE_CHANGES]; /* a ring */
+    uint64_t nchanges;                            /* written to it so far */
+    struct hash_key hash_key;
     struct people_counters counters;
 };
 
@@ -123,16 +142,22 @@ enum {
     PEOPLE_GROUP = 128 /* bytes of a group's name */
 };
 
-/* The uid is in the group now, or no longer: what its conns here get.  Names
- * longer than PEOPLE_GROUP are in no group. */
-void people_enter_group(struct people *p, struct slice uid, struct slice name);
-void people_leave_group(struct people *p, struct slice uid, struct slice name);
+/* The uid has entered the group or left it: what its conns here get.  The
+ * number counts the changes of the uid's groups.  Names longer than
+ * PEOPLE_GROUP are no groups. */
+void people_change_group(struct people *p, struct slice uid, struct slice name,
+                         bool enters, uint64_t number);
 
-/* One conn alone, as when it has just been bound. */
+/* A member's groups were read, as they were after change `number`; `mark` is
+ * people.group_clock before that.  True: it has none now, and is to get those
+ * that were read by people_add_group().  False: read them again, it was told
+ * newer ones meanwhile. */
+bool people_take_groups(struct people *p, struct member *m, uint64_t mark,
+                        uint64_t number);
 void people_add_group(struct people *p, struct member *m, struct slice name);
 
-/* Everybody leaves. */
-void people_delete_group(struct people *p, struct slice name);
+/* The member has another uid now, or none: it is in no group. */
+void people_drop_groups(struct people *p, struct member *m);
 
 /* As topics_visit(); `fn` gets member.groups. */
 void people_visit_group(struct people *p, struct slice name,

@@ -97,31 +97,48 @@ int spread_far(struct vm *vm, const struct spread *s)
     return tell_all(vm, MSG_PUBLISH, v, 5);
 }
 
-static void change_group(struct people *p, uint32_t verb, struct slice uid,
-                         struct slice group)
+enum {
+    CHANGE_HEAD = sizeof(uint64_t) + 1
+};
+
+void spread_add_change(struct buf *changes, struct slice uid, uint64_t number)
 {
-    switch ((enum msg_group_verb)verb) {
-    case MSG_GROUP_ENTER:
-        people_enter_group(p, uid, group);
-        break;
-    case MSG_GROUP_LEAVE:
-        people_leave_group(p, uid, group);
-        break;
-    case MSG_GROUP_DELETE:
-        people_delete_group(p, group);
-        break;
+    char len = (char)uid.len;
+
+    if (uid.len > UIDS_LENGTH)
+        return; /* nobody can be bound to it */
+    buf_append(changes, &number, sizeof(number));
+    buf_append(changes, &len, 1);
+    buf_append(changes, uid.p, uid.len);
+}
+
+static void change_group(struct people *p, bool enters, struct slice group,
+                         struct slice changes)
+{
+    while (changes.len >= CHANGE_HEAD) {
+        size_t len = (unsigned char)changes.p[CHANGE_HEAD - 1];
+        uint64_t number;
+
+        memcpy(&number, changes.p, sizeof(number));
+        changes = slice_skip(changes, CHANGE_HEAD);
+        if (len > changes.len)
+            return;
+        people_change_group(p, slice_make(changes.p, len), group, enters,
+                            number);
+        changes = slice_skip(changes, len);
     }
 }
 
-int spread_group(struct vm *vm, uint32_t verb, struct slice uid,
-                 struct slice group)
+int spread_group(struct vm *vm, uint32_t verb, struct slice group,
+                 struct slice changes)
 {
-    struct msg_group m = {verb, (uint32_t)uid.len};
-    struct slice v[4] = {{NULL, 0}, {(const char *)&m, sizeof(m)}, uid, group};
+    struct msg_group m = {verb, (uint32_t)group.len};
+    struct slice v[4] = {
+        {NULL, 0}, {(const char *)&m, sizeof(m)}, group, changes};
     int rc = tell_all(vm, MSG_GROUP, v, 4);
 
     if (rc == 0)
-        change_group(vm->people, verb, uid, group);
+        change_group(vm->people, verb == MSG_GROUP_ENTER, group, changes);
     return rc;
 }
 
@@ -133,10 +150,11 @@ void spread_take_group(struct vm *vm, struct slice body)
         return;
     memcpy(&m, body.p, sizeof(m));
     body = slice_skip(body, sizeof(m));
-    if (m.uid_len > body.len)
+    if (m.group_len > body.len)
         return;
-    change_group(vm->people, m.verb, slice_make(body.p, m.uid_len),
-                 slice_skip(body, m.uid_len));
+    change_group(vm->people, m.verb == MSG_GROUP_ENTER,
+                 slice_make(body.p, m.group_len),
+                 slice_skip(body, m.group_len));
 }
 
 /* --- the conns of this process ---------------------------------------------- */

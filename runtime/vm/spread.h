@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/slice.h"
 
 struct deliver;
@@ -36,10 +37,15 @@ int spread_far(struct vm *vm, const struct spread *s);
  * over marked. */
 void spread_here(struct deliver *d, enum spread_kind kind, struct slice name);
 
-/* A uid has come into a group or left it (enum msg_group_verb): here, and on
- * all other workers.  0 or SD_EBUSY: nobody was told. */
-int spread_group(struct vm *vm, uint32_t verb, struct slice uid,
-                 struct slice group);
+/* Note on a list that a uid's groups have changed, with the number of that
+ * change among those of the uid. */
+void spread_add_change(struct buf *changes, struct slice uid, uint64_t number);
+
+/* Those on the list have come into a group or left it (enum msg_group_verb):
+ * here, and on all other workers.  0; SD_EBUSY, SD_ETOOLARGE: nobody was
+ * told. */
+int spread_group(struct vm *vm, uint32_t verb, struct slice group,
+                 struct slice changes);
 
 /* Bodies of MSG_PUBLISH and MSG_GROUP, behind the wire head. */
 void spread_take(struct vm *vm, struct slice body);

@@ -41,6 +41,7 @@ enum vm_entry {
     ENTRY_UID_CALLED,  /* (number): ask or deliver for another process */
     ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_DOOR,        /* (number): a request of a back end */
+    ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
     ENTRY_COUNT
 };
 

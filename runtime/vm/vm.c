@@ -165,11 +165,24 @@ static void on_rival(void *arg, const struct uidmap_binding *b)
     kicks_send(&vm->kicks, b, reason_word(REASON_REPLACED));
 }
 
+static void on_doubt(void *arg, const struct member *m)
+{
+    struct vm *vm = arg;
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_GROUPS], CO_WORK, 0);
+
+    if (co == NULL)
+        return; /* until the next change */
+    co->on_end = vm_log_end;
+    lua_pushnumber(co->L, vm_handle(m->conn));
+    co_ready(co, 1);
+}
+
 static void open_people(struct vm *vm)
 {
     vm->people = people_new();
     vm->people->on_end = on_binding_end;
     vm->people->on_rival = on_rival;
+    vm->people->on_doubt = on_doubt;
     vm->people->arg = vm;
     vm->people->slot = vm->env.slot;
     if (vm->env.role == VM_WORKER)

@@ -40,6 +40,16 @@ function G:login_busy(p)
     bound:wait()
     return true
 end
+--- Put a uid into a group and send to it; the answer is about putting.
+function G:put_and_say(p)
+    local ok = sd.add_to_group(p.uid, p.group)
+    return ok and sd.send_to_group(p.group, p.group)
+end
+--- Say its name in each of the groups, and what `last` says to the uid.
+function G:say_all(p)
+    for _, group in ipairs(p.groups) do sd.send_to_group(group, group) end
+    return sd.send_to_uid(p.uid, p.last)
+end
 function G:misuse(p)
     local ok, err = pcall(sd.add_to_group, "ann", p.group)
     return { ok = ok, err = err }
@@ -251,6 +261,118 @@ describe("groups", function()
         c:call("g/join", { group = "gone" })
         admin:call("g/say", { group = "gone", text = "heard" })
         assert.equal("heard", c:receive().text)
+    end)
+
+    --- Three conns of one uid, each on another worker.
+    local function three(uid)
+        local list, seen = {}, {}
+        for _ = 1, 200 do
+            local c = client.open(s:port("game"))
+            conns[#conns + 1] = c
+            local slot = c:call("g/login", { uid = uid }).result.slot
+            if not seen[slot] then
+                list[#list + 1], seen[slot] = c, true
+            else
+                c:close()
+            end
+            if #list == 3 then
+                return list
+            end
+        end
+        error("a worker gets no conns")
+    end
+
+    --- What each worker thinks `uid` is in becomes what Redis says.
+    local function agree(uid, list, groups)
+        local round, wrong = 0, nil
+        local function differ()
+            round, wrong = round + 1, nil
+            local last = "end " .. round
+            list[1]:call("g/say_all", { uid = uid, groups = groups, last = last })
+            local is = table.concat(sorted(sd("uid_groups", uid).a), " ")
+            for i, c in ipairs(list) do
+                local heard = {}
+                repeat
+                    local word = table.remove(c.pushes, 1) or c:receive()
+                    heard[#heard + 1] = word
+                until word == last
+                table.remove(heard)
+                local hears = table.concat(sorted(heard), " ")
+                if hears ~= is then
+                    wrong = ("conn %d hears %s; in Redis: %s"):format(i, hears, is)
+                end
+            end
+            return wrong
+        end
+        for _ = 1, 50 do
+            if not differ() then
+                return
+            end
+            require("socket").sleep(0.01)
+        end
+        error(wrong)
+    end
+
+    --- Two do something about each group at the same time.
+    local function at_once(list, rounds, first, second)
+        local groups = {}
+        for i = 1, rounds do
+            local group = "g" .. i
+            groups[i] = group
+            local a, b = list[1 + i % 2], list[2 - i % 2]
+            a:send(client.packet(first[1], first[2](group), 7))
+            b:send(client.packet(second[1], second[2](group), 7))
+            assert.is_table(a:receive())
+            assert.is_table(b:receive())
+        end
+        return groups
+    end
+
+    local function just(group)
+        return { group = group }
+    end
+
+    it("are the same on all workers after joins and leaves at once", function()
+        local list = three("both")
+        local groups = at_once(list, 150, { "g/join", just }, { "g/leave", just })
+        agree("both", list, groups)
+    end)
+
+    it("keep on all workers who enters while they are deleted", function()
+        local list = three("kept")
+        for i = 1, 80 do
+            sd("add_to_group", "kept", "g" .. i)
+        end
+        local groups = at_once(list, 80, { "g/sd", function(group)
+            return { fn = "delete_group", args = { group } }
+        end }, { "g/join", just })
+        agree("kept", list, groups)
+    end)
+
+    it("are heard at once by who enters several at the same time", function()
+        local list = three("many")
+        for i = 1, 100 do
+            for k = 1, 2 do
+                list[k]:send(client.packet("g/put_and_say",
+                    { uid = "many", group = ("%d of %d"):format(k, i) }))
+            end
+            local heard = { list[3]:receive(), list[3]:receive() }
+            assert.same({ "1 of " .. i, "2 of " .. i }, sorted(heard))
+        end
+    end)
+
+    it("are known by who missed a change as soon as there is another", function()
+        local list = three("missed")
+        list[1]:call("g/join", { group = "a" })
+        -- As of a worker that died before it could tell anybody.
+        redis("sadd 'sd:{u:missed}:groups' b")
+        redis("incr 'sd:{u:missed}:changes'")
+        list[1]:call("g/join", { group = "c" })
+        agree("missed", list, { "a", "b", "c" })
+        redis("del 'sd:{u:missed}:changes'") -- as after a day
+        list[2]:call("g/leave", { group = "a" })
+        list[2]:call("g/join", { group = "d" })
+        agree("missed", list, { "a", "b", "c", "d" })
     end)
 
     it("need a uid, and a proper name", function()
