@@ -269,9 +269,12 @@ function groups.bound(_, uid)
     if not core.redis_servers.default then
         return
     end
-    local done, err = read(uid)
-    if not done then
-        read_later(uid, err)
+    local ok, done, err = pcall(read, uid)
+    if not ok or not done then
+        read_later(uid, err or done)
+    end
+    if not ok then
+        error(done, 0)
     end
 end
 

@@ -40,6 +40,12 @@ function G:login_busy(p)
     bound:wait()
     return true
 end
+--- Bind, and end before Redis has answered.
+function G:login_cut(p)
+    sd.go(function() self:bind_uid(p.uid) end)
+    sd.sleep(0)
+    return true
+end
 --- Put a uid into a group and send to it; the answer is about putting.
 function G:put_and_say(p)
     local ok = sd.add_to_group(p.uid, p.group)
@@ -261,6 +267,21 @@ describe("groups", function()
         c:call("g/join", { group = "gone" })
         admin:call("g/say", { group = "gone", text = "heard" })
         assert.equal("heard", c:receive().text)
+    end)
+
+    it("are read later when the call that binds has ended", function()
+        sd("add_to_group", "cut", "later")
+        local c = client.open(s:port("game"))
+        conns[1] = c
+        local store = tonumber(redis("info server"):match("process_id:(%d+)"))
+        s:kill("STOP", store)
+        assert.is_true(c:call("g/login_cut", { uid = "cut" }).result)
+        s:kill("CONT", store)
+        server.until_(function()
+            admin:call("g/say", { group = "later", text = "heard" })
+            c:call("g/say", { group = "nobody", text = "" })
+            return c.pushes[1]
+        end, "the groups are read")
     end)
 
     --- Three conns of one uid, each on another worker.
