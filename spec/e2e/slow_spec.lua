@@ -9,9 +9,11 @@ local function ports(policy)
     return ([[
 return {
     game = { listen = "127.0.0.1:0", protocol = "tcp", backlog = 0,
-        slow_client = { low = "64k", high = "256k", policy = "%s" } },
+        slow_client = { low = "64k", high = "256k", policy = "%s",
+            timeout = 0 } },
     web = { listen = "127.0.0.1:0", protocol = "http",
-        slow_client = { low = "64k", high = "256k", policy = "%s" } },
+        slow_client = { low = "64k", high = "256k", policy = "%s",
+            timeout = 0 } },
 }]]):format(policy, policy)
 end
 
