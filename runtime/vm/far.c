@@ -141,7 +141,7 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     struct slice body;
 
     if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
-        reach_on_lost(vm->reach, slice_skip(m->body, WIRE_HEAD), m->err);
+        reach_take_unread(vm->reach, m, slice_skip(m->body, WIRE_HEAD));
         return;
     }
     if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
@@ -176,7 +176,7 @@ void people_on_back(struct vm *vm, const struct mesh_msg *m)
     if (m->type == MSG_SEND) { /* its conn was there, and is no more */
         people_count_lost(vm->people, SD_EGONE);
     } else if (m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
-        reach_on_lost(vm->reach, slice_skip(m->body, WIRE_HEAD), SD_EOFFLINE);
+        reach_on_back(vm->reach, slice_skip(m->body, WIRE_HEAD));
     }
 }
 

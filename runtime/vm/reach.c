@@ -354,6 +354,17 @@ void reach_take_missed(struct reach *r, struct slice body)
 
 /* --- what comes from others --------------------------------------------------- */
 
+/* Frees both lists: `lost` were sent for to us only. */
+static void tell_misses(struct reach *r, const struct mesh_msg *from,
+                        uint64_t send, struct buf *lost, struct buf *missed,
+                        struct slice value)
+{
+    undelivered_tell(&r->undelivered, buf_slice(lost), value);
+    tell_missed(r, from, send, buf_slice(missed), value);
+    buf_fini(lost);
+    buf_fini(missed);
+}
+
 void reach_take_send(struct reach *r, const struct mesh_msg *from,
                      struct slice body)
 {
@@ -376,19 +387,34 @@ void reach_take_send(struct reach *r, const struct mesh_msg *from,
             undelivered_add(is_only != 0 ? &lost : &missed, uid, rc);
     }
     deliver_end(&d);
-    undelivered_tell(&r->undelivered, buf_slice(&lost), value);
-    tell_missed(r, from, m.send, buf_slice(&missed), value);
-    buf_fini(&lost);
-    buf_fini(&missed);
+    tell_misses(r, from, m.send, &lost, &missed, value);
 }
 
-void reach_on_lost(struct reach *r, struct slice body, int rc)
+void reach_take_unread(struct reach *r, const struct mesh_msg *from,
+                       struct slice body)
+{
+    struct buf lost = {0}, missed = {0};
+    struct slice uids, value, uid;
+    struct msg_uids m;
+    unsigned is_only;
+
+    if (!open_uids(body, &m, &uids, &value)) {
+        log_warn("a send to uids is lost with its list: %s",
+                 err_str(from->err));
+        return;
+    }
+    while (uidlist_next(&uids, &uid, &is_only)) {
+        people_count_lost(r->vm->people, from->err);
+        undelivered_add(is_only != 0 ? &lost : &missed, uid, from->err);
+    }
+    tell_misses(r, from, m.send, &lost, &missed, value);
+}
+
+void reach_on_back(struct reach *r, struct slice body)
 {
     struct slice uids, value;
     struct msg_uids m;
 
     if (open_uids(body, &m, &uids, &value))
-        tell_lost(r, &m, uids, value, rc);
-    else
-        log_warn("a send to uids is lost with its list: %s", err_str(rc));
+        tell_lost(r, &m, uids, value, SD_EOFFLINE);
 }

@@ -56,8 +56,12 @@ void reach_take_send(struct reach *r, const struct mesh_msg *from,
                      struct slice body);
 void reach_take_missed(struct reach *r, struct slice body);
 
-/* A MSG_SEND_UIDS that nobody can read: the reader has died, or what was too
- * large for a ring is lost; then the value is empty, and so may be the list. */
-void reach_on_lost(struct reach *r, struct slice body, int rc);
+/* The same MSG_SEND_UIDS when what was too large for the ring is lost: the value
+ * is empty, and so may be the list. */
+void reach_take_unread(struct reach *r, const struct mesh_msg *from,
+                       struct slice body);
+
+/* One of ours whose reader has died. */
+void reach_on_back(struct reach *r, struct slice body);
 
 #endif
