@@ -246,27 +246,29 @@ static int l_topic_filter(lua_State *L)
     return 0;
 }
 
-/* core.subscribe_here(uid, filter) -> true, or nil, word: the conns that the
- * uid has on this worker */
-static int l_subscribe_here(lua_State *L)
+static int with_filter_here(lua_State *L,
+                            int (*fn)(struct people *, struct slice uid,
+                                      struct slice filter))
 {
     struct slice uid = check_slice(L, 1), filter = check_filter(L, 2);
     int rc;
 
     deliver_check_idle(L);
-    rc = people_subscribe_uid(vm_of(L)->people, uid, filter);
+    rc = fn(vm_of(L)->people, uid, filter);
     return rc < 0 ? fail(L, rc) : done(L);
+}
+
+/* core.subscribe_here(uid, filter) -> true, or nil, word: the conns that the
+ * uid has on this worker */
+static int l_subscribe_here(lua_State *L)
+{
+    return with_filter_here(L, people_subscribe_uid);
 }
 
 /* core.unsubscribe_here(uid, filter) -> true, or nil, word */
 static int l_unsubscribe_here(lua_State *L)
 {
-    struct slice uid = check_slice(L, 1), filter = check_filter(L, 2);
-    int rc;
-
-    deliver_check_idle(L);
-    rc = people_unsubscribe_uid(vm_of(L)->people, uid, filter);
-    return rc < 0 ? fail(L, rc) : done(L);
+    return with_filter_here(L, people_unsubscribe_uid);
 }
 
 /* core.topic_count_here(filter) -> conns of this worker with exactly this
