@@ -7,9 +7,10 @@
  *
  * Packets above max_inflight wait in c->queue as length and bytes; when the
  * backlog is full, more is queued to be written than slow_low, or the port's
- * rate is passed (conn_rate.c), working on input stops, and with it reading, until the end of a turn finds room.  While
- * the conn is asked something its packets are read on behind a full backlog,
- * up to QUEUE_BYTES: the answer may be among them.
+ * rate is passed (conn_rate.c), working on input stops, and with it reading,
+ * until the end of a turn finds room.  While the conn is asked something its
+ * packets are read on behind a full backlog, up to QUEUE_BYTES: the answer may
+ * be among them.
  *
  * A peer that has sent its last byte may still read: the conn closes when its
  * packets are answered.  Whether it is gone altogether no byte tells any more,

@@ -67,6 +67,7 @@ void door_free(struct door_calls **dp)
     if (d == NULL)
         return;
     sd_check(d, DOOR_MAGIC);
+    /* Their timers may still run: the loop is gone already. */
     while (!list_empty(&d->calls)) {
         struct call *call = list_entry(d->calls.next, struct call, link);
 
