@@ -319,3 +319,16 @@ void conf_close(struct conf **cp)
     mem_free(c->timers);
     mem_free(c);
 }
+
+const char *conf_protocol_name(enum conf_protocol p)
+{
+    switch (p) {
+    case CONF_TCP:
+        return "tcp";
+    case CONF_UDP:
+        return "udp";
+    case CONF_HTTP:
+        break;
+    }
+    return "http";
+}

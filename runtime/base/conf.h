@@ -136,4 +136,7 @@ struct conf {
 int conf_open(struct conf **out, struct slice entries, const char **why);
 void conf_close(struct conf **cp);
 
+/* As it is configured: "tcp" ... */
+const char *conf_protocol_name(enum conf_protocol p);
+
 #endif

@@ -17,7 +17,9 @@ enum port_counter {
     PORT_PUSHES_IN_FLIGHT, /* a gauge */
     PORT_PUSHES_CRASHED,
     PORT_PUSHES_DROPPED, /* by reason: + enum push_drop */
-    PORT_COUNTERS = PORT_PUSHES_DROPPED + COUNTERS_DROPS
+
+    PORT_SLOW_CONNS = PORT_PUSHES_DROPPED + COUNTERS_DROPS,
+    PORT_COUNTERS
 };
 
 struct port_counters; /* of one worker, zeroed at first */

@@ -239,6 +239,8 @@ static void depart(struct conn *c, int reason)
     c->state = CONN_CLOSING;
     c->reason = (uint8_t)reason;
     c->net->counters.closed[reason]++;
+    if (reason == REASON_SLOW)
+        conn_was_slow(c);
     log_departure(c, reason);
     conns_remove(c->net->conns, c->id);
     c->owes_close = c->is_up;

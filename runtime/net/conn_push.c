@@ -2,14 +2,16 @@
  *
  * A small push behind replies of the same turn is copied to them, and one for
  * a single conn begins such a run.  Others, also where nothing waits (for many
- * conns references are cheaper than buffers), wait in the conn's outq, and only what waits there is ever dropped: a frame of
- * which a byte may have been written has left the queue (conn_write.c).
+ * conns references are cheaper than buffers), wait in the conn's outq, and only
+ * what waits there is ever dropped: a frame of which a byte may have been
+ * written has left the queue (conn_write.c).
  *
  * All conns that have something left after a turn's writing are ranked by how
  * much, and by what they can give of it; when their memory together passes the
- * worker's budget, those with the most lose it first.  A frame that many wait for counts once, also when it
- * was begun, which nothing takes back: what is begun for conns that are not
- * closed for being slow comes on top of the budget. */
+ * worker's budget, those with the most lose it first.  A frame that many wait
+ * for counts once, also when it was begun, which nothing takes back: what is
+ * begun for conns that are not closed for being slow comes on top of the
+ * budget. */
 #include "net/inner.h"
 #include "net/push.h"
 
@@ -76,9 +78,21 @@ void push_fini(struct push *p)
 
 /* --- dropping ----------------------------------------------------------------- */
 
+void conn_was_slow(struct conn *c)
+{
+    c->port->pushes.slow_conns += !c->was_slow;
+    c->was_slow = true;
+}
+
 static void count_drop(struct conn *c, int reason)
 {
     c->port->pushes.dropped[reason]++;
+    switch (reason) {
+    case PUSH_NEW:
+    case PUSH_OLD:
+    case PUSH_BUDGET:
+        conn_was_slow(c); /* others: it is closed, or all is as asked for */
+    }
 }
 
 /* The oldest that waits. */

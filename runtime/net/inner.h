@@ -126,8 +126,9 @@ struct conn {
     bool owes_open : 1;  /* on_open() is to be called */
     bool owes_close : 1; /* on_close() is to be called */
     bool is_half_idle : 1;
-    bool had_uid : 1; /* ... since it was opened: auth_timeout is over */
-    bool is_slow : 1; /* to be closed for it at the end of the turn */
+    bool had_uid : 1;  /* ... since it was opened: auth_timeout is over */
+    bool is_slow : 1;  /* to be closed for it at the end of the turn */
+    bool was_slow : 1; /* and counted so */
     uint8_t reason;
     uint16_t refs;
     uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
@@ -292,6 +293,9 @@ int conn_make_room(struct conn *c);
 void conn_too_slow(struct conn *c, int reason);
 
 void conn_drop_pushes(struct conn *c, int reason);
+
+/* Something befalls it for being slow: count it, if it is not yet. */
+void conn_was_slow(struct conn *c);
 
 /* Count one that was handed to the socket. */
 void push_written(struct conn *c);

@@ -71,6 +71,7 @@ struct push_counters {
     uint64_t written; /* handed to the socket, at least a part of it */
     uint64_t waiting; /* now, in the queues of open conns */
     uint64_t dropped[PUSH_DROPS];
+    uint64_t slow_conns; /* closed for it, or their pushes dropped; once each */
 };
 
 const struct push_counters *net_push_counters(const struct net *n,

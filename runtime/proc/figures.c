@@ -40,6 +40,7 @@ static void count_port(const struct process *p, unsigned port, uint64_t *of,
     of[PORT_PUSHES_ACCEPTED] = c->accepted;
     of[PORT_PUSHES_DELIVERED] = c->written;
     of[PORT_PUSHES_IN_FLIGHT] = c->waiting;
+    of[PORT_SLOW_CONNS] = c->slow_conns;
     v[COUNT_PUSHES_ACCEPTED] += c->accepted;
     v[COUNT_PUSHES_DELIVERED] += c->written;
     v[COUNT_PUSHES_IN_FLIGHT] += c->waiting;

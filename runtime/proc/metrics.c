@@ -80,7 +80,7 @@ static const struct series table[] = {
      COUNT, COUNT_TASK_CALLS, TASK, 1, NULL, NULL},
     {"sdlua_tasks_busy", "Calls that task processes are running.",
      FIGURE, SLOT_BUSY, TASK, 1, NULL, NULL},
-    {"sdlua_loop_lag_seconds", "How late due timers run, smoothed.",
+    {"sdlua_worker_loop_lag_seconds", "How late due timers run, smoothed.",
      FIGURE, SLOT_LOOP_LAG, ALL, 1e-6, NULL, NULL},
     {"sdlua_lua_memory_bytes", "Memory of the Lua vm.",
      FIGURE, SLOT_VM_MEMORY, LUA, 1, NULL, NULL},
@@ -238,6 +238,8 @@ static const struct port_series port_table[] = {
      PORT_PUSHES_DELIVERED, true, NULL},
     {"sdlua_pushes_in_flight", "Of these, waiting.", PORT_PUSHES_IN_FLIGHT,
      false, NULL},
+    {"sdlua_slow_consumers_total", "Connections that lost pushes for it.",
+     PORT_SLOW_CONNS, true, NULL},
     {"sdlua_pushes_dropped_total", "Of these, not written, by reason.",
      PORT_PUSHES_CRASHED, true, "crashed"},
 };
@@ -258,13 +260,16 @@ static void put_port_line(struct buf *out, const struct metrics *m,
                           const struct slot_info *p, unsigned port,
                           uint64_t count)
 {
+    const struct conf_port *conf = &m->conf->ports[port];
+
     put_labels(out, m, s->name, p);
     buf_append_str(out, ",port=\"");
-    put_escaped(out, m->conf->ports[port].name);
+    put_escaped(out, conf->name);
     buf_append_str(out, "\"");
-    if (s->index != PORT_CONNS)
-        buf_printf(out, ",policy=\"%s\"",
-                   policies[m->conf->ports[port].slow_policy]);
+    if (s->index == PORT_CONNS)
+        buf_printf(out, ",proto=\"%s\"", conf_protocol_name(conf->protocol));
+    else
+        buf_printf(out, ",policy=\"%s\"", policies[conf->slow_policy]);
     if (s->reason != NULL)
         buf_printf(out, ",reason=\"%s\"", s->reason);
     buf_printf(out, "} %" PRIu64 "\n", count);
@@ -327,8 +332,8 @@ static void put_build(struct buf *out, const struct metrics *m)
     put_escaped(out, m->node);
     buf_append_str(out, "\",version=\"");
     put_escaped(out, m->version);
-    buf_printf(out, "\",luajit=\"%s\",libuv=\"%s\"} 1\n", about_luajit(),
-               uv_version_string());
+    buf_printf(out, "\",luajit=\"%s\",libuv=\"%s\",gen=\"%u\"} 1\n",
+               about_luajit(), uv_version_string(), m->generation);
 }
 
 /* What belongs to no process, or to its slot while it is empty too. */

@@ -10,12 +10,6 @@
 #include "proc/status.h"
 #include "proc/tables.h"
 
-static const char *const protocols[] = {
-    [CONF_TCP] = "tcp",
-    [CONF_UDP] = "udp",
-    [CONF_HTTP] = "http",
-};
-
 uint64_t status_memory(pid_t pid)
 {
     unsigned long total, resident;
@@ -191,7 +185,7 @@ static void put_ports(const struct status *s, struct buf *out)
 
         buf_append_str(out, "{");
         put_string(out, "name", port->name);
-        put_string(out, "protocol", protocols[port->protocol]);
+        put_string(out, "protocol", conf_protocol_name(port->protocol));
         put_host(out, s->ports->address[i]);
         put_number(out, "port", listener_port(s->ports->address[i]));
         put_end(out, "},");
@@ -293,7 +287,8 @@ void status_table(const struct status *s, struct buf *out)
     buf_printf(out, "%-16s %-9s %s\n", "port", "protocol", "address");
     for (unsigned i = 0; i < s->ports->count; i++)
         buf_printf(out, "%-16s %-9s %s\n", s->conf->ports[i].name,
-                   protocols[s->conf->ports[i].protocol], s->ports->address[i]);
+                   conf_protocol_name(s->conf->ports[i].protocol),
+                   s->ports->address[i]);
     if (s->admin[0] != '\0')
         buf_printf(out, "%-16s %-9s %s\n", "(admin)", "http", s->admin);
     buf_printf(out, "\n%-16s %s\n", "process", "pid");

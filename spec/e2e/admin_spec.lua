@@ -102,7 +102,8 @@ describe("the admin port", function()
         for _, name in ipairs({ "connections", "messages_received_total",
             "bytes_sent_total", "connections_closed_total",
             "sends_dropped_total", "send_queue_bytes",
-            "pushes_dropped_total", "loop_lag_seconds", "lua_memory_bytes",
+            "pushes_dropped_total", "worker_loop_lag_seconds",
+            "lua_memory_bytes", "slow_consumers_total",
             "restarts_total", "build_info", "generation" }) do
             assert.is_string(types["sdlua_" .. name], name)
         end
@@ -111,8 +112,9 @@ describe("the admin port", function()
     it("says what the node was built of", function()
         start()
         local built = cjson.decode((s:run("version --json")))
-        local line = ('sdlua_build_info{node="n",version="%s",luajit="%s",libuv="%s"} 1\n')
-            :format(built.version, built.luajit, built.libuv)
+        local line = ('sdlua_build_info{node="n",version="%s",luajit="%s",'
+            .. 'libuv="%s",gen="1"} 1\n'):format(built.version,
+                built.luajit, built.libuv)
         assert.is_truthy(metrics():find(line, 1, true))
     end)
 
@@ -131,8 +133,8 @@ describe("the admin port", function()
                 and sum(text, "sdlua_connections_accepted_total{[^\n]*}") == 1
         end, "ten packets of one conn")
         local text = metrics()
-        assert.equal(1, sum(text, 'sdlua_connections{[^\n]*port="game"}'))
-        assert.equal(0, sum(text, 'sdlua_connections{[^\n]*port="web"}'))
+        assert.equal(1, sum(text, 'sdlua_connections{[^\n]*port="game",proto="tcp"}'))
+        assert.equal(0, sum(text, 'sdlua_connections{[^\n]*port="web",proto="http"}'))
         assert.matches('\nsdlua_pushes_dropped_total{[^\n]*port="game",'
             .. 'policy="close",reason="slow"} 0\n', text)
         tcp:close()

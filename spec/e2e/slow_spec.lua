@@ -21,6 +21,7 @@ local function files(policy)
     return {
         ["config/server.lua"] = [[
 return { workers = 2, tasks = 1, name = "n" }]],
+        ["config/admin.lua"] = [[return { listen = "127.0.0.1:0" }]],
         ["config/ports.lua"] = ports(policy),
         ["scripts/controllers/room.lua"] = [[
 local sd = require("sd")
@@ -101,6 +102,17 @@ describe("clients that do not read", function()
         end
     end
 
+    --- How many conns the node has found slow, on both ports.
+    local function slow_consumers(policy)
+        local text, n = server.shell(("env -u LD_PRELOAD curl -sS -m 20 "
+            .. "http://%s/metrics"):format(tostring(s:status().admin))), 0
+        for count in text:gmatch('\nsdlua_slow_consumers_total{[^\n]*policy="'
+            .. policy .. '"} (%d+)') do
+            n = n + tonumber(count)
+        end
+        return n
+    end
+
     --- How many drops the hooks of all workers were told of.
     local function drops(port)
         local seen, sum = {}, 0
@@ -141,6 +153,9 @@ describe("clients that do not read", function()
                 server.until_(function()
                     return drops(port.game) > 0
                 end)
+                server.until_(function()
+                    return slow_consumers(policy) == 1
+                end, "the snail is counted, once")
             end)
     end
 
@@ -186,6 +201,9 @@ describe("clients that do not read", function()
         flood(sender, reader, 8000)
         assert.equal(4002, (snail:close_code()))
         assert.truthy(s:output():find("slow", 1, true))
+        server.until_(function()
+            return slow_consumers("close") == 1
+        end, "the snail is counted")
     end)
 
     it("do not get what is sent to them alone either", function()

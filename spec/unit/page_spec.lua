@@ -57,14 +57,16 @@ describe("counters of ports", function()
             v[N + lib.PORT_PUSHES_ACCEPTED] = 9
             v[N + lib.PORT_PUSHES_DELIVERED] = 5
             v[N + lib.PORT_PUSHES_IN_FLIGHT] = 4
+            v[N + lib.PORT_SLOW_CONNS] = 2
             lib.port_counters_publish(w, v)
             lib.port_counters_end(w)
         end
-        assert.same({ 3, 18, 10, 4, 4 }, {
+        assert.same({ 3, 18, 10, 4, 4, 4 }, {
             read(1, lib.PORT_CONNS), read(1, lib.PORT_PUSHES_ACCEPTED),
             read(1, lib.PORT_PUSHES_DELIVERED),
             read(1, lib.PORT_PUSHES_IN_FLIGHT),
-            read(1, lib.PORT_PUSHES_CRASHED) })
+            read(1, lib.PORT_PUSHES_CRASHED),
+            read(1, lib.PORT_SLOW_CONNS) })
         assert.equal(0, read(0, lib.PORT_PUSHES_ACCEPTED))
         assert.is_not_nil(keep)
     end)
