@@ -282,6 +282,11 @@ bool conn_is_backlogged(const struct conn *c)
     return c->write != NULL || c->pushes != NULL;
 }
 
+bool conn_needs_push(const struct conn *c)
+{
+    return conn_is_backlogged(c) || c->port->conf->slow_policy != CONF_CLOSE;
+}
+
 /* What a conn can give when memory is short; the most harmless comes first,
  * which is the highest here. */
 enum {

@@ -172,7 +172,7 @@ static int l_push(lua_State *L)
     if (c != NULL && conn_is_half_closed(c))
         return fail(L, SD_EGONE);
     if (c != NULL && conn_is_open(c) && conn_protocol(c) != CONN_HTTP &&
-        (lua_gettop(L) > 2 || conn_is_backlogged(c)))
+        (lua_gettop(L) > 2 || conn_needs_push(c)))
         return send_push(L, c);
     return l_send(L);
 }
