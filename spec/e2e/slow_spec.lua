@@ -214,6 +214,9 @@ describe("clients that do not read", function()
                 local snail = client.open(port.game)
                 snail:send(client.packet("room/myself",
                     { count = count, size = size }, 5))
+                server.until_(function()
+                    return slow_consumers("drop_new") == 1
+                end, "the snail is found slow before it reads")
                 local ok, sent = 0, nil
                 repeat
                     local packet = assert(snail:receive())
