@@ -168,6 +168,7 @@ static void open_libraries(lua_State *L)
     const char *jit = getenv("SD_JIT");
 
     luaL_openlibs(L);
+    open_iterate(L);
     if (jit != NULL && strcmp(jit, "off") == 0)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }

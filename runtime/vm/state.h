@@ -192,6 +192,7 @@ int pack_encode(lua_State *L, const struct vm_pack *p, int idx, struct buf *out,
 
 /* Add a binding's functions to the table on top of the stack. */
 void bind_co(lua_State *L);
+void open_iterate(lua_State *L); /* globals, not of that table */
 void bind_conn(lua_State *L);
 void bind_http(lua_State *L);
 void bind_data(lua_State *L);

@@ -28,6 +28,24 @@ function V:describe(p)
     end
     return of(p)
 end
+local function leave_compiled_code(...)
+    for _ = 1, 100 do end
+    return ...
+end
+function V:walks(p)
+    local inner, wrong = { 1, 2, 3, 4, 5 }, 0
+    local outer = { a = inner, b = inner, c = inner, d = inner, e = inner }
+    for _ = 1, p.n do
+        local n = 0
+        leave_compiled_code()
+        for _, list in pairs(outer) do
+            for _ in pairs(list) do end
+            n = n + 1
+        end
+        if n ~= 5 then wrong = wrong + 1 end
+    end
+    return { wrong = wrong }
+end
 function V:emptied(p) for i = #p, 1, -1 do p[i] = nil end return p end
 function V:made(p)
     local cyclic = {} cyclic.me = cyclic
@@ -154,6 +172,11 @@ describe("values", function()
 
         it("keep null params away", function()
             assert.equal('"nil nil"', call("describe", "null"))
+        end)
+
+        -- The compiled pairs() of Debian 12's LuaJIT leaves some out.
+        it("are walked whole in loops that are run often", function()
+            assert.equal('{"wrong":0}', call("walks", '{"n":100000}'))
         end)
 
         it("stay a list when emptied", function()

@@ -371,6 +371,11 @@ describe("msgpack of Lua values", function()
 
     it("agrees with lua-messagepack", function()
         local seed = seeded()
+        -- This LuaJIT loses elements of pairs() in compiled code; lua-messagepack
+        -- would count wrongly (see runtime/vm/iterate.c).
+        jit.off()
+        jit.flush()
+        finally(jit.on)
         local function equal(a, b)
             if type(a) == "number" then
                 return a == tonumber(b) -- theirs writes 2^60 as an integer
