@@ -59,20 +59,25 @@ local function load_file(path)
     app[kind][name] = module
 end
 
---- Load every file of the folders above. Raises "file:line: message".
-function app.load()
-    for _, path in ipairs(core.scripts()) do
-        local kind = path:match("^(%l+)/")
-        if kind and folders[kind] then
-            load_file(path)
-        elseif path == "app" then
-            local hooks = require("app")
-            if type(hooks) ~= "table" then
-                refuse("app", "must return a table of hooks")
-            end
-            app.hooks = hooks
+local paths, at = nil, 0
+
+--- Load the next file of the folders above. Raises "file:line: message".
+---@return boolean more is there another one?
+function app.load_next()
+    paths = paths or core.scripts()
+    at = at + 1
+    local path = paths[at]
+    local kind = path and path:match("^(%l+)/")
+    if kind and folders[kind] then
+        load_file(path)
+    elseif path == "app" then
+        local hooks = require("app")
+        if type(hooks) ~= "table" then
+            refuse("app", "must return a table of hooks")
         end
+        app.hooks = hooks
     end
+    return at < #paths
 end
 
 --- Functions of a module that may be called from outside.

@@ -1,4 +1,7 @@
 --- Run once per vm: load the application, give C the functions it calls.
+---
+--- C takes the functions below, calls `load` until every file was run, then
+--- `finish`, and reads what that has set.
 
 local core = require("sd.core")
 
@@ -25,9 +28,8 @@ require("sd")
 
 local catch = fault.catch
 
-app.load()
-
-local hooks = app.hooks
+---@type table<string, function> of scripts/app.lua, once that was run
+local hooks = {}
 
 --- Modules by the names a configuration lists.
 local function middlewares_of(config)
@@ -103,14 +105,6 @@ local function add_port(i, config)
     ports[i] = entry
 end
 
-if core.role == "worker" then
-    for i, name in ipairs(core.port_names) do
-        local config = core.config.ports[name]
-        config.name = name
-        add_port(i, config)
-    end
-end
-
 --- Does a route of the application have a last packet?
 local function has_bye()
     for _, route in pairs(app.routes) do
@@ -121,26 +115,76 @@ local function has_bye()
     return false
 end
 
-local boot = {
-    ports = ports,
-    packs = app.packs,
-    has_open_hook = hooks.on_connect ~= nil,
-    has_close_hook = hooks.on_close ~= nil,
-    has_handshake_hook = hooks.on_handshake ~= nil,
-    has_bye = has_bye(),
-    has_uid_closed_hook = hooks.on_uid_closed ~= nil,
-    has_undeliverable_hook = hooks.on_undeliverable ~= nil,
-}
+local boot = {}
 
---- on_start; a text when it failed.
-function boot.start()
-    if not hooks.on_start then
-        return
+boot.load = app.load_next
+
+--- Every file was run.
+function boot.finish()
+    hooks = app.hooks
+    if core.role == "worker" then
+        for i, name in ipairs(core.port_names) do
+            local config = core.config.ports[name]
+            config.name = name
+            add_port(i, config)
+        end
     end
-    local ok, err = xpcall(hooks.on_start, catch, core.why)
+    boot.ports = ports
+    boot.packs = app.packs
+    boot.has_open_hook = hooks.on_connect ~= nil
+    boot.has_close_hook = hooks.on_close ~= nil
+    boot.has_handshake_hook = hooks.on_handshake ~= nil
+    boot.has_bye = has_bye()
+    boot.has_uid_closed_hook = hooks.on_uid_closed ~= nil
+    boot.has_undeliverable_hook = hooks.on_undeliverable ~= nil
+end
+
+--- What a hook that failed says, with its stack where there is one.
+local function failure(err)
+    local _, message = fault.describe(err)
+    return fault.is_raised(err) and err.message .. err.stack or message
+end
+
+local function start(why)
+    if hooks.on_start then
+        hooks.on_start(why)
+    end
+    if why == "reload" and hooks.self_check then
+        local ok, err = hooks.self_check()
+        if ok == false or err ~= nil then
+            error("self_check: " .. tostring(err or "false"), 0)
+        end
+    end
+end
+
+--- on_start and, before a reload is committed, self_check; a text when one of
+--- them failed.
+function boot.start()
+    local ok, err = xpcall(start, catch, core.why)
     if not ok then
-        local _, message = fault.describe(err)
-        return fault.is_raised(err) and err.message .. err.stack or message
+        return failure(err)
+    end
+end
+
+local function run_save()
+    core.keep_state(hooks.save())
+end
+
+--- Let the vm that follows have what `save` returns.
+function boot.save()
+    local ok, err = xpcall(hooks.save and run_save or function() end, catch)
+    if not ok then
+        log.error("save: " .. failure(err))
+    end
+end
+
+--- Give `restore` what the vm before had to save.
+function boot.restore()
+    if hooks.restore then
+        local ok, err = xpcall(hooks.restore, catch, core.kept_state())
+        if not ok then
+            log.error("restore: " .. failure(err))
+        end
     end
 end
 
@@ -213,6 +257,7 @@ function boot.undelivered()
     reports.add(uids, data, words)
 end
 
+boot.retire = go.retire
 boot.uid_called = uidcall.serve
 boot.task = task.serve
 boot.timer = timers.run

@@ -298,12 +298,20 @@ local function run(fn)
     end
 end
 
+--- Timers that rest, by the identity of their coroutine.
+---@type table<integer, {due: number, again: boolean}>
+local resting = {}
+
 --- One run in a coroutine of its own: it is a call with its own context. The
 --- next one is planned when it has ended, so that runs never overlap.
 local function plan(timer, due, ms, fn, again)
-    core.spawn(true, function()
-        rest(timer, due)
-        if timer.off then
+    local id
+    id = core.spawn(true, function()
+        local ok, err = pcall(rest, timer, due)
+        resting[id] = nil
+        if not ok then
+            error(err, 0)
+        elseif timer.off then
             return
         end
         run(fn)
@@ -311,6 +319,18 @@ local function plan(timer, due, ms, fn, again)
             plan(timer, math.max(due + ms, core.mono()), ms, fn, again)
         end
     end)
+    resting[id] = { due = due, again = again }
+end
+
+--- From C: another vm takes over. Of the timers those of `after` that are due
+--- within so many milliseconds still run.
+---@param ms number
+function go.retire(ms)
+    for id, timer in pairs(resting) do
+        if not timer.again and timer.due <= core.mono() + ms then
+            core.serve(id)
+        end
+    end
 end
 
 local function start_timer(seconds, fn, again)

@@ -3,6 +3,8 @@
  * What passes frame_spec_check() needs no check at any packet. */
 #include "codec/frame_spec.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/err.h"
 
@@ -93,4 +95,13 @@ int frame_spec_check(const struct frame_spec *s, const char **why)
         return 0;
     *why = flaw;
     return SD_EINVALID;
+}
+
+bool frame_spec_is_same(const struct frame_spec *a, const struct frame_spec *b)
+{
+    return a->type == b->type && a->max == b->max && a->offset == b->offset &&
+           a->add == b->add && a->bytes == b->bytes && a->little == b->little &&
+           a->includes_header == b->includes_header && a->whole == b->whole &&
+           a->size == b->size && a->delimiter_len == b->delimiter_len &&
+           memcmp(a->delimiter, b->delimiter, a->delimiter_len) == 0;
 }

@@ -41,6 +41,9 @@ void frame_spec_init(struct frame_spec *s, int type);
  * text that begins with the key).  Every spec passes here once before use. */
 int frame_spec_check(const struct frame_spec *s, const char **why);
 
+/* Do both say the same? */
+bool frame_spec_is_same(const struct frame_spec *a, const struct frame_spec *b);
+
 /* Bytes that a whole packet may have. */
 static inline size_t frame_limit(const struct frame_spec *s)
 {

@@ -36,6 +36,7 @@ static void conn_free(struct conn *c)
     mem_free(c->uid);
     mem_free(c->own_reason);
     conn_set_session(c, slice_make(NULL, 0));
+    format_unref(c->format);
     c->magic = 0;
     mem_free(c);
     net_unref(n);
@@ -79,6 +80,7 @@ static struct conn *conn_new(struct net *n, struct net_port *port)
     c->magic = CONN_MAGIC;
     c->net = n;
     c->port = port;
+    c->format = format_ref(port->format);
     c->refs = 1;
     list_init(&c->ready);
     list_init(&c->dirty);
@@ -161,6 +163,16 @@ void conn_opened(struct conn *c)
         return;
     c->state = CONN_OPEN;
     if (c->waiting > 0 || c->in.len > 0)
+        net_ready(c);
+}
+
+void conn_hold(struct conn *c, bool hold)
+{
+    sd_check(c, CONN_MAGIC);
+    if (c->is_held == hold)
+        return;
+    c->is_held = hold;
+    if (!hold && conn_is_alive(c))
         net_ready(c);
 }
 

@@ -33,6 +33,9 @@ bool conn_is_open(const struct conn *c);
 /* Open only for the answers it is owed: the client has shut its side. */
 bool conn_is_half_closed(const struct conn *c);
 const char *conn_codec(const struct conn *c); /* of the port or its websocket */
+
+/* The number of the frame and codec it was accepted with. */
+unsigned conn_format(const struct conn *c);
 const char *conn_route(const struct conn *c);
 
 enum {
@@ -47,6 +50,10 @@ unsigned conn_peer(const struct conn *c, char *out);
 
 /* on_open()'s work is done: packets come now. */
 void conn_opened(struct conn *c);
+
+/* Let its packets wait, also where max_inflight allows another one, or no
+ * longer. */
+void conn_hold(struct conn *c, bool hold);
 
 /* The handler of one packet has ended.  The next packet comes at the end of
  * the turn, never inside this call. */

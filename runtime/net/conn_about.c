@@ -46,8 +46,12 @@ bool conn_is_half_closed(const struct conn *c)
 
 const char *conn_codec(const struct conn *c)
 {
-    return c->proto->name == CONN_WS ? c->port->conf->websocket.codec
-                                     : c->port->conf->codec;
+    return c->format->codec[c->proto->name == CONN_WS];
+}
+
+unsigned conn_format(const struct conn *c)
+{
+    return c->format->number;
 }
 
 const char *conn_route(const struct conn *c)

@@ -24,7 +24,7 @@ bool conn_may_work(const struct conn *c)
 {
     const struct conf_port *conf = c->port->conf;
 
-    return conn_is_alive(c) && c->throttled_until == 0 &&
+    return conn_is_alive(c) && c->throttled_until == 0 && !c->net->is_held &&
            (conf->backlog == 0 || c->waiting < conf->backlog || c->asks > 0) &&
            c->queue.len < QUEUE_BYTES && !conn_is_above_low(c);
 }
@@ -43,7 +43,8 @@ static bool may_start(const struct conn *c)
 {
     unsigned max = c->port->conf->max_inflight;
 
-    return c->state == CONN_OPEN && (max == 0 || c->inflight < max);
+    return c->state == CONN_OPEN && !c->is_held &&
+           (max == 0 || c->inflight < max);
 }
 
 void conn_packet(struct conn *c, struct slice packet)

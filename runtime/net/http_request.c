@@ -26,6 +26,7 @@ struct http_request *request_take(struct conn *c)
     } else {
         r = mem_zalloc(sizeof(*r) + n->max_headers * sizeof(r->headers[0]));
         r->magic = REQUEST_MAGIC;
+        r->room = n->max_headers;
         list_init(&r->node);
     }
     if (conf->max_head > 0 && conf->max_head < HEAD_MAX)
@@ -66,7 +67,7 @@ void request_give(struct http_request *r)
     struct net *n = r->conn->net;
 
     sd_check(r, REQUEST_MAGIC);
-    if (n->nrequests == KEPT_REQUESTS) {
+    if (n->nrequests == KEPT_REQUESTS || r->room < n->max_headers) {
         request_free(r);
         return;
     }
@@ -86,6 +87,7 @@ void requests_free(struct net *n)
         list_del(&r->node);
         request_free(r);
     }
+    n->nrequests = 0;
 }
 
 static void move(struct slice *s, const char *from, size_t len, const char *to)

@@ -22,6 +22,7 @@
 #include "net/address.h"
 #include "net/conn.h"
 #include "net/conns.h"
+#include "net/format.h"
 #include "net/http.h"
 #include "net/net.h"
 #include "net/outq.h"
@@ -95,11 +96,9 @@ extern const struct proto proto_stream, proto_ws, proto_http;
 struct net_port {
     const struct conf_port *conf;
     unsigned index;
-    struct frame_spec frame;
-    int ws_opcode;   /* of what we send */
-    bool ws_is_text; /* unchecked bytes go out as text: check them */
-    int public_fd;   /* folder of static files, -1: none */
-    bool has_cors;   /* origins is more than "same" */
+    struct format *format; /* of conns accepted now */
+    int public_fd;         /* folder of static files, -1: none */
+    bool has_cors;         /* origins is more than "same" */
     struct slice *ws_protocols;
     struct push_counters pushes;
 };
@@ -129,12 +128,14 @@ struct conn {
     bool had_uid : 1;  /* ... since it was opened: auth_timeout is over */
     bool is_slow : 1;  /* to be closed for it at the end of the turn */
     bool was_slow : 1; /* and counted so */
+    bool is_held : 1;  /* see conn_hold() */
     uint8_t reason;
     uint16_t refs;
     uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
     uv_tcp_t tcp;
     struct net *net;
     struct net_port *port;
+    struct format *format;
     const struct proto *proto;
     uint64_t id;
     struct list all, ready, dirty;
@@ -179,6 +180,7 @@ struct net {
     unsigned magic;
     bool is_stopping; /* conns end when their work is done */
     bool is_closing;
+    bool is_held;    /* see net_hold() */
     int stop_reason; /* enum reason */
     struct loop *loop;
     const struct conf *conf;
@@ -192,7 +194,9 @@ struct net {
     unsigned alive; /* handles not closed yet */
     unsigned refs;  /* structs that point here */
     struct list all, ready, dirty, doors;
-    struct list bulk; /* only pushes are to be written, see on_flush() */
+    struct list formats;
+    unsigned nformats; /* made so far */
+    struct list bulk;  /* only pushes are to be written, see on_flush() */
     struct loop_hook work, flush;
     struct timer accept_pause;
     uint64_t tell_pause_at; /* not before that again */
@@ -224,6 +228,12 @@ void net_give_buf(struct net *n, struct buf *b);
 
 /* Look after `c` at the end of this turn. */
 void net_ready(struct conn *c);
+
+/* --- setup.c ----------------------------------------------------------------- */
+
+/* Ports as n->conf has them.  0 or a negative code and *why. */
+int net_ports_open(struct net *n, const char **why);
+void net_ports_close(struct net *n);
 
 /* --- acceptor.c ---------------------------------------------------------------- */
 
@@ -378,6 +388,7 @@ struct http_request {
     int status;
     int file;
     uint64_t file_at, file_left;
+    unsigned room; /* in: */
     struct http1_header headers[];
 };
 

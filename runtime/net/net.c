@@ -18,7 +18,6 @@
 
 enum {
     BUF_FIRST = 2048,
-    HEADERS_MIN = 16,
     SLICE = 256,           /* conns; a turn has a few rounds, see loop.c */
     ADDRESSES_MAX = 65536, /* counted, where max_conns says nothing */
 };
@@ -34,9 +33,9 @@ static struct list *pop(struct list *head)
 static bool on_work(struct loop_hook *hook)
 {
     struct net *n = list_entry(hook, struct net, work);
-    bool worked = !list_empty(&n->ready);
+    bool worked = !list_empty(&n->ready) && !n->is_held;
 
-    while (!list_empty(&n->ready)) {
+    while (!n->is_held && !list_empty(&n->ready)) {
         struct conn *c = list_entry(pop(&n->ready), struct conn, ready);
 
         sd_check(c, CONN_MAGIC);
@@ -72,75 +71,12 @@ static bool on_flush(struct loop_hook *hook)
         flush_list(&n->bulk, UINT_MAX); /* maybe it can just be written */
         net_keep_budget(n);
     }
-    return !list_empty(&n->ready) || !list_empty(&n->bulk);
-}
-
-static int frame_of(struct frame_spec *s, const struct conf_frame *f,
-                    const char **why)
-{
-    static const char *const types[] = {"length", "line", "fixed", "raw",
-                                        "pack"};
-    int type = FRAME_LENGTH;
-
-    while (type <= FRAME_PACK && strcmp(types[type], f->type) != 0)
-        type++;
-    if (type > FRAME_PACK || f->delimiter_len > FRAME_DELIMITER_MAX) {
-        *why = "frame: no such type";
-        return SD_EINVALID;
-    }
-    frame_spec_init(s, type);
-    s->max = f->max > FRAME_MAX ? FRAME_MAX : (uint32_t)f->max;
-    s->offset = f->offset;
-    s->add = (int32_t)f->add;
-    s->bytes = f->bytes == 0 ? FRAME_VARINT : (uint8_t)f->bytes;
-    s->little = f->little;
-    s->includes_header = f->includes_header;
-    s->whole = f->whole;
-    s->size = f->size;
-    s->delimiter_len = (uint8_t)f->delimiter_len;
-    if (f->delimiter_len > 0)
-        memcpy(s->delimiter, f->delimiter, f->delimiter_len);
-    return frame_spec_check(s, why);
-}
-
-static int port_init(struct net_port *p, const struct conf_port *conf,
-                     const char **why)
-{
-    const char *codec = conf->websocket.codec;
-    unsigned i;
-
-    p->conf = conf;
-    p->public_fd = -1;
-    if (conf->protocol == CONF_TCP)
-        return frame_of(&p->frame, &conf->frame, why);
-    if (conf->protocol != CONF_HTTP) {
-        *why = "protocol: not served yet";
-        return SD_EINVALID;
-    }
-    p->ws_opcode =
-        codec != NULL && strcmp(codec, "msgpack") == 0 ? WS_BINARY : WS_TEXT;
-    for (i = 0; i < conf->origins.n; i++)
-        p->has_cors |= strcmp(conf->origins.at[i], "same") != 0;
-    p->ws_protocols = mem_zalloc((conf->websocket.protocols.n + 1) *
-                                 sizeof(*p->ws_protocols));
-    for (i = 0; i < conf->websocket.protocols.n; i++)
-        p->ws_protocols[i] = slice_str(conf->websocket.protocols.at[i]);
-    p->ws_is_text = p->ws_opcode == WS_TEXT &&
-                    (codec == NULL || strcmp(codec, "json") != 0);
-    if (conf->public_dir != NULL)
-        p->public_fd = open(conf->public_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return 0;
+    return (!list_empty(&n->ready) && !n->is_held) || !list_empty(&n->bulk);
 }
 
 static void net_free(struct net *n)
 {
-    unsigned i;
-
-    for (i = 0; i < n->nports; i++) {
-        if (n->ports[i].public_fd >= 0)
-            close(n->ports[i].public_fd);
-        mem_free(n->ports[i].ws_protocols);
-    }
+    net_ports_close(n);
     buf_fini(&n->scratch);
     while (n->npool > 0)
         buf_fini(&n->pool[--n->npool]);
@@ -149,7 +85,6 @@ static void net_free(struct net *n)
     requests_free(n);
     outq_pool_fini(&n->outqs);
     conns_free(&n->conns);
-    mem_free(n->ports);
     if (n->own_tally != NULL)
         tally_close(&n->tally);
     mem_free(n->own_tally);
@@ -194,7 +129,7 @@ int net_open(struct net **out, const struct net_config *config,
              const char **why)
 {
     struct net *n = mem_zalloc(sizeof(*n));
-    unsigned i;
+    int err;
 
     n->magic = NET_MAGIC;
     n->refs = 1;
@@ -212,19 +147,11 @@ int net_open(struct net **out, const struct net_config *config,
     list_init(&n->bulk);
     list_init(&n->doors);
     list_init(&n->requests);
-    n->max_headers = HEADERS_MIN;
-    n->ports = mem_zalloc((n->conf->nports + 1) * sizeof(*n->ports));
-    for (i = 0; i < n->conf->nports; i++) {
-        int err = port_init(&n->ports[i], &n->conf->ports[i], why);
-
-        n->ports[i].index = i;
-        n->nports++;
-        if (n->conf->ports[i].max_headers > n->max_headers)
-            n->max_headers = n->conf->ports[i].max_headers;
-        if (err < 0) {
-            net_free(n);
-            return err;
-        }
+    list_init(&n->formats);
+    err = net_ports_open(n, why);
+    if (err < 0) {
+        net_free(n);
+        return err;
     }
     n->work.fn = on_work;
     n->work.rank = LOOP_WORK;
@@ -241,6 +168,22 @@ void net_set_ops(struct net *n, const struct conn_ops *ops, void *arg)
     sd_check(n, NET_MAGIC);
     n->ops = ops;
     n->arg = arg;
+}
+
+void net_hold(struct net *n)
+{
+    sd_check(n, NET_MAGIC);
+    n->is_held = true;
+}
+
+void net_unhold(struct net *n)
+{
+    struct list *it;
+
+    sd_check(n, NET_MAGIC);
+    n->is_held = false;
+    list_each (it, &n->all)
+        net_ready(list_entry(it, struct conn, all));
 }
 
 void net_close_conns(struct net *n, const char *reason)

@@ -69,7 +69,7 @@ struct conn_ops {
 
     /* Frame type "pack": size of the packet that begins with `head` (not
      * empty), 0: cannot say yet, -1: broken.  May be NULL without such. */
-    int64_t (*on_length)(void *arg, unsigned port, struct slice head);
+    int64_t (*on_length)(void *arg, const struct conn *c, struct slice head);
 };
 
 struct net_config {
@@ -88,6 +88,25 @@ struct tally_shape net_tally_shape(const struct conf *conf);
 /* 0 or a negative code (a port that cannot be served), *why static text. */
 int net_open(struct net **out, const struct net_config *config,
              const char **why);
+
+/* Another configuration from now on, with ports of the same names, protocols
+ * and listeners; borrowed in place of the old one.  Limits and deadlines count
+ * at once; frames and codecs for conns that are accepted from now on.  0, or a
+ * negative code and *why: then nothing has changed. */
+int net_set_conf(struct net *n, const struct conf *conf, const char **why);
+
+/* Call nothing of conn_ops but on_answer(), on_drop() and on_length(), until
+ * net_unhold(): what clients send waits meanwhile. */
+void net_hold(struct net *n);
+void net_unhold(struct net *n);
+
+/* The number of the format that conns of a port are accepted with now, see
+ * conn_format(). */
+unsigned net_format(const struct net *n, unsigned port);
+
+/* Codecs by which some conn or port speaks; start with *cursor = 0, ends with
+ * NULL. */
+const char *net_next_codec(const struct net *n, unsigned *cursor);
 
 /* Another upper layer from now on. */
 void net_set_ops(struct net *n, const struct conn_ops *ops, void *arg);

@@ -7,14 +7,13 @@
 
 static int next(struct conn *c, struct slice in, struct frame *out)
 {
-    const struct frame_spec *spec = &c->port->frame;
+    const struct frame_spec *spec = &c->format->frame;
     const struct conn_ops *ops = c->net->ops;
     int64_t n;
 
     if (spec->type != FRAME_PACK)
         return frame_next(spec, in, out);
-    n = ops->on_length != NULL ? ops->on_length(c->net->arg, c->port->index, in)
-                               : -1;
+    n = ops->on_length != NULL ? ops->on_length(c->net->arg, c, in) : -1;
     return frame_cut(spec, in, n != 0, n, out);
 }
 
@@ -59,12 +58,12 @@ static void stream_on_idle(struct conn *c)
 
 static size_t stream_begin(struct buf *out, struct conn *c)
 {
-    return frame_begin(&c->port->frame, out);
+    return frame_begin(&c->format->frame, out);
 }
 
 static int stream_seal(struct buf *out, struct conn *c, size_t start)
 {
-    return frame_seal(&c->port->frame, out, start);
+    return frame_seal(&c->format->frame, out, start);
 }
 
 const struct proto proto_stream = {

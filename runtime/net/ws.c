@@ -132,6 +132,8 @@ int conn_ws_accept(struct http_request *r, struct slice lines)
     put_switch(r, lines);
     r->keep_alive = true;
     c->proto = &proto_ws;
+    format_unref(c->format); /* of an HTTP conn it was of no account */
+    c->format = format_ref(c->port->format);
     c->opened_at = conn_now(c); /* auth_timeout begins here */
     c->ws = mem_zalloc(sizeof(*c->ws));
     ws_reader_init(c->ws, max > WS_MESSAGE_MAX ? 0 : (uint32_t)max);
@@ -222,15 +224,13 @@ static size_t ws_send_begin(struct buf *out, struct conn *c)
 
 static int ws_send_seal(struct buf *out, struct conn *c, size_t start)
 {
-    const struct net_port *port = c->port;
-
-    if (port->ws_is_text) {
+    if (c->format->ws_is_text) {
         struct slice body = slice_skip(buf_slice(out), start + WS_HEAD);
 
         if (!utf8_is_valid(body))
             return SD_EINVALID;
     }
-    ws_seal(out, start, port->ws_opcode);
+    ws_seal(out, start, c->format->ws_opcode);
     return 0;
 }
 

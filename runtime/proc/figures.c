@@ -83,8 +83,8 @@ static void publish(struct process *p)
         count_net(net_counters(p->net), v);
     if (p->tally != NULL)
         count_ports(p, v);
-    if (p->vm != NULL)
-        vm_count(p->vm, v);
+    if (p->vms != NULL)
+        vms_count(p->vms, v);
     counters_publish(&p->counters, v);
 }
 
@@ -125,9 +125,9 @@ void figures_publish(struct process *p, uint64_t lag_ms)
     slots_set(p->slots, slot, SLOT_LOOP_LAG, lag);
     slots_set(p->slots, slot, SLOT_HEARTBEAT, clock_ms());
     slots_set(p->slots, slot, SLOT_MEMORY, status_memory(0));
-    slots_set(p->slots, slot, SLOT_GENERATION, p->h->generation);
-    if (p->vm != NULL)
-        slots_set(p->slots, slot, SLOT_VM_MEMORY, vm_memory(p->vm));
+    slots_set(p->slots, slot, SLOT_GENERATION, p->code->generation);
+    if (p->vms != NULL)
+        slots_set(p->slots, slot, SLOT_VM_MEMORY, vms_memory(p->vms));
     if (p->net != NULL)
         slots_set(p->slots, slot, SLOT_CONNS, net_conns(p->net));
     if (p->tally != NULL)

@@ -85,19 +85,6 @@ static void on_heartbeat(struct timer *t)
 
 /* --- open -------------------------------------------------------------------- */
 
-static int open_conf(struct process *p, const char **why)
-{
-    struct slice entries;
-    int err = bundle_open(&p->bundle, p->h->bundle);
-
-    *why = "the bundle cannot be read";
-    if (err < 0)
-        return err;
-    if (!bundle_get(p->bundle, "conf", &entries))
-        return SD_EPROTO;
-    return conf_open(&p->conf, entries, why);
-}
-
 static void open_log(const struct process *p)
 {
     char name[32];
@@ -131,7 +118,7 @@ static void close_all(struct process *p)
         if (p->mesh_hook.fn != NULL)
             loop_hook_del(&p->mesh_hook);
     }
-    vm_close(&p->vm);
+    vms_free(&p->vms);
     net_close(&p->net);
     pollfd_close(&p->mesh_watch);
     pollfd_close(&p->leash_watch);
@@ -141,8 +128,7 @@ static void close_all(struct process *p)
     port_counters_end(&p->port_counters);
     uidmap_close(&p->uids);
     mesh_close(&p->mesh);
-    conf_close(&p->conf);
-    bundle_close(&p->bundle);
+    code_unref(&p->code);
     p->magic = 0;
 }
 
@@ -162,9 +148,10 @@ int process_open(struct process *p, const struct heritage *h)
     p->uids = uidmap_attach(tables_uids(p->mesh), p->slots, h->slot,
                             (uint16_t)h->epoch);
     counters_begin(&p->counters, mesh_counters(p->mesh, h->slot));
-    err = open_conf(p, &why);
+    err = code_open(&p->code, h->bundle, h->generation, &why);
     if (err < 0)
         goto fail;
+    p->conf = p->code->conf;
     open_log(p);
     why = "the loop cannot be made";
     err = open_loop(p);
@@ -180,7 +167,7 @@ fail:
 
 /* --- start ------------------------------------------------------------------- */
 
-static void vm_started(void *arg, int err, const char *text)
+static void on_built(void *arg, int err, const char *text)
 {
     struct process *p = arg;
 
@@ -203,33 +190,27 @@ void process_join(struct process *p, const struct mesh_hooks *hooks)
 void process_start(struct process *p)
 {
     struct mesh_hooks hooks;
-    char why[WHY_SIZE];
     struct vm_env env = {
         .role = p->h->role == ROLE_TASK ? VM_TASK : VM_WORKER,
         .slot = p->h->slot,
         .epoch = p->h->epoch,
-        .generation = p->h->generation,
         .index = p->h->index,
         .boot = p->h->boot,
         .node = p->h->node,
-        .why = p->h->respawn ? "respawn" : "start",
         .loop = p->loop,
         .mesh = p->mesh,
-        .bundle = p->bundle,
-        .conf = p->conf,
         .net = p->net,
         .timers = tables_timers(p->mesh),
         .uids = p->uids,
         .embedded_redis = p->h->redis,
     };
 
-    if (vm_open(&p->vm, &env, why, sizeof(why)) < 0) {
-        process_refuse(p, why);
-        return;
-    }
-    vm_mesh_hooks(p->vm, &hooks);
-    process_join(p, &hooks);
-    vm_start(p->vm, vm_started, p);
+    p->vms = vms_new(&env);
+    vms_mesh_hooks(p->vms, &hooks);
+    vms_build(p->vms, p->code, p->h->respawn ? "respawn" : "start", on_built,
+              p);
+    if (p->status == CHILD_DONE)
+        process_join(p, &hooks);
 }
 
 void process_ready(struct process *p)
@@ -246,7 +227,7 @@ void process_refuse(struct process *p, const char *why)
     loop_stop(p->loop);
 }
 
-static void vm_stopped(void *arg)
+static void on_stopped(void *arg)
 {
     struct process *p = arg;
 
@@ -256,8 +237,8 @@ static void vm_stopped(void *arg)
 
 void process_finish(struct process *p)
 {
-    if (p->vm != NULL)
-        vm_stop(p->vm, vm_stopped, p);
+    if (p->vms != NULL)
+        vms_stop(p->vms, on_stopped, p);
     else
         loop_stop(p->loop);
 }

@@ -5,15 +5,14 @@
 
 #include <stdbool.h>
 
-#include "base/bundle.h"
-#include "base/conf.h"
+#include "base/code.h"
 #include "ipc/mesh.h"
 #include "ipc/port_counters.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
 #include "proc/heritage.h"
 #include "proc/leash.h"
-#include "vm/vm.h"
+#include "vm/vms.h"
 
 struct pollfd_watch;
 struct net;
@@ -29,9 +28,9 @@ struct process {
     struct slots *slots;
     struct uidmap *uids;
     struct tally *tally; /* NULL but in a worker */
-    struct bundle *bundle;
-    struct conf *conf;
-    struct vm *vm;   /* NULL until process_start(), always in the agent */
+    struct code *code;       /* of the generation that serves */
+    const struct conf *conf; /* its configuration */
+    struct vms *vms; /* NULL until process_start(), always in the agent */
     struct net *net; /* set by who has one before it is ready, else NULL */
     int status;      /* what to exit with */
     /* The vm has run on_start: serve, then process_ready(). */

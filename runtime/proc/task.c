@@ -20,7 +20,7 @@ static void on_look(struct timer *t)
 {
     struct task *task = list_entry(t, struct task, look);
 
-    if (vm_calls(task->process.vm) == 0)
+    if (vms_calls(task->process.vms) == 0)
         process_finish(&task->process);
     else
         timer_start(task->process.loop, t, DRAIN_LOOK);

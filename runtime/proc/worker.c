@@ -55,18 +55,18 @@ static void adopt(struct worker *w, unsigned slot)
 
 static void on_started(struct process *p)
 {
-    net_set_ops(p->net, &vm_conn_ops, p->vm);
+    net_set_ops(p->net, &vms_conn_ops, p->vms);
     adopt(worker_of(p), p->h->slot);
     process_ready(p);
 }
 
-static void close_late(struct net *net, struct vm *vm)
+static void close_late(struct net *net, struct vms *vms)
 {
     uint32_t cursor = 0;
     struct conn *c;
 
     while ((c = net_next(net, &cursor)) != NULL)
-        vm_close_conn(vm, c, reason_word(REASON_STOP));
+        vms_close_conn(vms, c, reason_word(REASON_STOP));
 }
 
 static void on_look(struct timer *t)
@@ -76,9 +76,9 @@ static void on_look(struct timer *t)
 
     if (w->state == WORKER_DRAINING && clock_ms() >= w->close_at) {
         w->state = WORKER_LATE;
-        close_late(p->net, p->vm);
+        close_late(p->net, p->vms);
     }
-    if (vm_calls(p->vm) == 0 && net_conns(p->net) == 0) {
+    if (vms_calls(p->vms) == 0 && net_conns(p->net) == 0) {
         w->state = WORKER_ENDING;
         process_finish(p);
     } else {
@@ -125,7 +125,7 @@ static int open_net(struct process *p, const char **why)
         .conf = p->conf,
         .slot = p->h->slot,
         .epoch = p->h->epoch,
-        .ops = &vm_conn_ops,
+        .ops = &vms_conn_ops,
     };
 
     p->tally = tally_open(tables_tally(p->mesh, p->conf), p->slots, p->h->slot,

@@ -81,9 +81,25 @@ static int l_spawn(lua_State *L)
         co->conn = parent->conn;
     }
     lua_xmove(L, co->L, n);
-    co_ready(co, n - 1);
+    if (detached)
+        co_later(co, n - 1);
+    else
+        co_ready(co, n - 1);
     lua_pushnumber(L, (double)co_id(co));
     return 1;
+}
+
+/* core.serve(id): wait for its end, as for that of a call */
+static int l_serve(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct co *co = co_by_id(vm, (uint64_t)luaL_checknumber(L, 1));
+
+    if (co == NULL || co->kind == CO_CALL)
+        return 0;
+    co->kind = CO_CALL;
+    vm->cos.calls++;
+    return 0;
 }
 
 /* core.call(fn, ...): a call of its own, as those for clients are: with the
@@ -195,11 +211,14 @@ static int l_raise(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"current", l_current},     {"running", l_running}, {"root", l_root},
-    {"track", l_track},         {"spawn", l_spawn},     {"call", l_call},
-    {"ticket", l_ticket},       {"wait", l_wait},       {"sleep", l_sleep},
-    {"wake", l_wake},           {"cancel", l_cancel},   {"take", l_take},
-    {"time_left", l_time_left}, {"raise", l_raise},     {NULL, NULL},
+    {"current", l_current},     {"running", l_running},
+    {"root", l_root},           {"track", l_track},
+    {"spawn", l_spawn},         {"call", l_call},
+    {"ticket", l_ticket},       {"wait", l_wait},
+    {"sleep", l_sleep},         {"wake", l_wake},
+    {"cancel", l_cancel},       {"take", l_take},
+    {"time_left", l_time_left}, {"raise", l_raise},
+    {"serve", l_serve},         {NULL, NULL},
 };
 
 void bind_co(lua_State *L)

@@ -50,7 +50,7 @@ static struct member *member_at(lua_State *L, int idx)
         return NULL;
     m = people_find(c);
     if (m == NULL && conn_protocol(c) != CONN_HTTP)
-        m = people_add(vm->people, c);
+        m = people_add(vm->all->people, c);
     return m != NULL && !m->is_leaving ? m : NULL;
 }
 
@@ -82,7 +82,7 @@ static int l_bind_uid(lua_State *L)
 
     if (m == NULL)
         return fail(L, SD_EGONE);
-    rc = people_bind(vm->people, m, uid, policy_of(L, 3, m->conn));
+    rc = people_bind(vm->all->people, m, uid, policy_of(L, 3, m->conn));
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
@@ -92,7 +92,7 @@ static int l_unbind_uid(lua_State *L)
     struct member *m = member_at(L, 1);
 
     if (m != NULL)
-        people_unbind(vm_of(L)->people, m);
+        people_unbind(vm_of(L)->all->people, m);
     return 0;
 }
 
@@ -105,16 +105,16 @@ static int l_kick(lua_State *L)
     unsigned n;
 
     deliver_check_idle(L);
-    n = kicks_uid(&vm->kicks, uid, reason);
+    n = kicks_uid(&vm->all->kicks, uid, reason);
 
-    n += people_kick(vm->people, uid, reason);
+    n += people_kick(vm->all->people, uid, reason);
     return n == 0 ? fail(L, SD_EOFFLINE) : done(L);
 }
 
 /* core.next_kicked() -> handle, or nil when all were given */
 static int l_next_kicked(lua_State *L)
 {
-    struct member *m = people_next_kicked(vm_of(L)->people);
+    struct member *m = people_next_kicked(vm_of(L)->all->people);
 
     if (m == NULL)
         return 0;
@@ -128,7 +128,7 @@ static bool is_online(const struct vm *vm, struct slice uid)
 {
     if (vm->env.uids != NULL)
         return uidmap_is_online(vm->env.uids, uid);
-    return uids_first(vm->people->uids, uid) != NULL;
+    return uids_first(vm->all->people->uids, uid) != NULL;
 }
 
 /* core.is_online(uid) */
@@ -144,7 +144,7 @@ static int l_count_online(lua_State *L)
     struct vm *vm = vm_of(L);
 
     lua_pushnumber(L, vm->env.uids != NULL ? uidmap_count(vm->env.uids)
-                                           : uids_count(vm->people->uids));
+                                           : uids_count(vm->all->people->uids));
     return 1;
 }
 
@@ -180,7 +180,7 @@ static int l_online_uids(lua_State *L)
         if (vm->env.uids != NULL)
             uidmap_scan(vm->env.uids, &cursor, PAGE, add_binding, &page);
         else
-            uids_scan(vm->people->uids, &cursor, add_to_page, &page);
+            uids_scan(vm->all->people->uids, &cursor, add_to_page, &page);
     } while (cursor != 0 && page.n < PAGE);
     if (cursor == 0)
         return 1;
@@ -191,7 +191,7 @@ static int l_online_uids(lua_State *L)
 /* core.ended_uid() -> uid, last, reason of the oldest binding that ended */
 static int l_ended_uid(lua_State *L)
 {
-    struct people *p = vm_of(L)->people;
+    struct people *p = vm_of(L)->all->people;
     struct people_end *end;
 
     if (list_empty(&p->ends))
@@ -222,8 +222,8 @@ static int l_subscribe(lua_State *L)
 {
     struct slice filter = check_filter(L, 2);
     struct member *m = member_at(L, 1);
-    int rc =
-        m != NULL ? people_subscribe(vm_of(L)->people, m, filter) : SD_EGONE;
+    int rc = m != NULL ? people_subscribe(vm_of(L)->all->people, m, filter)
+                       : SD_EGONE;
 
     return rc < 0 ? fail(L, rc) : done(L);
 }
@@ -235,7 +235,7 @@ static int l_unsubscribe(lua_State *L)
     struct member *m = member_at(L, 1);
 
     if (m != NULL)
-        topics_unsubscribe(vm_of(L)->people->topics, &m->topics, filter);
+        topics_unsubscribe(vm_of(L)->all->people->topics, &m->topics, filter);
     return 0;
 }
 
@@ -254,7 +254,7 @@ static int with_filter_here(lua_State *L,
     int rc;
 
     deliver_check_idle(L);
-    rc = fn(vm_of(L)->people, uid, filter);
+    rc = fn(vm_of(L)->all->people, uid, filter);
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
@@ -275,7 +275,7 @@ static int l_unsubscribe_here(lua_State *L)
  * filter */
 static int l_topic_count_here(lua_State *L)
 {
-    struct topics *t = vm_of(L)->people->topics;
+    struct topics *t = vm_of(L)->all->people->topics;
 
     lua_pushnumber(L, topics_count(t, check_filter(L, 1)));
     return 1;
@@ -287,7 +287,7 @@ static void add_groups(lua_State *L, int idx, struct member *m)
 
     for (i = 1; i <= n; i++) {
         lua_rawgeti(L, idx, i);
-        people_add_group(vm_of(L)->people, m, check_slice(L, -1));
+        people_add_group(vm_of(L)->all->people, m, check_slice(L, -1));
         lua_pop(L, 1);
     }
 }
@@ -296,7 +296,7 @@ static void add_groups(lua_State *L, int idx, struct member *m)
  * it has no conn here */
 static int l_group_mark(lua_State *L)
 {
-    const struct people *p = vm_of(L)->people;
+    const struct people *p = vm_of(L)->all->people;
 
     if (uids_first(p->uids, check_slice(L, 1)) == NULL)
         return 0;
@@ -308,7 +308,7 @@ static int l_group_mark(lua_State *L)
  * all conns it has here. */
 static int l_set_groups(lua_State *L)
 {
-    struct people *p = vm_of(L)->people;
+    struct people *p = vm_of(L)->all->people;
     struct uids_binding *b = uids_first(p->uids, check_slice(L, 1));
     uint64_t mark = (uint64_t)luaL_checknumber(L, 2);
     uint64_t number = (uint64_t)luaL_checknumber(L, 4);

@@ -45,7 +45,7 @@ static struct member *member_of(struct uids_binding *b)
 /* Mark the conns of the uids in the list at `idx`, or of nobody. */
 static void pass_over(lua_State *L, int idx)
 {
-    struct people *p = vm_of(L)->people;
+    struct people *p = vm_of(L)->all->people;
     struct slice uid;
     int i, n = lua_istable(L, idx) ? (int)lua_objlen(L, idx) : 0;
 
@@ -144,7 +144,7 @@ static int l_change_group(lua_State *L)
 /* 0 when at least one conn of the uid took it. */
 static int send_to_uid(struct deliver *d, struct slice uid)
 {
-    struct uids_binding *b = uids_first(d->vm->people->uids, uid);
+    struct uids_binding *b = uids_first(d->vm->all->people->uids, uid);
     int rc = SD_EOFFLINE, one;
 
     for (; b != NULL; b = uids_next(b)) {
@@ -170,7 +170,7 @@ static struct slice uid_at(lua_State *L, int i)
  * fill the list at `results`: 0, or an error of the i-th. */
 static int send_uids(lua_State *L, struct deliver *d, int results)
 {
-    struct reach *reach = d->vm->reach;
+    struct reach *reach = d->vm->all->reach;
     int i, n = (int)lua_objlen(L, 1), rc;
 
     reach_begin(reach, (uint32_t)n);
@@ -184,7 +184,7 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
 
         lua_rawgeti(L, results, i);
         if (lua_tointeger(L, -1) != 0 && one < 0 &&
-            !(uids_first(d->vm->people->uids, uid_at(L, i)) != NULL &&
+            !(uids_first(d->vm->all->people->uids, uid_at(L, i)) != NULL &&
               reach_missed_here(reach, uid_at(L, i))))
             one = 0; /* others were told */
         lua_pop(L, 1);
@@ -227,7 +227,7 @@ static int l_send_uids(lua_State *L)
 /* 0, or why nobody has it; *is_told: that is to be reported. */
 static int send_one(struct deliver *d, struct slice uid, bool *is_told)
 {
-    struct reach *reach = d->vm->reach;
+    struct reach *reach = d->vm->all->reach;
     bool is_far;
     int rc;
 

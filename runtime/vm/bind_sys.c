@@ -35,7 +35,7 @@ static int l_request_id(lua_State *L)
 
     snprintf(text, sizeof(text), "%08" PRIx32 "-%u-%u-%" PRIu64,
              (uint32_t)vm->env.boot, vm->env.slot, vm->env.epoch,
-             ++vm->request_ids);
+             ++vm->all->request_ids);
     lua_pushstring(L, text);
     return 1;
 }
@@ -153,6 +153,31 @@ static int l_load_config(lua_State *L)
     return 1;
 }
 
+/* core.keep_state(value): for the vm that follows this one; nil: nothing */
+static int l_keep_state(lua_State *L)
+{
+    struct buf *kept = &vm_of(L)->all->kept;
+    const char *why;
+
+    buf_truncate(kept, 0);
+    if (lua_isnoneornil(L, 1))
+        return 0;
+    lua_settop(L, 1);
+    if (lua_msgpack_encode(L, 1, kept, &why) < 0)
+        return co_raise(L, "save: %s", why);
+    return 0;
+}
+
+/* core.kept_state() -> what the vm before this one kept */
+static int l_kept_state(lua_State *L)
+{
+    const char *why;
+
+    if (lua_msgpack_decode(L, buf_slice(&vm_of(L)->all->kept), &why) < 0)
+        return luaL_error(L, "%s", why);
+    return 1;
+}
+
 /* Searcher for require: the bundle's folders, nothing on disk. */
 static int l_search(lua_State *L)
 {
@@ -229,6 +254,8 @@ static const luaL_Reg functions[] = {
     {"log_missing", l_log_missing},
     {"scripts", l_scripts},
     {"load_config", l_load_config},
+    {"keep_state", l_keep_state},
+    {"kept_state", l_kept_state},
     {"search", l_search},
     {"search_sd", l_search_sd},
     {NULL, NULL},

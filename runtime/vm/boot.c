@@ -1,8 +1,10 @@
 /* boot.c - fills a fresh Lua state: libraries, bindings, the application.
  *
- * lua/sd/boot.lua loads the application and returns a table of the functions
- * that C calls; they are kept as registry references.  All of it runs inside
- * one protected call, so whatever raises here ends vm_open() with its text. */
+ * lua/sd/boot.lua returns a table of the functions that C calls; they are kept
+ * as registry references.  It comes in three steps, so that a large
+ * application can be loaded beside the vm that serves: the framework, then
+ * file after file, then what the framework makes of them.  Each runs inside a
+ * protected call, whose error is the error of the build. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <luajit.h>
@@ -11,7 +13,10 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "net/net.h"
+#include "vm/deliver.h"
 #include "vm/door.h"
 #include "vm/state.h"
 
@@ -31,6 +36,9 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_GROUPS] = "groups",
     [ENTRY_UID_CALLED] = "uid_called",
     [ENTRY_UNDELIVERED] = "undelivered",
+    [ENTRY_RETIRE] = "retire",
+    [ENTRY_SAVE] = "save",
+    [ENTRY_RESTORE] = "restore",
 };
 
 /* package.loaders: preload, framework, bundle, then what the system has (C
@@ -64,6 +72,7 @@ static void open_package(lua_State *L, int core)
     lua_settop(L, package - 1);
 }
 
+/* boot's table is on top. */
 static void set_pack(lua_State *L, struct vm_pack *p, const char *codec)
 {
     p->decode = p->encode = p->length = LUA_NOREF;
@@ -114,6 +123,42 @@ static const char *codec_of(const struct conf *conf, unsigned i)
     const struct conf_port *port = &conf->ports[i / 2];
 
     return i % 2 == 0 ? port->codec : port->websocket.codec;
+}
+
+/* A format that is no port's any more, with a pack that only its conns use.
+ * What they send or are sent is unreadable when its script is gone. */
+static void keep_pack(lua_State *L, struct vm *vm, const char *codec)
+{
+    struct vm_packs *packs = &vm->packs;
+    struct vm_pack p = {0};
+
+    lua_getfield(L, -1, "packs");
+    lua_getfield(L, -1, codec);
+    if (!lua_istable(L, -1)) {
+        log_error("scripts/packs/%s.lua is gone, and conns speak by it", codec);
+        lua_pop(L, 2);
+        return;
+    }
+    lua_pop(L, 2);
+    set_pack(L, &p, codec);
+    p.id = PACK_SCRIPT + 2 * vm->env.conf->nports + packs->n;
+    packs_add(packs, codec, &p);
+    deliveries_grow(&vm->deliveries, p.id + 1);
+}
+
+int vm_keep_packs(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    unsigned cursor = 0;
+    const char *codec;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->boot);
+    while (vm->env.net != NULL &&
+           (codec = net_next_codec(vm->env.net, &cursor)) != NULL) {
+        if (pack_by_name(vm, codec) == NULL)
+            keep_pack(L, vm, codec);
+    }
+    return 0;
 }
 
 /* Packs of scripts have the number of the first place that uses them. */
@@ -203,6 +248,30 @@ int vm_boot(lua_State *L)
     lua_call(L, 1, 1);
     for (i = 0; i < ENTRY_COUNT; i++)
         vm->entry[i] = ref_field(L, entry_names[i]);
+    vm->boot = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, collect);
+    vm->collect = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static void call_boot(lua_State *L, const char *name, int results)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->boot);
+    lua_getfield(L, -1, name);
+    lua_call(L, 0, results);
+}
+
+int vm_boot_file(lua_State *L)
+{
+    call_boot(L, "load", 1);
+    return 1;
+}
+
+int vm_boot_end(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    call_boot(L, "finish", 0);
     vm->has_open_hook = flag_field(L, "has_open_hook");
     vm->has_close_hook = flag_field(L, "has_close_hook");
     vm->has_handshake_hook = flag_field(L, "has_handshake_hook");
@@ -210,7 +279,5 @@ int vm_boot(lua_State *L)
     vm->has_undeliverable_hook = flag_field(L, "has_undeliverable_hook");
     vm->has_end_hook = flag_field(L, "has_uid_closed_hook");
     keep_ports(L, vm);
-    lua_pushcfunction(L, collect);
-    vm->collect = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }

@@ -1,5 +1,9 @@
 /* call.c - where C enters Lua for conns: open, packet, answer, close.
  *
+ * A conn's calls are of one vm at a time: after a switch one that still has
+ * calls in the old vm is held until the last of them has ended.  Asks may be
+ * open in both; an answer is offered to each.
+ *
  * Each entry takes a pooled coroutine and starts one function of lua/sd with
  * numbers only; the function fetches packet or request itself, protected.
  *
@@ -63,8 +67,21 @@ static void leave_conn(struct vm *vm, struct conn *c)
     uint32_t mark = conn_mark(c) - 1;
 
     conn_set_mark(c, mark);
-    if ((mark & MARK_CALLS) == 0 && (mark & MARK_CLOSED) != 0)
-        start_close(vm, c);
+    if ((mark & MARK_CALLS) != 0)
+        return;
+    conn_hold(c, false);
+    if ((mark & MARK_CLOSED) != 0)
+        start_close(vms_now(vm->all), c);
+}
+
+void vm_hold_conns(struct vm *vm)
+{
+    for (uint32_t i = 0; i < vm->cos.n; i++) {
+        const struct co *co = vm->cos.at[i];
+
+        if (co->state != CO_IDLE && co->conn != 0 && co->arg != NULL)
+            conn_hold(co->arg, true);
+    }
 }
 
 static void open_ended(struct co *co, int status)
@@ -80,7 +97,7 @@ static void open_ended(struct co *co, int status)
 
 static void on_open(void *arg, struct conn *c)
 {
-    struct vm *vm = arg;
+    struct vm *vm = vms_now(arg);
     struct co *co;
 
     if (!vm->has_open_hook) {
@@ -109,7 +126,7 @@ static void packet_ended(struct co *co, int status)
 
 static void on_packet(void *arg, struct conn *c, struct slice packet)
 {
-    struct vm *vm = arg;
+    struct vm *vm = vms_now(arg);
     int ref = vm->ports[conn_port(c)].serve[conn_protocol(c) == CONN_WS];
     struct co *co = enter_conn(vm, ref, c, conn_conf(c)->timeout);
 
@@ -134,9 +151,8 @@ static void answer_ended(struct co *co, int status)
     leave_conn(co->vm, co->arg);
 }
 
-static bool on_answer(void *arg, struct conn *c, struct slice packet)
+static bool offer_answer(struct vm *vm, struct conn *c, struct slice packet)
 {
-    struct vm *vm = arg;
     struct co *co = enter_conn(vm, vm->entry[ENTRY_ANSWER], c, 0);
 
     if (co == NULL)
@@ -151,10 +167,23 @@ static bool on_answer(void *arg, struct conn *c, struct slice packet)
     return vm->was_answer;
 }
 
+/* To the oldest vm first: it may be waiting for long. */
+static bool on_answer(void *arg, struct conn *c, struct slice packet)
+{
+    struct vms *all = arg;
+    struct list *it, *next;
+
+    list_each_safe (it, next, &all->retired) {
+        if (offer_answer(list_entry(it, struct vm, link), c, packet))
+            return true;
+    }
+    return offer_answer(vms_now(all), c, packet);
+}
+
 /* Not while Lua runs. */
 static void on_bye(void *arg, struct conn *c, const char *reason)
 {
-    struct vm *vm = arg;
+    struct vm *vm = vms_now(arg);
     struct co *co;
 
     if (!vm->has_bye)
@@ -174,16 +203,16 @@ void vm_shut(struct vm *vm, struct conn *c, const char *reason, int code)
 
     if (m != NULL) {
         m->is_leaving = true;
-        people_leave(vm->people, m, reason);
+        people_leave(vm->all->people, m, reason);
     }
     conn_close(c, reason, code);
 }
 
-void vm_close_conn(struct vm *vm, struct conn *c, const char *reason)
+void vms_close_conn(struct vms *a, struct conn *c, const char *reason)
 {
     if (conn_protocol(c) != CONN_HTTP)
-        on_bye(vm, c, reason);
-    vm_shut(vm, c, reason, 0);
+        on_bye(a, c, reason);
+    vm_shut(vms_now(a), c, reason, 0);
 }
 
 const char *vm_close_reason(const struct conn *c)
@@ -195,7 +224,7 @@ const char *vm_close_reason(const struct conn *c)
 
 static void release(struct vm *vm, struct conn *c)
 {
-    people_remove(vm->people, people_find(c), c);
+    people_remove(vm->all->people, people_find(c), c);
     conn_released(c);
 }
 
@@ -232,31 +261,41 @@ static void end_asks(struct vm *vm, struct conn *c)
     co_start(co, 2);
 }
 
+static void end_all_asks(struct vms *all, struct conn *c)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &all->retired)
+        end_asks(list_entry(it, struct vm, link), c);
+    end_asks(vms_now(all), c);
+}
+
 static void on_close(void *arg, struct conn *c, const char *reason)
 {
-    struct vm *vm = arg;
-    struct member *m = people_add(vm->people, c);
+    struct vm *vm = vms_now(arg);
+    struct member *m = people_add(vm->all->people, c);
 
     vm_unsend(vm);
-    people_leave(vm->people, m, reason);
+    people_leave(vm->all->people, m, reason);
     m->reason = mem_dup(reason, strlen(reason));
-    if ((conn_mark(c) & MARK_CALLS) == 0) {
+    if ((conn_mark(c) & MARK_CALLS) == 0 && list_empty(&vm->all->retired)) {
         start_close(vm, c);
         return;
     }
-    conn_set_mark(c, conn_mark(c) | MARK_CLOSED);
+    conn_set_mark(c, (conn_mark(c) | MARK_CLOSED) + 1); /* not before this */
     if (conn_asks(c) > 0)
-        end_asks(vm, c);
+        end_all_asks(vm->all, c);
+    leave_conn(vm, c);
 }
 
 /* The client will not hear of the world any more, only what it is owed. */
 static void on_eof(void *arg, struct conn *c)
 {
-    struct vm *vm = arg;
+    struct vms *all = arg;
     struct member *m = people_find(c);
 
     if (m != NULL && conn_protocol(c) != CONN_HTTP)
-        people_leave(vm->people, m, "client");
+        people_leave(all->people, m, "client");
 }
 
 /* Scripts know a request by index | serial << 20, as long as it has not
@@ -298,7 +337,7 @@ void vm_request_opened(struct vm *vm, struct vm_request *q)
 
     q->member = NULL;
     if (m != NULL && !uids_is_bound(&m->binding) && m->topics.count == 0)
-        people_remove(vm->people, m, m->conn);
+        people_remove(vm->all->people, m, m->conn);
 }
 
 /* A handshake was refused, or its client has gone: what was bound goes. */
@@ -306,7 +345,7 @@ static void undo_handshake(struct vm *vm, struct vm_request *q)
 {
     struct conn *c = net_find(vm->env.net, q->member->id);
 
-    people_remove(vm->people, q->member, c);
+    people_remove(vm->all->people, q->member, c);
     q->member = NULL;
     if (c == NULL)
         return;
@@ -374,7 +413,7 @@ static struct co *enter_request(struct vm *vm, int ref, struct conn *c,
 
 static void on_handshake(void *arg, struct conn *c, struct http_request *r)
 {
-    struct vm *vm = arg;
+    struct vm *vm = vms_now(arg);
     struct co *co;
 
     if (!vm->has_handshake_hook) {
@@ -385,13 +424,13 @@ static void on_handshake(void *arg, struct conn *c, struct http_request *r)
     if (co == NULL)
         return;
     co->conn = (uint64_t)vm_handle(c); /* found while it is open */
-    vm_request(vm, co->number)->member = people_add(vm->people, c);
+    vm_request(vm, co->number)->member = people_add(vm->all->people, c);
     co_start(co, 2);
 }
 
 static void on_request(void *arg, struct conn *c, struct http_request *r)
 {
-    struct vm *vm = arg;
+    struct vm *vm = vms_now(arg);
     struct co *co = enter_request(vm, vm->ports[conn_port(c)].request, c, r);
 
     if (co != NULL)
@@ -402,10 +441,9 @@ static void on_request(void *arg, struct conn *c, struct http_request *r)
 static int length_call(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct vm_port *port = &vm->ports[vm->length_port];
     double n;
 
-    lua_rawgeti(L, LUA_REGISTRYINDEX, port->pack[0].length);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->length_ref);
     lua_pushlstring(L, vm->packet.p, vm->packet.len);
     lua_call(L, 1, 1);
     n = lua_isnil(L, -1) ? 0 : lua_isnumber(L, -1) ? lua_tonumber(L, -1) : -1;
@@ -415,11 +453,11 @@ static int length_call(lua_State *L)
     return 0;
 }
 
-static int64_t on_length(void *arg, unsigned port, struct slice head)
+static int64_t on_length(void *arg, const struct conn *c, struct slice head)
 {
-    struct vm *vm = arg;
+    struct vm *vm = vms_now(arg);
 
-    vm->length_port = port;
+    vm->length_ref = vm_pack_of(vm, c)->length;
     vm->packet = head;
     vm->length = -1;
     if (lua_cpcall(vm->L, length_call, NULL) != 0) {
@@ -432,13 +470,13 @@ static int64_t on_length(void *arg, unsigned port, struct slice head)
 static void on_drop(void *arg, struct conn *c, struct slice value,
                     const char *reason)
 {
-    struct vm *vm = arg;
+    struct vms *all = arg;
 
     (void)reason;
-    reach_dropped(vm->reach, conn_uid(c), value);
+    reach_dropped(all->reach, conn_uid(c), value);
 }
 
-const struct conn_ops vm_conn_ops = {
+const struct conn_ops vms_conn_ops = {
     .on_open = on_open,
     .on_packet = on_packet,
     .on_answer = on_answer,

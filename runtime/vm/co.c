@@ -102,15 +102,19 @@ void cos_init(struct vm *vm)
     list_init(&vm->cos.ready);
 }
 
+void cos_detach(struct vm *vm)
+{
+    for (uint32_t i = 0; i < vm->cos.n; i++)
+        timer_stop(vm->env.loop, &vm->cos.at[i]->timer);
+}
+
 void cos_fini(struct vm *vm)
 {
     struct cos *cos = &vm->cos;
     uint32_t i;
 
-    for (i = 0; i < cos->n; i++) {
-        timer_stop(vm->env.loop, &cos->at[i]->timer);
+    for (i = 0; i < cos->n; i++)
         mem_free(cos->at[i]);
-    }
     mem_free(cos->at);
     mem_free(cos->idle);
     *cos = (struct cos){0};
@@ -176,6 +180,8 @@ const char *co_error_text(lua_State *L)
 {
     if (lua_gettop(L) > 0 && lua_type(L, -1) == LUA_TSTRING)
         return lua_tostring(L, -1);
+    if (lua_gettop(L) > 0 && lua_islightuserdata(L, -1))
+        return "ended before it was over";
     return "(error object is no string)";
 }
 
@@ -186,7 +192,7 @@ static void co_finish(struct co *co, int status)
 
     if (co->on_end != NULL)
         co->on_end(co, status);
-    else if (status != 0)
+    else if (status != 0 && !co->cancelled)
         log_error("%s", co_error_text(co->L));
     if (co->tracked)
         vm_tell_end(vm, co_id(co));
@@ -211,7 +217,9 @@ void co_start(struct co *co, int nargs)
     }
     cos->current = co;
     co->state = CO_RUNNING;
+    log_generation(co->vm->env.generation);
     rc = lua_resume(co->L, nargs);
+    log_generation(co->vm->all->env.generation);
     cos->current = NULL;
     vm_unsend(co->vm);
     if (rc != LUA_YIELD) {
@@ -222,11 +230,41 @@ void co_start(struct co *co, int nargs)
     }
 }
 
+void co_end(struct co *co)
+{
+    timer_stop(co->vm->env.loop, &co->timer);
+    list_del(&co->link);
+    lua_settop(co->L, 0);
+    lua_pushlightuserdata(co->L, NULL); /* it does not allocate */
+    co_finish(co, LUA_ERRRUN);
+}
+
 void co_ready(struct co *co, int nargs)
 {
     sd_assert(co->state == CO_READY && list_empty(&co->link));
     co->nready = nargs;
     list_add(&co->vm->cos.ready, &co->link);
+}
+
+void co_later(struct co *co, int nargs)
+{
+    struct vm *vm = co->vm;
+
+    co_ready(co, nargs);
+    if (vm->state >= VM_SERVING || vm == vm->all->current)
+        return;
+    list_del(&co->link);
+    list_add(&vm->dormant, &co->link);
+}
+
+void cos_wake_dormant(struct vm *vm)
+{
+    while (!list_empty(&vm->dormant)) {
+        struct list *node = vm->dormant.next;
+
+        list_del(node);
+        list_add(&vm->cos.ready, node);
+    }
 }
 
 unsigned co_flush(struct vm *vm)

@@ -72,6 +72,7 @@ struct cos {
 };
 
 void cos_init(struct vm *vm);
+void cos_detach(struct vm *vm); /* nothing wakes them any more; then: */
 void cos_fini(struct vm *vm);
 
 /* A coroutine to push a function and light arguments on, then co_start().
@@ -84,6 +85,14 @@ void co_start(struct co *co, int nargs);
 
 /* Run at the end of the loop's turn. */
 void co_ready(struct co *co, int nargs);
+
+/* As co_ready(), but of a vm that does not serve yet when it does; then call
+ * cos_wake_dormant(). */
+void co_later(struct co *co, int nargs);
+void cos_wake_dormant(struct vm *vm);
+
+/* End it although it waits or is ready, as if it had raised. */
+void co_end(struct co *co);
 
 /* Run what is ready.  Returns how many ran. */
 unsigned co_flush(struct vm *vm);

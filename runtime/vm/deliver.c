@@ -6,6 +6,7 @@
 #include "vm/deliver.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/err.h"
@@ -31,6 +32,7 @@ struct encoded {
 /* Its bytes as one port wants them; twice a port, like packs. */
 struct framed {
     uint64_t serial;
+    unsigned format; /* of the conns it is for */
     int rc;
     struct push push;
 };
@@ -75,6 +77,19 @@ void deliveries_free(struct deliveries **dp)
     buf_fini(&ds->value);
     mem_free(ds->framed);
     mem_free(ds);
+}
+
+void deliveries_grow(struct deliveries **dp, unsigned npacks)
+{
+    struct deliveries *ds = *dp;
+
+    sd_assert(!ds->is_busy);
+    if (npacks <= ds->n)
+        return;
+    ds = mem_realloc(ds, sizeof(*ds) + npacks * sizeof(struct encoded));
+    memset(&ds->pack[ds->n], 0, (npacks - ds->n) * sizeof(struct encoded));
+    ds->n = npacks;
+    *dp = ds;
 }
 
 uint64_t deliver_key(const struct vm *vm, struct slice conflate)
@@ -189,6 +204,8 @@ static int encode(struct deliver *d, const struct vm_pack *pack,
         return 0;
     case PACK_RAW:
         return encode_raw(out, d->value);
+    case PACK_GONE:
+        return SD_EINVALID;
     case PACK_SCRIPT:
         break;
     }
@@ -206,7 +223,7 @@ static struct encoded *encoded_for(struct deliver *d,
     if (e->serial != ds->serial) {
         buf_truncate(&e->bytes, 0);
         e->rc = encode(d, pack, &e->bytes);
-        d->vm->people->counters.encoded++;
+        d->vm->all->people->counters.encoded++;
         e->serial = ds->serial;
     }
     return e;
@@ -217,6 +234,7 @@ static int make_frame(struct deliver *d, struct conn *c, struct framed *f)
     struct encoded *e = encoded_for(d, vm_pack_of(d->vm, c));
 
     f->serial = d->vm->deliveries->serial;
+    f->format = conn_format(c);
     f->push.value = d->value;
     f->push.key = d->key;
     f->push.is_volatile = d->is_volatile;
@@ -235,14 +253,16 @@ static int send(struct deliver *d, struct conn *c)
     if (conn_protocol(c) == CONN_HTTP)
         return SD_EOFFLINE;
     sd_assert(i < ds->nframed);
-    if (f->serial != ds->serial)
+    if (f->serial == ds->serial && f->format != conn_format(c))
+        push_end(&f->push); /* conns from before a reload */
+    if (f->serial != ds->serial || f->format != conn_format(c))
         f->rc = make_frame(d, c, f);
     return f->rc < 0 ? f->rc : conn_push(c, &f->push);
 }
 
 int deliver_to(struct deliver *d, struct conn *c)
 {
-    struct people_counters *count = &d->vm->people->counters;
+    struct people_counters *count = &d->vm->all->people->counters;
     int rc = send(d, c);
 
     count->accepted++;
@@ -254,7 +274,7 @@ int deliver_to(struct deliver *d, struct conn *c)
     } else if (rc == SD_ESLOW) {
         count->slow++;
         if (d->tells && !d->is_volatile)
-            reach_dropped(d->vm->reach, conn_uid(c), d->value);
+            reach_dropped(d->vm->all->reach, conn_uid(c), d->value);
     } else {
         count->invalid++;
     }

@@ -33,6 +33,9 @@ struct deliveries; /* what a vm keeps for it */
 struct deliveries *deliveries_new(unsigned npacks, unsigned nports);
 void deliveries_free(struct deliveries **dp);
 
+/* Make room for more packs; not during a fan-out. */
+void deliveries_grow(struct deliveries **dp, unsigned npacks);
+
 /* An empty buffer for a value of our own.  NULL: a fan-out runs already, and
  * a pack's encode() tries to send. */
 struct buf *deliver_value(struct vm *vm);

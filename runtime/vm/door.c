@@ -35,16 +35,16 @@ struct door {
 };
 
 struct doors {
-    struct vm *vm;
+    struct vms *all;
     struct list open;
     double last;
 };
 
-struct doors *doors_new(struct vm *vm)
+struct doors *doors_new(struct vms *all)
 {
     struct doors *d = mem_zalloc(sizeof(*d));
 
-    d->vm = vm;
+    d->all = all;
     list_init(&d->open);
     return d;
 }
@@ -68,7 +68,7 @@ void doors_free(struct doors **dp)
 
 static int send_answer(const struct door *d, int status, struct slice text)
 {
-    struct vm *vm = d->doors->vm;
+    struct vms *all = d->doors->all;
     struct msg_door_reply reply = {.status = status};
     struct wire_head h = d->head;
     char head[WIRE_HEAD];
@@ -78,10 +78,10 @@ static int send_answer(const struct door *d, int status, struct slice text)
     h.type = MSG_DOOR_REPLY;
     h.flags = WIRE_ANSWER;
     h.len = (uint32_t)(sizeof(reply) + text.len);
-    h.epoch = (uint16_t)vm->env.epoch;
-    h.slot = (uint8_t)vm->env.slot;
+    h.epoch = (uint16_t)all->env.epoch;
+    h.slot = (uint8_t)all->env.slot;
     wire_encode(head, &h);
-    return mesh_send(vm->env.mesh, d->from, MSG_DOOR_REPLY, MESH_ANSWER, v, 3);
+    return mesh_send(all->env.mesh, d->from, MSG_DOOR_REPLY, MESH_ANSWER, v, 3);
 }
 
 /* A short answer always has room. */
@@ -115,7 +115,7 @@ static struct door *find(struct doors *ds, double number)
 
 static void run_ended(struct co *co, int status)
 {
-    struct door *d = find(co->vm->doors, co->number);
+    struct door *d = find(co->vm->all->doors, co->number);
 
     if (status != 0)
         log_error("request of a back end: %s", co_error_text(co->L));
@@ -146,7 +146,7 @@ void doors_on_msg(struct vm *vm, const struct mesh_msg *m)
 
     if (wire_decode(&h, m->body) < 0)
         return;
-    d = take(vm->doors, m);
+    d = take(vm->all->doors, m);
     d->head = h;
     if (m->err < 0 || wire_read(&h, &body, m->body) < 0 ||
         body.len < sizeof(request)) {
@@ -168,11 +168,11 @@ void doors_on_msg(struct vm *vm, const struct mesh_msg *m)
     co_start(co, 1);
 }
 
-void doors_on_gone(struct vm *vm, unsigned slot, uint16_t epoch)
+void doors_on_gone(struct vms *all, unsigned slot, uint16_t epoch)
 {
     struct list *it;
 
-    list_each (it, &vm->doors->open) {
+    list_each (it, &all->doors->open) {
         struct door *d = list_entry(it, struct door, link);
 
         d->is_orphan |= d->from == slot && d->epoch == epoch;
@@ -182,7 +182,7 @@ void doors_on_gone(struct vm *vm, unsigned slot, uint16_t epoch)
 /* core.door_take(number) -> verb, json */
 static int l_take(lua_State *L)
 {
-    struct door *d = find(vm_of(L)->doors, luaL_checknumber(L, 1));
+    struct door *d = find(vm_of(L)->all->doors, luaL_checknumber(L, 1));
     struct slice text;
 
     if (d == NULL)
@@ -197,7 +197,7 @@ static int l_take(lua_State *L)
 /* core.door_reply(number, status, json) */
 static int l_reply(lua_State *L)
 {
-    struct door *d = find(vm_of(L)->doors, luaL_checknumber(L, 1));
+    struct door *d = find(vm_of(L)->all->doors, luaL_checknumber(L, 1));
     int status = (int)luaL_checkinteger(L, 2);
     struct slice text;
 

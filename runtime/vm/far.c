@@ -29,7 +29,7 @@ static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
                        (uint8_t)conns_slot(id->id)};
     struct msg_conn conn = {id->id};
     struct wire_head h = {.boot = vm->env.boot,
-                          .counter = ++vm->tasks->counter,
+                          .counter = ++vm->all->tasks->counter,
                           .life_ms = UINT32_MAX,
                           .len = (uint32_t)(sizeof(conn) + body.len),
                           .type = (uint16_t)type,
@@ -100,7 +100,7 @@ static void take_send(struct vm *vm, struct conn *c, struct slice value)
     struct deliver d;
 
     if (c == NULL) {
-        people_count_lost(vm->people, SD_EGONE);
+        people_count_lost(vm->all->people, SD_EGONE);
         return;
     }
     deliver_begin(&d, vm, vm->L, value);
@@ -116,7 +116,7 @@ static void take_close(struct vm *vm, struct conn *c, struct slice text)
 
     memcpy(reason, text.p, len);
     reason[len] = '\0';
-    vm_close_conn(vm, c, reason);
+    vms_close_conn(vm->all, c, reason);
 }
 
 /* MSG_SEND and MSG_CLOSE_CONN */
@@ -141,7 +141,7 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     struct slice body;
 
     if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
-        reach_take_unread(vm->reach, m, slice_skip(m->body, WIRE_HEAD));
+        reach_take_unread(vm->all->reach, m, slice_skip(m->body, WIRE_HEAD));
         return;
     }
     if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
@@ -158,13 +158,13 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         spread_take_group(vm, body);
         break;
     case MSG_SEND_UIDS:
-        reach_take_send(vm->reach, m, body);
+        reach_take_send(vm->all->reach, m, body);
         break;
     case MSG_MISSED:
-        reach_take_missed(vm->reach, body);
+        reach_take_missed(vm->all->reach, body);
         break;
     case MSG_KICK:
-        kicks_take(&vm->kicks, body);
+        kicks_take(&vm->all->kicks, body);
         break;
     default:
         take_for_conn(vm, m->type, body);
@@ -174,9 +174,9 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
 void people_on_back(struct vm *vm, const struct mesh_msg *m)
 {
     if (m->type == MSG_SEND) { /* its conn was there, and is no more */
-        people_count_lost(vm->people, SD_EGONE);
+        people_count_lost(vm->all->people, SD_EGONE);
     } else if (m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
-        reach_on_back(vm->reach, slice_skip(m->body, WIRE_HEAD));
+        reach_on_back(vm->all->reach, slice_skip(m->body, WIRE_HEAD));
     }
 }
 

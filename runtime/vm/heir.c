@@ -10,14 +10,14 @@ enum {
     PAGE = 64 /* hooks at once */
 };
 
-void heir_init(struct heir *h, struct vm *vm)
+void heir_init(struct heir *h, struct vms *all)
 {
-    *h = (struct heir){.vm = vm};
+    *h = (struct heir){.all = all};
 }
 
 static struct uidmap *map_of(const struct heir *h)
 {
-    return h->vm->people->map; /* only workers have one */
+    return h->all->people->map; /* only workers have one */
 }
 
 static bool on_binding(void *arg, const struct uidmap_binding *b)
@@ -25,7 +25,7 @@ static bool on_binding(void *arg, const struct uidmap_binding *b)
     struct heir *h = arg;
     bool last = !b->more && !uidmap_is_online(map_of(h), b->uid);
 
-    people_tell_end(h->vm->people, b->uid, last, reason_word(REASON_ERROR));
+    people_tell_end(h->all->people, b->uid, last, reason_word(REASON_ERROR));
     return true;
 }
 
@@ -47,13 +47,13 @@ static bool tell(struct heir *h)
 /* False: somebody must be told first. */
 static bool own(struct heir *h)
 {
-    void (*then)(struct vm *) = h->on_owned;
+    void (*then)(struct vms *) = h->on_owned;
 
     if (!uidmap_own(map_of(h), &h->dead))
         return false;
     h->is_owner = true;
     h->on_owned = NULL;
-    then(h->vm); /* which may look for dead ones */
+    then(h->all); /* which may look for dead ones */
     return true;
 }
 
@@ -78,10 +78,10 @@ static void go_on(struct heir *h)
     }
 }
 
-void heir_start(struct heir *h, void (*on_owned)(struct vm *vm))
+void heir_start(struct heir *h, void (*on_owned)(struct vms *all))
 {
     if (map_of(h) == NULL) {
-        on_owned(h->vm);
+        on_owned(h->all);
         return;
     }
     h->on_owned = on_owned;

@@ -11,22 +11,22 @@
 
 #include "ipc/uidmap.h"
 
-struct vm;
+struct vms;
 
 struct heir {
-    struct vm *vm;
+    struct vms *all;
     struct uidmap_dead dead; /* while is_telling */
     uint64_t cursor;
     unsigned open; /* hooks of this page that have not ended */
     bool is_telling, is_in_page, is_owner;
-    void (*on_owned)(struct vm *vm);
+    void (*on_owned)(struct vms *all);
 };
 
-void heir_init(struct heir *h, struct vm *vm);
+void heir_init(struct heir *h, struct vms *all);
 
 /* A worker begins to write its table; on_owned() comes once, when what an
  * earlier process of the slot had is told.  Others than workers: at once. */
-void heir_start(struct heir *h, void (*on_owned)(struct vm *vm));
+void heir_start(struct heir *h, void (*on_owned)(struct vms *all));
 
 /* Somebody has died. */
 void heir_look(struct heir *h);

@@ -26,9 +26,9 @@ struct kick {
     char reason[REASON_TEXT + 1];
 };
 
-void kicks_init(struct kicks *ks, struct vm *vm)
+void kicks_init(struct kicks *ks, struct vms *all)
 {
-    ks->vm = vm;
+    ks->all = all;
     list_init(&ks->late);
 }
 
@@ -44,13 +44,13 @@ void kicks_fini(struct kicks *ks)
 
 /* False: not now.  A process whose predecessor's death the mesh has still to
  * tell us of cannot be reached yet either. */
-static bool send_one(struct vm *vm, struct kick *k)
+static bool send_one(struct vms *all, struct kick *k)
 {
-    const struct slots *slots = mesh_slots(vm->env.mesh);
+    const struct slots *slots = mesh_slots(all->env.mesh);
     struct slice v[3] = {{NULL, 0},
                          {(const char *)&k->who, sizeof(k->who)},
                          slice_str(k->reason)};
-    int rc = letter_send(vm, k->slot, MSG_KICK, v, 3);
+    int rc = letter_send(all, k->slot, MSG_KICK, v, 3);
 
     return rc != SD_EBUSY &&
            (rc != SD_EGONE || !slots_is_alive(slots, k->slot, k->epoch));
@@ -81,7 +81,7 @@ void kicks_send(struct kicks *ks, const struct uidmap_binding *b,
     struct kick *late;
 
     memcpy(kick.reason, text.p, text.len);
-    if (is_late(ks, &kick) || send_one(ks->vm, &kick))
+    if (is_late(ks, &kick) || send_one(ks->all, &kick))
         return;
     late = mem_alloc(sizeof(*late));
     *late = kick;
@@ -98,7 +98,7 @@ static bool on_kick(void *arg, const struct uidmap_binding *b)
 {
     struct kick_all *k = arg;
 
-    if (b->slot != k->kicks->vm->env.slot) {
+    if (b->slot != k->kicks->all->env.slot) {
         kicks_send(k->kicks, b, k->reason);
         k->n++;
     }
@@ -109,8 +109,8 @@ unsigned kicks_uid(struct kicks *ks, struct slice uid, const char *reason)
 {
     struct kick_all k = {ks, reason, 0};
 
-    if (ks->vm->env.uids != NULL)
-        uidmap_find(ks->vm->env.uids, uid, on_kick, &k);
+    if (ks->all->env.uids != NULL)
+        uidmap_find(ks->all->env.uids, uid, on_kick, &k);
     return k.n;
 }
 
@@ -124,7 +124,7 @@ void kicks_turn(struct kicks *ks)
 
         if (k->slot == full)
             continue;
-        if (!send_one(ks->vm, k)) {
+        if (!send_one(ks->all, k)) {
             full = k->slot;
             continue;
         }
@@ -140,15 +140,15 @@ void kicks_take(struct kicks *ks, struct slice body)
     struct msg_conn_number who;
     struct conn *c = NULL;
 
-    if (body.len < sizeof(who) || ks->vm->env.net == NULL)
+    if (body.len < sizeof(who) || ks->all->env.net == NULL)
         return;
     memcpy(&who, body.p, sizeof(who));
     body = slice_skip(body, sizeof(who));
     memcpy(reason, body.p, body.len < REASON_TEXT ? body.len : REASON_TEXT);
-    c = net_find(ks->vm->env.net, who.conn);
+    c = net_find(ks->all->env.net, who.conn);
     if (c != NULL)
         m = people_find(c);
     if (m == NULL || !uids_is_bound(&m->binding) || m->number != who.number)
         return;
-    vm_close_conn(ks->vm, c, reason);
+    vms_close_conn(ks->all, c, reason);
 }

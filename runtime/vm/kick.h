@@ -6,14 +6,14 @@
 #include "base/slice.h"
 
 struct uidmap_binding;
-struct vm;
+struct vms;
 
 struct kicks {
-    struct vm *vm;
+    struct vms *all;
     struct list late; /* for which there was no room */
 };
 
-void kicks_init(struct kicks *k, struct vm *vm);
+void kicks_init(struct kicks *k, struct vms *all);
 void kicks_fini(struct kicks *k);
 
 /* Tell the worker of a binding to close its conn; later when there is no room

@@ -21,15 +21,15 @@ static void keep_inline(char *head, struct slice *v, unsigned n)
     }
 }
 
-int letter_send(struct vm *vm, unsigned slot, uint32_t type, struct slice *v,
+int letter_send(struct vms *all, unsigned slot, uint32_t type, struct slice *v,
                 unsigned n)
 {
-    struct wire_head h = {.boot = vm->env.boot,
-                          .counter = ++vm->tasks->counter,
+    struct wire_head h = {.boot = all->env.boot,
+                          .counter = ++all->tasks->counter,
                           .life_ms = UINT32_MAX,
                           .type = (uint16_t)type,
-                          .epoch = (uint16_t)vm->env.epoch,
-                          .slot = (uint8_t)vm->env.slot};
+                          .epoch = (uint16_t)all->env.epoch,
+                          .slot = (uint8_t)all->env.slot};
     char head[MESH_HEAD_MAX];
     size_t len = 0;
     int rc;
@@ -43,7 +43,7 @@ int letter_send(struct vm *vm, unsigned slot, uint32_t type, struct slice *v,
     v[0] = slice_make(head, WIRE_HEAD);
     if (WIRE_HEAD + len > MESH_INLINE)
         keep_inline(head, v, n);
-    rc = mesh_send(vm->env.mesh, slot, type, MESH_PLAIN, v, n);
+    rc = mesh_send(all->env.mesh, slot, type, MESH_PLAIN, v, n);
     v[0] = slice_make(NULL, 0); /* head is ours */
     return rc;
 }

@@ -40,7 +40,7 @@ struct uid_list {
 };
 
 struct reach {
-    struct vm *vm;
+    struct vms *all;
     unsigned n; /* slots */
     struct uid_list *to;
     unsigned *used; /* slots of the lists in use */
@@ -63,19 +63,19 @@ struct late_miss {
     struct buf uids, value;
 };
 
-struct reach *reach_new(struct vm *vm)
+struct reach *reach_new(struct vms *all)
 {
     struct reach *r = mem_zalloc(sizeof(*r));
 
-    r->vm = vm;
-    if (vm->env.mesh != NULL)
-        r->n = slots_count(mesh_slots(vm->env.mesh));
+    r->all = all;
+    if (all->env.mesh != NULL)
+        r->n = slots_count(mesh_slots(all->env.mesh));
     r->to = mem_zalloc((r->n + 1) * sizeof(*r->to));
     r->used = mem_zalloc((r->n + 1) * sizeof(*r->used));
     r->found = mem_zalloc((r->n + 1) * sizeof(*r->found));
     misses_init(&r->misses);
     list_init(&r->late);
-    undelivered_init(&r->undelivered, vm);
+    undelivered_init(&r->undelivered, all);
     return r;
 }
 
@@ -151,12 +151,12 @@ bool reach_add(struct reach *r, struct slice uid)
     bool is_far = false;
 
     r->nfound = 0;
-    if (r->vm->env.uids != NULL)
-        uidmap_find(r->vm->env.uids, uid, on_found, r);
+    if (r->all->env.uids != NULL)
+        uidmap_find(r->all->env.uids, uid, on_found, r);
     for (unsigned i = 0; i < r->nfound; i++) {
         struct uid_list *to = &r->to[r->found[i]];
 
-        if (r->found[i] == r->vm->env.slot)
+        if (r->found[i] == r->all->env.slot)
             continue;
         if (!to->is_used)
             r->used[r->nused++] = r->found[i];
@@ -171,7 +171,7 @@ bool reach_add(struct reach *r, struct slice uid)
 bool reach_is_here(const struct reach *r)
 {
     for (unsigned i = 0; i < r->nfound; i++) {
-        if (r->found[i] == r->vm->env.slot)
+        if (r->found[i] == r->all->env.slot)
             return true;
     }
     return false;
@@ -190,7 +190,7 @@ static int find_room(const struct reach *r, size_t len)
         if (all > WIRE_HEAD + WIRE_BODY_MAX)
             return SD_ETOOLARGE;
         /* Gone: it was filled anew since the mesh has looked. */
-        if (mesh_room(r->vm->env.mesh, r->used[i], all) < 0)
+        if (mesh_room(r->all->env.mesh, r->used[i], all) < 0)
             return SD_EBUSY;
     }
     return 0;
@@ -199,7 +199,7 @@ static int find_room(const struct reach *r, size_t len)
 /* 0 when one of its conns took it. */
 static int send_here(struct deliver *d, struct slice uid)
 {
-    struct uids_binding *b = uids_first(d->vm->people->uids, uid);
+    struct uids_binding *b = uids_first(d->vm->all->people->uids, uid);
     int rc = SD_EGONE, one;
 
     for (; b != NULL; b = uids_next(b)) {
@@ -217,7 +217,7 @@ static int send_list(struct reach *r, const struct deliver *d, unsigned slot)
     struct slice v[4] = {
         {NULL, 0}, {(const char *)&m, sizeof(m)}, uids, d->value};
 
-    return letter_send(r->vm, slot, MSG_SEND_UIDS, v, 4);
+    return letter_send(r->all, slot, MSG_SEND_UIDS, v, 4);
 }
 
 /* Nobody reads this list of a send of ours.  Where the uids are by now does not
@@ -231,7 +231,7 @@ static void tell_lost(struct reach *r, const struct msg_uids *m,
     unsigned is_only;
 
     while (uidlist_next(&list, &uid, &is_only)) {
-        people_count_lost(r->vm->people, rc);
+        people_count_lost(r->all->people, rc);
         if (is_only != 0 || misses_note(&r->misses, m->send, uid))
             undelivered_add(&lost, uid, rc);
     }
@@ -284,7 +284,7 @@ static bool open_uids(struct slice body, struct msg_uids *m, struct slice *uids,
 
 static int send_miss(struct reach *r, struct late_miss *l)
 {
-    struct slots *slots = mesh_slots(r->vm->env.mesh);
+    struct slots *slots = mesh_slots(r->all->env.mesh);
     struct slice v[4] = {{NULL, 0},
                          {(const char *)&l->head, sizeof(l->head)},
                          buf_slice(&l->uids),
@@ -292,7 +292,7 @@ static int send_miss(struct reach *r, struct late_miss *l)
 
     if (slots_epoch(slots, l->slot) != l->epoch)
         return SD_EGONE; /* who asked is no more */
-    return letter_send(r->vm, l->slot, MSG_MISSED, v, 4);
+    return letter_send(r->all, l->slot, MSG_MISSED, v, 4);
 }
 
 /* To whom `m` came from: `uids` were missed here. */
@@ -376,7 +376,7 @@ void reach_take_send(struct reach *r, const struct mesh_msg *from,
 
     if (!open_uids(body, &m, &uids, &value))
         return;
-    deliver_begin(&d, r->vm, r->vm->L, value);
+    deliver_begin(&d, vms_now(r->all), vms_now(r->all)->L, value);
     d.is_volatile = m.is_volatile != 0;
     d.key = m.key;
     d.is_single = uids.len <= 2 + UIDMAP_UID; /* at least nearly */
@@ -404,7 +404,7 @@ void reach_take_unread(struct reach *r, const struct mesh_msg *from,
         return;
     }
     while (uidlist_next(&uids, &uid, &is_only)) {
-        people_count_lost(r->vm->people, from->err);
+        people_count_lost(r->all->people, from->err);
         undelivered_add(is_only != 0 ? &lost : &missed, uid, from->err);
     }
     tell_misses(r, from, m.send, &lost, &missed, value);

@@ -16,7 +16,7 @@ struct deliver;
 struct mesh_msg;
 struct undelivered;
 
-struct reach *reach_new(struct vm *vm);
+struct reach *reach_new(struct vms *all);
 void reach_free(struct reach **rp);
 
 /* --- sends to uids ------------------------------------------------------------

@@ -49,7 +49,7 @@ static int find_room(const struct vm *vm, uint32_t len)
 static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
 {
     struct wire_head h = {.boot = vm->env.boot,
-                          .counter = ++vm->tasks->counter,
+                          .counter = ++vm->all->tasks->counter,
                           .life_ms = UINT32_MAX,
                           .type = (uint16_t)type,
                           .epoch = (uint16_t)vm->env.epoch,
@@ -76,7 +76,7 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
         if (is_other_worker(vm, i))
             rc = mesh_send(vm->env.mesh, i, type, MESH_PLAIN, v, n);
         if (rc < 0 && rc != SD_EGONE) {
-            people_count_lost(vm->people, SD_EBUSY);
+            people_count_lost(vm->all->people, SD_EBUSY);
             log_warn("a message did not reach slot %u: %s", i, err_str(rc));
         }
     }
@@ -138,7 +138,7 @@ int spread_group(struct vm *vm, uint32_t verb, struct slice group,
     int rc = tell_all(vm, MSG_GROUP, v, 4);
 
     if (rc == 0)
-        change_group(vm->people, verb == MSG_GROUP_ENTER, group, changes);
+        change_group(vm->all->people, verb == MSG_GROUP_ENTER, group, changes);
     return rc;
 }
 
@@ -152,7 +152,7 @@ void spread_take_group(struct vm *vm, struct slice body)
     body = slice_skip(body, sizeof(m));
     if (m.group_len > body.len)
         return;
-    change_group(vm->people, m.verb == MSG_GROUP_ENTER,
+    change_group(vm->all->people, m.verb == MSG_GROUP_ENTER,
                  slice_make(body.p, m.group_len),
                  slice_skip(body, m.group_len));
 }
@@ -161,7 +161,7 @@ void spread_take_group(struct vm *vm, struct slice body)
 
 static void send_to(struct deliver *d, const struct member *m)
 {
-    if (!people_is_passed_over(d->vm->people, m))
+    if (!people_is_passed_over(d->vm->all->people, m))
         (void)deliver_to(d, m->conn);
 }
 
@@ -196,10 +196,10 @@ void spread_here(struct deliver *d, enum spread_kind kind, struct slice name)
     d->tells = true;
     switch (kind) {
     case SPREAD_TOPIC:
-        topics_visit(d->vm->people->topics, name, on_visit, d);
+        topics_visit(d->vm->all->people->topics, name, on_visit, d);
         break;
     case SPREAD_GROUP:
-        people_visit_group(d->vm->people, name, on_visit_group, d);
+        people_visit_group(d->vm->all->people, name, on_visit_group, d);
         break;
     case SPREAD_ALL:
         send_all(d);
@@ -239,7 +239,7 @@ void spread_take(struct vm *vm, struct slice body)
         return;
     name = slice_make(body.p, p.name_len);
     except = slice_make(body.p + p.name_len, p.except_len);
-    pass_over(vm->people, except);
+    pass_over(vm->all->people, except);
     deliver_begin(&d, vm, vm->L, slice_skip(body, p.name_len + p.except_len));
     d.is_volatile = p.is_volatile != 0;
     d.key = p.key;

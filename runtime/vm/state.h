@@ -11,7 +11,7 @@
 #include "vm/heir.h"
 #include "vm/kick.h"
 #include "vm/uidcall.h"
-#include "vm/vm.h"
+#include "vm/vms.h"
 
 struct conn;
 struct http_request;
@@ -42,6 +42,9 @@ enum vm_entry {
     ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
+    ENTRY_RETIRE,      /* (ms): say which timers may still run */
+    ENTRY_SAVE,        /* run save */
+    ENTRY_RESTORE,     /* run restore */
     ENTRY_COUNT
 };
 
@@ -50,6 +53,7 @@ enum pack_kind {
     PACK_JSON,
     PACK_MSGPACK,
     PACK_RAW,
+    PACK_GONE, /* a script that is no more */
     PACK_SCRIPT
 };
 
@@ -59,8 +63,16 @@ struct vm_pack {
     int decode, encode, length; /* of a script: references */
 };
 
+/* Packs that no port uses now, but conns that were accepted earlier. */
+struct vm_packs {
+    struct vm_pack *at;
+    char **name;
+    unsigned n;
+};
+
 /* Per port, twice: its own packets, and those of its WebSockets. */
 struct vm_port {
+    unsigned format; /* of conns that are accepted now, see conn_format() */
     struct vm_pack pack[2];
     int serve[2]; /* references to the functions that serve a packet */
     int request, handshake; /* ... and those of HTTP */
@@ -80,8 +92,21 @@ struct vm_request {
 /* Bit of a conn's mark: lua/sd keeps something for it. */
 #define VM_MARK_STATE (1u << 30)
 
+enum vm_state {
+    VM_LOADING,     /* its files are run */
+    VM_STARTING,    /* on_start runs */
+    VM_STANDING_BY, /* to be switched to */
+    VM_SERVING,
+    VM_RETIRED,  /* calls finish */
+    VM_STOPPING, /* on_stop runs */
+    VM_CLOSING,  /* nothing enters it any more */
+};
+
 struct vm {
     unsigned magic;
+    enum vm_state state;
+    struct vms *all;
+    struct code *code;
     lua_State *L;
     struct vm_env env;
     struct cos cos;
@@ -89,11 +114,13 @@ struct vm {
     const char *stack_low;    /* callbacks from C raise below this */
     const char *stack_nested; /* and coroutines inside coroutines below this */
     struct loop_hook hook;
+    int boot; /* what lua/sd/boot.lua returned */
     int entry[ENTRY_COUNT];
     int collect;       /* a function that collects garbage */
     size_t collect_at; /* bytes of the heap that call for it */
     unsigned nports;
     struct vm_port *ports;
+    struct vm_packs packs;
     bool has_open_hook, has_close_hook, has_handshake_hook, has_end_hook;
     bool has_undeliverable_hook;
     bool has_bye;           /* a route has words for it */
@@ -103,7 +130,7 @@ struct vm {
     struct slice packet;
     struct conn *packet_conn;
     bool was_answer;
-    unsigned length_port;
+    int length_ref;
     int64_t length;
 
     struct conn *sending; /* between begin and commit of a send */
@@ -115,26 +142,89 @@ struct vm {
     struct vm_request *requests;
     uint32_t nrequests, free_request;
 
-    struct tasks *tasks;       /* vm/task.c */
-    struct schedule *schedule; /* vm/schedule.c, once started */
+    struct schedule *schedule; /* vm/schedule.c, while it serves */
+    struct deliveries *deliveries;
+
+    struct list link;    /* of all->retired */
+    struct list dormant; /* coroutines that begin when it serves */
+    struct timer limit;  /* of its last calls */
+    bool is_over_limit;
+    bool is_stopped;  /* on_stop has run */
+    bool boot_failed; /* on_start has; why is in `scratch` */
+};
+
+/* See vm/vms.h. */
+struct vms {
+    unsigned magic;
+    struct vm_env env;   /* but for what a vm has of its own */
+    struct vm *current;  /* serves; of a process that starts, the first */
+    struct vm *next;     /* is built or stands by */
+    struct list retired; /* oldest first */
+    unsigned nclosing;   /* on other threads */
+    bool is_switching;
+    struct loop_hook hook;
+    struct loop_job load; /* the next slice of loading `next` */
+    struct buf kept;      /* what save() kept, as msgpack; len 0: nothing */
+    uint64_t request_ids;
+
+    struct tasks *tasks; /* vm/task.c */
     struct people *people;
     struct reach *reach; /* uids on other workers */
     struct heir heir;
     struct kicks kicks;
     struct uidcalls uidcalls;
-    struct deliveries *deliveries;
     struct doors *doors; /* vm/door.c */
-    vm_started_fn *on_started;
-    void *started_arg;
-    vm_stopped_fn *on_stopped;
+
+    vms_built_fn *on_built;
+    void *built_arg;
+    void (*on_switched)(void *arg);
+    void *switched_arg;
+    vms_stopped_fn *on_stopped;
     void *stopped_arg;
-    uint64_t request_ids;
 };
+
+/* The one that serves. */
+static inline struct vm *vms_now(const struct vms *a)
+{
+    return a->current;
+}
 
 struct vm *vm_of(lua_State *L);
 
-/* Fill a fresh state; called protected, raises what is wrong. */
+/* Fill a fresh state with libraries, bindings and the framework; called
+ * protected, raises what is wrong. */
 int vm_boot(lua_State *L);
+
+/* Protected too: run the application's next file and push whether there is
+ * more; then take what the framework made of them. */
+int vm_boot_file(lua_State *L);
+int vm_boot_end(lua_State *L);
+
+/* --- vm.c: one vm.  `text` gets "file:line: message". ------------------------ */
+
+int vm_open(struct vm **out, struct vms *all, struct code *code,
+            const char *why, char *text, size_t size);
+
+/* Run some more of the application's files: 1: there are more, 0: all have
+ * been, SD_EFAILED. */
+int vm_load(struct vm *vm, char *text, size_t size);
+
+/* Forget what is going on in it, and free it. */
+void vm_close(struct vm **vp);
+
+/* The first half of that, on the loop's thread, and the second, anywhere. */
+void vm_detach(struct vm *vm);
+void vm_destroy(struct vm *vm);
+
+/* --- retire.c: the end of a vm that does not serve any more ------------------ */
+
+/* Its background work ends now, its calls may finish; then it is closed. */
+void vm_retire(struct vm *vm);
+
+/* End what a script of it has running, whatever it may say. */
+void vm_kill_calls(struct vm *vm);
+
+void vm_look_retired(struct vm *vm); /* once a turn */
 
 /* Protected call of ENTRY_ENDED. */
 void vm_tell_end(struct vm *vm, uint64_t id);
@@ -161,6 +251,9 @@ void vm_request_opened(struct vm *vm, struct vm_request *q);
 /* Unbind and unsubscribe a conn, then close it. */
 void vm_shut(struct vm *vm, struct conn *c, const char *reason, int code);
 
+/* Let the packets wait of conns that have calls in it. */
+void vm_hold_conns(struct vm *vm);
+
 /* The reason kept for on_close; NULL: not closed. */
 const char *vm_close_reason(const struct conn *c);
 
@@ -182,6 +275,17 @@ int vm_push(lua_State *L, struct conn *c, int idx);
 
 /* Undo a send that an error (out of memory) has left half done. */
 void vm_unsend(struct vm *vm);
+
+/* Make the packs for conns that speak by earlier formats; protected call. */
+int vm_keep_packs(lua_State *L);
+
+/* Keep a copy. */
+void packs_add(struct vm_packs *packs, const char *name,
+               const struct vm_pack *p);
+void packs_fini(struct vm_packs *packs);
+
+/* The pack a codec's name stands for in this vm; NULL: it has none. */
+const struct vm_pack *pack_by_name(struct vm *vm, const char *codec);
 
 /* Decode and encode by the pack of a conn; both may raise. */
 const struct vm_pack *vm_pack_of(struct vm *vm, const struct conn *c);

@@ -35,14 +35,15 @@ struct call {
     uint64_t counter;
     unsigned slot;
     uint16_t epoch;
+    struct vm *vm;        /* whose coroutine waits */
     struct ticket ticket; /* wait 0: nobody waits */
 };
 
-struct tasks *tasks_new(struct vm *vm)
+struct tasks *tasks_new(struct vms *all)
 {
     struct tasks *t = mem_zalloc(sizeof(*t));
 
-    t->vm = vm;
+    t->all = all;
     list_init(&t->calls);
     task_run_init(t);
     return t;
@@ -66,7 +67,7 @@ void tasks_free(struct tasks **tp)
 /* The ready task process with the fewest calls, ours included; -1: none. */
 static int choose(struct tasks *t)
 {
-    struct mesh *m = t->vm->env.mesh;
+    struct mesh *m = t->all->env.mesh;
     struct slots *slots = mesh_slots(m);
     unsigned i, n = slots_count(slots);
     uint64_t best = UINT64_MAX;
@@ -103,10 +104,10 @@ static struct call *find_call(struct tasks *t, uint64_t counter)
     return NULL;
 }
 
-int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
-               struct slice body)
+int tasks_send(struct tasks *t, struct vm *vm, unsigned slot,
+               const struct wire_head *h, struct slice body)
 {
-    struct mesh *m = t->vm->env.mesh;
+    struct mesh *m = t->all->env.mesh;
     char head[WIRE_HEAD];
     struct slice v[2] = {{head, sizeof(head)}, body};
     struct call *call;
@@ -121,6 +122,7 @@ int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
         return rc;
     call = mem_zalloc(sizeof(*call));
     call->counter = h->counter;
+    call->vm = vm;
     call->slot = slot;
     call->epoch = epoch;
     call->ticket = (struct ticket){h->ticket.index, h->ticket.generation};
@@ -129,14 +131,14 @@ int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
 }
 
 /* `body` begins with a struct msg_task_call. */
-static int send_call(struct tasks *t, const struct wire_head *h,
+static int send_call(struct tasks *t, struct vm *vm, const struct wire_head *h,
                      struct slice body)
 {
     int slot = choose(t), rc;
 
     if (slot < 0)
         return SD_EUNAVAILABLE;
-    rc = tasks_send(t, (unsigned)slot, h, body);
+    rc = tasks_send(t, vm, (unsigned)slot, h, body);
     /* gone: filled anew, which the mesh has not seen yet */
     return rc == SD_EGONE ? SD_EUNAVAILABLE : rc;
 }
@@ -165,7 +167,7 @@ static uint32_t life_of(double ms, bool wait)
 static int l_task_call(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct tasks *t = vm->tasks;
+    struct tasks *t = vm->all->tasks;
     double given = luaL_checknumber(L, 2), ms = given < 1 ? 1 : given;
     bool wait = lua_toboolean(L, 3) != 0;
     struct msg_task_call sent = {clock_ms()};
@@ -192,7 +194,7 @@ static int l_task_call(lua_State *L)
         h.ticket.generation = next.wait;
     }
     if (rc == 0)
-        rc = send_call(t, &h, buf_slice(&vm->scratch));
+        rc = send_call(t, vm, &h, buf_slice(&vm->scratch));
     if (rc == 0 && wait)
         return co_yield(L);
     if (rc < 0 && h.ticket.generation != 0)
@@ -206,13 +208,13 @@ static int l_task_call(lua_State *L)
 /* core.task_cancel(): calls of ours that nobody waits for any more */
 static void cancel_dead(struct tasks *t)
 {
-    struct mesh *m = t->vm->env.mesh;
+    struct mesh *m = t->all->env.mesh;
     struct list *it;
 
     list_each (it, &t->calls) {
         struct call *call = list_entry(it, struct call, link);
         struct msg_task_cancel cancel = {call->counter};
-        struct wire_head h = {.boot = t->vm->env.boot,
+        struct wire_head h = {.boot = t->all->env.boot,
                               .counter = ++t->counter,
                               .life_ms = UINT32_MAX,
                               .type = MSG_TASK_CANCEL,
@@ -221,7 +223,7 @@ static void cancel_dead(struct tasks *t)
         struct slice v[2] = {{head, sizeof(head)},
                              {(const char *)&cancel, sizeof(cancel)}};
 
-        if (call->ticket.wait == 0 || co_is_waiting(t->vm, call->ticket))
+        if (call->ticket.wait == 0 || co_is_waiting(call->vm, call->ticket))
             continue;
         wire_encode(head, &h);
         if (mesh_send(m, call->slot, MSG_TASK_CANCEL, MESH_PLAIN, v, 2) == 0)
@@ -231,7 +233,7 @@ static void cancel_dead(struct tasks *t)
 
 static int l_task_cancel(lua_State *L)
 {
-    cancel_dead(vm_of(L)->tasks);
+    cancel_dead(vm_of(L)->all->tasks);
     return 0;
 }
 
@@ -268,19 +270,19 @@ static int take_reply(lua_State *L, void *answer)
     return 3;
 }
 
-static void end_call(struct tasks *t, struct call *call, struct reply *r)
+static void end_call(struct call *call, struct reply *r)
 {
     struct co *co = NULL;
 
     if (call->ticket.wait != 0)
-        co = co_wake(t->vm, call->ticket);
+        co = co_wake(call->vm, call->ticket);
     list_del(&call->link);
     mem_free(call);
     if (co != NULL)
         co_answer(co, take_reply, r);
 }
 
-void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
+void tasks_on_reply(struct tasks *t, const struct mesh_msg *m)
 {
     struct reply r = {{NULL, 0}, SD_ECRASHED, false};
     struct slice body = {NULL, 0};
@@ -289,7 +291,7 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
 
     if (wire_decode(&h, m->body) < 0)
         return;
-    call = find_call(vm->tasks, h.counter);
+    call = find_call(t, h.counter);
     if (call == NULL || call->slot != m->from || call->epoch != m->epoch)
         return;
     if (m->err == 0 && wire_read(&h, &body, m->body) < 0)
@@ -300,7 +302,7 @@ void tasks_on_reply(struct vm *vm, const struct mesh_msg *m)
         r.err = SD_ETOOLARGE;
     else if (m->err == 0 && slice_is(body, "timeout"))
         r.err = SD_ETIMEOUT;
-    end_call(vm->tasks, call, &r);
+    end_call(call, &r);
 }
 
 struct ahead {
@@ -335,8 +337,8 @@ static bool take_ahead(struct tasks *t)
     list_each (it, &t->calls) {
         const struct call *call = list_entry(it, struct call, link);
 
-        if (mesh_walk(t->vm->env.mesh, call->slot, is_answer, &a)) {
-            tasks_on_reply(t->vm, &a.reply);
+        if (mesh_walk(t->all->env.mesh, call->slot, is_answer, &a)) {
+            tasks_on_reply(t, &a.reply);
             return true;
         }
     }
@@ -359,13 +361,12 @@ static void uid_call_is_back(struct tasks *t, const struct mesh_msg *m)
     if (wire_decode(&h, m->body) == 0)
         call = find_call(t, h.counter);
     if (call != NULL)
-        end_call(t, call, &r);
+        end_call(call, &r);
 }
 
 /* A dead task had not popped this: it did not run. */
-void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
+void tasks_on_back(struct tasks *t, const struct mesh_msg *m)
 {
-    struct tasks *t = vm->tasks;
     struct reply r = {{NULL, 0}, SD_EUNAVAILABLE, true};
     struct wire_head h;
     struct slice body;
@@ -379,19 +380,18 @@ void tasks_on_back(struct vm *vm, const struct mesh_msg *m)
     if (call == NULL)
         return;
     if (m->err == 0 && wire_read(&h, &body, m->body) > 0 &&
-        send_call(t, &h, body) == 0) {
+        send_call(t, call->vm, &h, body) == 0) {
         list_del(&call->link);
         mem_free(call);
         return;
     }
     if (call->ticket.wait == 0)
         log_warn("a task call was lost with its process, slot %u", m->from);
-    end_call(t, call, &r);
+    end_call(call, &r);
 }
 
-void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch)
+void tasks_on_gone(struct tasks *t, unsigned slot, uint16_t epoch)
 {
-    struct tasks *t = vm->tasks;
     struct list *it, *next;
 
     t->is_orphan |= t->running && t->from == slot && t->epoch == epoch;
@@ -400,7 +400,21 @@ void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch)
         struct reply r = {{NULL, 0}, SD_ECRASHED, false};
 
         if (call->slot == slot && call->epoch == epoch)
-            end_call(t, call, &r);
+            end_call(call, &r);
+    }
+}
+
+void tasks_forget(struct tasks *t, const struct vm *vm)
+{
+    struct list *it;
+
+    list_each (it, &t->calls) {
+        struct call *call = list_entry(it, struct call, link);
+
+        if (call->vm != vm)
+            continue;
+        call->vm = NULL;
+        call->ticket.wait = 0;
     }
 }
 

@@ -12,15 +12,19 @@
 
 struct tasks;
 struct vm;
+struct vms;
 
-struct tasks *tasks_new(struct vm *vm);
+struct tasks *tasks_new(struct vms *all);
 void tasks_free(struct tasks **tp);
 
 /* From the mesh. */
-enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m);
-void tasks_on_reply(struct vm *vm, const struct mesh_msg *m);
-void tasks_on_cancel(struct vm *vm, const struct mesh_msg *m);
-void tasks_on_back(struct vm *vm, const struct mesh_msg *m);
-void tasks_on_gone(struct vm *vm, unsigned slot, uint16_t epoch);
+enum mesh_verdict tasks_on_call(struct tasks *t, const struct mesh_msg *m);
+void tasks_on_reply(struct tasks *t, const struct mesh_msg *m);
+void tasks_on_cancel(struct tasks *t, const struct mesh_msg *m);
+void tasks_on_back(struct tasks *t, const struct mesh_msg *m);
+void tasks_on_gone(struct tasks *t, unsigned slot, uint16_t epoch);
+
+/* A vm ends: none of its coroutines waits for an answer any more. */
+void tasks_forget(struct tasks *t, const struct vm *vm);
 
 #endif

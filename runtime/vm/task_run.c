@@ -58,9 +58,9 @@ static void set_alarm(uint64_t ms)
     setitimer(ITIMER_REAL, &t, NULL);
 }
 
-static void set_busy(struct vm *vm, uint64_t n)
+static void set_busy(struct vms *all, uint64_t n)
 {
-    slots_set(mesh_slots(vm->env.mesh), vm->env.slot, SLOT_BUSY, n);
+    slots_set(mesh_slots(all->env.mesh), all->env.slot, SLOT_BUSY, n);
 }
 
 static int send_answer(struct tasks *t, uint16_t flags, struct slice body)
@@ -72,10 +72,10 @@ static int send_answer(struct tasks *t, uint16_t flags, struct slice body)
     h.type = MSG_TASK_REPLY;
     h.flags = (uint16_t)(WIRE_ANSWER | flags);
     h.len = (uint32_t)body.len;
-    h.epoch = (uint16_t)t->vm->env.epoch;
-    h.slot = (uint8_t)t->vm->env.slot;
+    h.epoch = (uint16_t)t->all->env.epoch;
+    h.slot = (uint8_t)t->all->env.slot;
     wire_encode(head, &h);
-    return mesh_send(t->vm->env.mesh, t->from, MSG_TASK_REPLY, MESH_ANSWER, v,
+    return mesh_send(t->all->env.mesh, t->from, MSG_TASK_REPLY, MESH_ANSWER, v,
                      2);
 }
 
@@ -112,8 +112,8 @@ static void finish(struct tasks *t)
     buf_fini(&t->body);
     buf_fini(&t->late);
     t->running = false;
-    set_busy(t->vm, 0);
-    mesh_resume(t->vm->env.mesh);
+    set_busy(t->all, 0);
+    mesh_resume(t->all->env.mesh);
 }
 
 static void on_retry(struct timer *timer)
@@ -124,7 +124,7 @@ static void on_retry(struct timer *timer)
     if (give(t, t->late_flags, buf_slice(&t->late))) {
         finish(t);
     } else if (!is_over) {
-        timer_start(t->vm->env.loop, &t->retry, RETRY_MS);
+        timer_start(t->all->env.loop, &t->retry, RETRY_MS);
     } else {
         log_error("task: no room for an answer as long as it was wanted");
         (void)give(t, WIRE_ERROR, slice_str("timeout"));
@@ -135,7 +135,7 @@ static void on_retry(struct timer *timer)
 static void run_ended(struct co *co, int status)
 {
     struct vm *vm = co->vm;
-    struct tasks *t = vm->tasks;
+    struct tasks *t = vm->all->tasks;
 
     if (status != 0)
         log_error("task: %s", co_error_text(co->L));
@@ -150,7 +150,7 @@ static void run_ended(struct co *co, int status)
 
 static void run(struct tasks *t)
 {
-    struct vm *vm = t->vm;
+    struct vm *vm = vms_now(t->all);
     uint64_t life = t->head.life_ms;
     bool endless = t->head.life_ms == UINT32_MAX;
     struct co *co =
@@ -162,7 +162,7 @@ static void run(struct tasks *t)
         return;
     }
     t->late_until = endless ? UINT64_MAX : clock_ms() + life;
-    set_busy(vm, 1);
+    set_busy(t->all, 1);
     if (!endless)
         set_alarm(life + vm->env.conf->server.task_grace + 1);
     co->on_end = run_ended;
@@ -189,14 +189,12 @@ static int cancels(void *arg, const struct mesh_msg *m)
 static bool is_cancelled(struct tasks *t)
 {
     if (!t->is_cancelled && !t->is_orphan)
-        t->is_cancelled = mesh_walk(t->vm->env.mesh, t->from, cancels, t);
+        t->is_cancelled = mesh_walk(t->all->env.mesh, t->from, cancels, t);
     return t->is_cancelled || (t->is_orphan && t->head.ticket.generation != 0);
 }
 
-void tasks_on_cancel(struct vm *vm, const struct mesh_msg *m)
+void tasks_on_cancel(struct tasks *t, const struct mesh_msg *m)
 {
-    struct tasks *t = vm->tasks;
-
     if (t->running && t->from == m->from && t->epoch == m->epoch)
         t->is_cancelled |= cancels(t, m) != 0;
 }
@@ -225,10 +223,8 @@ static bool take_call(struct tasks *t, const struct mesh_msg *m)
     return true;
 }
 
-enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m)
+enum mesh_verdict tasks_on_call(struct tasks *t, const struct mesh_msg *m)
 {
-    struct tasks *t = vm->tasks;
-
     if (t->running)
         return MESH_HOLD;
     if (wire_decode(&t->head, m->body) < 0)
@@ -238,7 +234,7 @@ enum mesh_verdict tasks_on_call(struct vm *vm, const struct mesh_msg *m)
         finish(t);
         return MESH_DONE;
     }
-    mesh_pop_now(vm->env.mesh);
+    mesh_pop_now(t->all->env.mesh);
     if (!is_cancelled(t)) {
         run(t);
         return MESH_DONE;
@@ -256,7 +252,7 @@ void task_run_init(struct tasks *t)
 
 void task_run_fini(struct tasks *t)
 {
-    timer_stop(t->vm->env.loop, &t->retry);
+    timer_stop(t->all->env.loop, &t->retry);
     buf_fini(&t->body);
     buf_fini(&t->late);
 }
@@ -264,7 +260,7 @@ void task_run_fini(struct tasks *t)
 /* core.task_take() -> {task, method, context, args} */
 static int l_take(lua_State *L)
 {
-    struct tasks *t = vm_of(L)->tasks;
+    struct tasks *t = vm_of(L)->all->tasks;
     const char *why;
 
     if (lua_msgpack_decode(L, buf_slice(&t->body), &why) < 0)
@@ -277,7 +273,7 @@ static int l_take(lua_State *L)
 static int l_reply(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    struct tasks *t = vm->tasks;
+    struct tasks *t = vm->all->tasks;
     const char *why;
 
     if (t->replied || !t->running)
@@ -297,7 +293,7 @@ static int l_reply(lua_State *L)
 /* core.task_is_cancelled() -> has the caller given up? */
 static int l_is_cancelled(lua_State *L)
 {
-    struct tasks *t = vm_of(L)->tasks;
+    struct tasks *t = vm_of(L)->all->tasks;
 
     lua_pushboolean(L, t->running && is_cancelled(t));
     return 1;

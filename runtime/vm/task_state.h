@@ -15,7 +15,7 @@
 #define TASK_BODY_MAX (8u << 20)
 
 struct tasks {
-    struct vm *vm;
+    struct vms *all;
     struct list calls; /* ours, unanswered */
     uint64_t counter;
     unsigned turn; /* where the next choice among equals begins */
@@ -37,10 +37,11 @@ struct tasks {
     struct timer retry;
 };
 
-/* Send a call of any type and keep it until it is answered.  0, or as
+/* Send a call of any type, for whose answer a coroutine of `vm` may wait, and
+ * keep it until it is answered.  0, or as
  * mesh_send(). */
-int tasks_send(struct tasks *t, unsigned slot, const struct wire_head *h,
-               struct slice body);
+int tasks_send(struct tasks *t, struct vm *vm, unsigned slot,
+               const struct wire_head *h, struct slice body);
 
 /* In a task process: take an answer that waits in a ring behind calls, which
  * wait until the running one has ended. */

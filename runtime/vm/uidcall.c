@@ -155,7 +155,7 @@ static int l_uid_call(lua_State *L)
     struct msg_uid_call call = {
         .verb = (uint32_t)luaL_checkoption(L, 2, NULL, verbs)};
     struct wire_head h = {.boot = vm->env.boot,
-                          .counter = ++vm->tasks->counter,
+                          .counter = ++vm->all->tasks->counter,
                           .life_ms = (uint32_t)ms,
                           .type = MSG_UID_CALL,
                           .epoch = (uint16_t)vm->env.epoch,
@@ -179,7 +179,7 @@ static int l_uid_call(lua_State *L)
     h.ticket.vm = vm->env.generation;
     h.ticket.index = next.index;
     h.ticket.generation = next.wait;
-    rc = tasks_send(vm->tasks, slot, &h, buf_slice(&vm->scratch));
+    rc = tasks_send(vm->all->tasks, vm, slot, &h, buf_slice(&vm->scratch));
     if (rc == 0)
         return co_yield(L);
     co_unpark(L);
@@ -222,7 +222,7 @@ static struct uidcall *find_call(struct vm *vm, double number)
 {
     struct list *it;
 
-    list_each (it, &vm->uidcalls.open) {
+    list_each (it, &vm->all->uidcalls.open) {
         struct uidcall *c = list_entry(it, struct uidcall, link);
 
         if (c->number == number)
@@ -260,7 +260,7 @@ void uidcalls_take(struct vm *vm, const struct mesh_msg *m)
 
     c->from = m->from;
     c->epoch = m->epoch;
-    list_add(&vm->uidcalls.open, &c->link);
+    list_add(&vm->all->uidcalls.open, &c->link);
     if (m->dead || wire_decode(&c->head, m->body) < 0) {
         drop(c);
         return;
@@ -272,7 +272,7 @@ void uidcalls_take(struct vm *vm, const struct mesh_msg *m)
         answer(vm, c, slice_make(NULL, 0));
         return;
     }
-    c->number = (double)++vm->tasks->counter;
+    c->number = (double)++vm->all->tasks->counter;
     co->number = c->number;
     co->on_end = call_ended;
     lua_pushnumber(co->L, c->number);
@@ -315,7 +315,7 @@ static int l_uid_answer(lua_State *L)
 /* core.uid_newest(uid) -> handle of its newest conn here */
 static int l_uid_newest(lua_State *L)
 {
-    const struct people *p = vm_of(L)->people;
+    const struct people *p = vm_of(L)->all->people;
     struct conn *newest = NULL;
     struct uids_binding *b;
     struct slice uid;

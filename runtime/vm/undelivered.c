@@ -23,9 +23,9 @@ struct missed {
     struct buf value;
 };
 
-void undelivered_init(struct undelivered *u, struct vm *vm)
+void undelivered_init(struct undelivered *u, struct vms *all)
 {
-    *u = (struct undelivered){.vm = vm};
+    *u = (struct undelivered){.all = all};
     list_init(&u->values);
 }
 
@@ -76,7 +76,7 @@ static bool may_keep(const struct undelivered *u, size_t bytes)
 /* One more value, with a run of the hook. */
 static void keep(struct undelivered *u, struct slice uids, struct slice value)
 {
-    struct vm *vm = u->vm;
+    struct vm *vm = vms_now(u->all);
     struct co *co = vm_enter(vm, vm->entry[ENTRY_UNDELIVERED], CO_CALL,
                              vm->env.conf->server.call_timeout);
     struct missed *m;
@@ -110,7 +110,7 @@ void undelivered_tell(struct undelivered *u, struct slice missed,
 {
     struct missed *last;
 
-    if (missed.len == 0 || !u->vm->has_undeliverable_hook)
+    if (missed.len == 0 || !vms_now(u->all)->has_undeliverable_hook)
         return;
     last = same_value(u, value);
     if (!may_keep(u, missed.len + (last == NULL ? value.len : 0)))
@@ -138,7 +138,7 @@ void undelivered_tell_one(struct undelivered *u, struct slice uid, int err,
 /* core.undelivered() -> value, {uid, word, uid, word ...} */
 static int l_undelivered(lua_State *L)
 {
-    struct undelivered *u = reach_undelivered(vm_of(L)->reach);
+    struct undelivered *u = reach_undelivered(vm_of(L)->all->reach);
     struct slice list, uid;
     struct missed *m;
     const char *why;

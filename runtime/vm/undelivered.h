@@ -13,16 +13,16 @@
 #include "base/list.h"
 #include "base/slice.h"
 
-struct vm;
+struct vms;
 
 struct undelivered {
-    struct vm *vm;
+    struct vms *all;
     struct list values;
     unsigned n;
     size_t bytes;
 };
 
-void undelivered_init(struct undelivered *u, struct vm *vm);
+void undelivered_init(struct undelivered *u, struct vms *all);
 void undelivered_fini(struct undelivered *u);
 
 /* Note on a list (vm/uidlist.h) that `uid` was missed, for a reason like

@@ -9,25 +9,18 @@
 #include <lua.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "ipc/mesh.h"
-#include "ipc/msg.h"
+#include "loop/timer.h"
 #include "net/http.h"
-#include "net/reason.h"
 #include "vm/deliver.h"
-#include "vm/door.h"
 #include "vm/heap.h"
-#include "vm/people.h"
-#include "vm/reach.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
-#include "vm/task_state.h"
 
 #define STACK_GUARD (1u << 20)
 
@@ -37,12 +30,18 @@
 
 #define SCRATCH_KEEP ((size_t)256 * 1024)
 
+/* Of a vm that is being closed, maybe on another thread, nothing may be asked:
+ * what scripts do when their values are finalized raises, and is ignored. */
 struct vm *vm_of(lua_State *L)
 {
+    struct vm *vm;
     void *ud;
 
     lua_getallocf(L, &ud);
-    return ud;
+    vm = ud;
+    if (vm->state == VM_CLOSING)
+        luaL_error(L, "this vm has ended");
+    return vm;
 }
 
 static void *vm_alloc(void *ud, void *p, size_t old, size_t size)
@@ -95,6 +94,7 @@ static void collect_garbage(struct vm *vm)
 static bool on_turn(struct loop_hook *hook)
 {
     struct vm *vm = list_entry(hook, struct vm, hook);
+    unsigned ran;
 
     if (heap_was_starved(vm->heap)) {
         collect_garbage(vm);
@@ -105,11 +105,10 @@ static bool on_turn(struct loop_hook *hook)
     }
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
-    kicks_turn(&vm->kicks);
-    reach_turn(vm->reach);
-    if (vm->env.role == VM_TASK)
-        tasks_look_ahead(vm->tasks);
-    return co_flush(vm) > 0;
+    ran = co_flush(vm);
+    if (vm->state >= VM_RETIRED)
+        vm_look_retired(vm);
+    return ran > 0;
 }
 
 /* Where the stack of this thread has 1 MB left. */
@@ -126,79 +125,22 @@ static const char *stack_low(void)
     return (const char *)low + STACK_GUARD;
 }
 
-static void inherited_ended(struct co *co, int status)
+static void vm_init(struct vm *vm, struct vms *all, struct code *code,
+                    const char *why)
 {
-    vm_log_end(co, status);
-    heir_ended(&co->vm->heir);
-}
-
-static void end_told(struct co *co, int status)
-{
-    vm_log_end(co, status);
-    uidmap_settle(co->vm->people->map, (uint32_t)co->number);
-}
-
-/* A binding has ended: tell on_uid_closed at the end of the turn. */
-static bool on_binding_end(void *arg, uint32_t debt)
-{
-    struct vm *vm = arg;
-    struct co *co = NULL;
-
-    if (vm->has_end_hook)
-        co = vm_enter(vm, vm->entry[ENTRY_UID_CLOSED], CO_CALL,
-                      vm->env.conf->server.call_timeout);
-    if (co == NULL)
-        return false;
-    co->on_end = debt != 0             ? end_told
-                 : vm->heir.is_in_page ? inherited_ended
-                                       : vm_log_end;
-    co->number = debt;
-    heir_opened(&vm->heir);
-    co_ready(co, 0);
-    return true;
-}
-
-static void on_rival(void *arg, const struct uidmap_binding *b)
-{
-    struct vm *vm = arg;
-
-    kicks_send(&vm->kicks, b, reason_word(REASON_REPLACED));
-}
-
-static void on_doubt(void *arg, const struct member *m)
-{
-    struct vm *vm = arg;
-    struct co *co = vm_enter(vm, vm->entry[ENTRY_GROUPS], CO_WORK, 0);
-
-    if (co == NULL)
-        return; /* until the next change */
-    co->on_end = vm_log_end;
-    lua_pushnumber(co->L, vm_handle(m->conn));
-    co_ready(co, 1);
-}
-
-static void open_people(struct vm *vm)
-{
-    vm->people = people_new();
-    vm->people->on_end = on_binding_end;
-    vm->people->on_rival = on_rival;
-    vm->people->on_doubt = on_doubt;
-    vm->people->arg = vm;
-    vm->people->slot = vm->env.slot;
-    if (vm->env.role == VM_WORKER)
-        vm->people->map = vm->env.uids;
-    vm->reach = reach_new(vm);
-    kicks_init(&vm->kicks, vm);
-    uidcalls_init(&vm->uidcalls);
-    heir_init(&vm->heir, vm);
-}
-
-static void vm_init(struct vm *vm, const struct vm_env *env)
-{
-    size_t limit = env->conf->server.vm_memory;
+    size_t limit = code->conf->server.vm_memory;
 
     vm->magic = VM_MAGIC;
-    vm->env = *env;
+    vm->all = all;
+    vm->code = code_ref(code);
+    vm->env = all->env;
+    vm->env.generation = code->generation;
+    vm->env.bundle = code->bundle;
+    vm->env.conf = code->conf;
+    vm->env.why = why;
+    vm->boot = LUA_NOREF;
+    list_init(&vm->link);
+    list_init(&vm->dormant);
     vm->collect_at = collect_mark(vm, 0);
     vm->stack_low = stack_low();
     vm->stack_nested = (const char *)__builtin_frame_address(0) - NESTED_MAX;
@@ -206,94 +148,51 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     cos_init(vm);
     vm->hook.fn = on_turn;
     vm->hook.rank = LOOP_WORK;
-    loop_hook_add(env->loop, &vm->hook);
-    vm->tasks = tasks_new(vm);
-    vm->doors = doors_new(vm);
-    open_people(vm);
-    vm->deliveries =
-        deliveries_new(PACK_SCRIPT + 2 * env->conf->nports, env->conf->nports);
+    loop_hook_add(all->env.loop, &vm->hook);
+    vm->deliveries = deliveries_new(PACK_SCRIPT + 2 * code->conf->nports,
+                                    code->conf->nports);
 }
 
-int vm_open(struct vm **out, const struct vm_env *env, char *why,
-            size_t why_size)
+/* Protected call of one of vm_boot()'s steps; its result stays on the stack. */
+static int boot(struct vm *vm, lua_CFunction step, char *text, size_t size)
+{
+    lua_settop(vm->L, 0);
+    lua_pushcfunction(vm->L, traceback);
+    lua_pushcfunction(vm->L, step);
+    if (lua_pcall(vm->L, 0, 1, 1) == 0)
+        return 0;
+    snprintf(text, size, "%s", co_error_text(vm->L));
+    return SD_EFAILED;
+}
+
+int vm_open(struct vm **out, struct vms *all, struct code *code,
+            const char *why, char *text, size_t size)
 {
     struct vm *vm = mem_zalloc(sizeof(*vm));
 
-    vm_init(vm, env);
+    vm_init(vm, all, code, why);
     vm->L = lua_newstate(vm_alloc, vm);
     sd_assert(vm->L != NULL);
     lua_atpanic(vm->L, on_panic);
-    lua_pushcfunction(vm->L, traceback);
-    lua_pushcfunction(vm->L, vm_boot);
-    if (lua_pcall(vm->L, 0, 0, 1) != 0) {
-        snprintf(why, why_size, "%s", co_error_text(vm->L));
+    if (boot(vm, vm_boot, text, size) < 0) {
         vm_close(&vm);
         return SD_EFAILED;
     }
-    lua_settop(vm->L, 0);
     *out = vm;
     return 0;
 }
 
-static void on_owned(struct vm *vm)
+int vm_load(struct vm *vm, char *text, size_t size)
 {
-    vm->schedule = schedule_open(vm);
-    vm->on_started(vm->started_arg, 0, NULL);
-    heir_look(&vm->heir);
-}
+    int err = boot(vm, vm_boot_file, text, size);
+    bool more = err == 0 && lua_toboolean(vm->L, -1);
 
-static void start_ended(struct co *co, int status)
-{
-    struct vm *vm = co->vm;
-    bool failed = status != 0 || lua_type(co->L, 1) == LUA_TSTRING;
-
-    if (failed)
-        vm->on_started(vm->started_arg, SD_EFAILED, co_error_text(co->L));
-    else
-        heir_start(&vm->heir, on_owned);
-}
-
-void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg)
-{
-    struct co *co;
-
-    sd_check(vm, VM_MAGIC);
-    vm->on_started = on_started;
-    vm->started_arg = arg;
-    co = vm_enter(vm, vm->entry[ENTRY_START], CO_WORK, 0);
-    if (co == NULL) {
-        on_started(arg, SD_EFAILED, "not enough memory");
-        return;
-    }
-    co->on_end = start_ended;
-    co_start(co, 0);
-}
-
-static void stop_ended(struct co *co, int status)
-{
-    struct vm *vm = co->vm;
-
-    if (status != 0)
-        log_error("on_stop: %s", co_error_text(co->L));
-    vm->on_stopped(vm->stopped_arg);
-}
-
-void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg)
-{
-    struct co *co;
-
-    sd_check(vm, VM_MAGIC);
-    vm->on_stopped = on_stopped;
-    vm->stopped_arg = arg;
-    schedule_close(&vm->schedule);
-    co = vm_enter(vm, vm->entry[ENTRY_STOP], CO_WORK,
-                  vm->env.conf->server.call_timeout);
-    if (co == NULL) {
-        on_stopped(arg);
-        return;
-    }
-    co->on_end = stop_ended;
-    co_start(co, 0);
+    if (err == 0 && !more)
+        err = boot(vm, vm_boot_end, text, size);
+    if (err < 0)
+        return err;
+    lua_settop(vm->L, 0);
+    return more;
 }
 
 void vm_tell_end(struct vm *vm, uint64_t id)
@@ -304,89 +203,6 @@ void vm_tell_end(struct vm *vm, uint64_t id)
         log_error("end of a call: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
-}
-
-static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
-{
-    struct vm *vm = data;
-
-    sd_check(vm, VM_MAGIC);
-    switch (m->type) {
-    case MSG_TASK_CALL:
-        return tasks_on_call(vm, m);
-    case MSG_UID_CALL:
-        uidcalls_take(vm, m);
-        break;
-    case MSG_UID_REPLY:
-    case MSG_TASK_REPLY:
-        tasks_on_reply(vm, m);
-        break;
-    case MSG_SEND:
-    case MSG_PUBLISH:
-    case MSG_GROUP:
-    case MSG_CLOSE_CONN:
-    case MSG_SEND_UIDS:
-    case MSG_KICK:
-    case MSG_MISSED:
-        people_on_msg(vm, m);
-        break;
-    case MSG_DOOR:
-        doors_on_msg(vm, m);
-        break;
-    case MSG_TASK_CANCEL:
-        tasks_on_cancel(vm, m);
-        break;
-    default:
-        log_warn("message of type %u from slot %u: not for this process",
-                 m->type, m->from);
-    }
-    return MESH_DONE;
-}
-
-static void on_back(void *data, const struct mesh_msg *m)
-{
-    tasks_on_back(data, m);
-    people_on_back(data, m);
-}
-
-static void on_gone(void *data, unsigned slot, uint16_t epoch)
-{
-    struct vm *vm = data;
-
-    tasks_on_gone(vm, slot, epoch);
-    uidcalls_on_gone(&vm->uidcalls, slot, epoch);
-    heir_look(&vm->heir);
-    doors_on_gone(vm, slot, epoch);
-}
-
-void vm_mesh_hooks(struct vm *vm, struct mesh_hooks *out)
-{
-    *out = (struct mesh_hooks){
-        .on_msg = on_msg, .on_back = on_back, .on_gone = on_gone, .data = vm};
-}
-
-unsigned vm_calls(const struct vm *vm)
-{
-    return vm->cos.calls;
-}
-
-uint64_t vm_memory(const struct vm *vm)
-{
-    return heap_used(vm->heap);
-}
-
-void vm_count(const struct vm *vm, uint64_t *counters)
-{
-    const struct people_counters *c = &vm->people->counters;
-
-    counters[COUNT_SENDS_ACCEPTED] = c->accepted;
-    counters[COUNT_SENDS_DELIVERED] = c->delivered;
-    counters[COUNT_SENDS_GONE] = c->gone;
-    counters[COUNT_SENDS_INVALID] = c->invalid;
-    counters[COUNT_SENDS_SLOW] = c->slow;
-    counters[COUNT_SENDS_BUSY] = c->busy;
-    counters[COUNT_ENCODED] = c->encoded;
-    counters[COUNT_TASK_CALLS] = vm->tasks->taken;
 }
 
 /* Requests whose coroutine will not run on must end for their conns' sake. */
@@ -410,31 +226,44 @@ static void end_requests(struct vm *vm)
     vm->nrequests = 0;
 }
 
+/* What wakes or feeds it goes: the loop's thread will not touch it again. */
+void vm_detach(struct vm *vm)
+{
+    sd_check(vm, VM_MAGIC);
+    end_requests(vm);
+    schedule_close(&vm->schedule);
+    redis_unbind(vm);
+    tasks_forget(vm->all->tasks, vm);
+    timer_stop(vm->env.loop, &vm->limit);
+    loop_hook_del(&vm->hook);
+    list_del(&vm->link);
+    cos_detach(vm);
+    vm->state = VM_CLOSING;
+}
+
+/* Finalizers of scripts run in here; see vm_of(). */
+void vm_destroy(struct vm *vm)
+{
+    if (vm->L != NULL)
+        lua_close(vm->L);
+    heap_free(&vm->heap);
+    cos_fini(vm);
+    deliveries_free(&vm->deliveries);
+    buf_fini(&vm->scratch);
+    packs_fini(&vm->packs);
+    mem_free(vm->ports);
+}
+
 void vm_close(struct vm **vp)
 {
     struct vm *vm = *vp;
 
     if (vm == NULL)
         return;
-    sd_check(vm, VM_MAGIC);
     *vp = NULL;
-    end_requests(vm);
-    schedule_close(&vm->schedule);
-    redis_unbind(vm);
-    loop_hook_del(&vm->hook);
-    if (vm->L != NULL)
-        lua_close(vm->L);
-    heap_free(&vm->heap);
-    cos_fini(vm);
-    doors_free(&vm->doors);
-    tasks_free(&vm->tasks);
-    people_free(&vm->people);
-    reach_free(&vm->reach);
-    kicks_fini(&vm->kicks);
-    uidcalls_fini(&vm->uidcalls);
-    deliveries_free(&vm->deliveries);
-    buf_fini(&vm->scratch);
-    mem_free(vm->ports);
+    vm_detach(vm);
+    vm_destroy(vm);
+    code_unref(&vm->code);
     vm->magic = 0;
     mem_free(vm);
 }

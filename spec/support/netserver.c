@@ -411,10 +411,10 @@ static void on_close(void *arg, struct conn *c, const char *reason)
         conn_released(c);
 }
 
-static int64_t on_length(void *arg, unsigned index, struct slice head)
+static int64_t on_length(void *arg, const struct conn *c, struct slice head)
 {
     (void)arg;
-    (void)index;
+    (void)c;
     /* "N:" and N bytes, one digit. */
     if (head.p[0] < '0' || head.p[0] > '9')
         return -1;

@@ -1,0 +1,526 @@
+/* vms.c - see vms.h.
+ *
+ * A switch goes like this, with the net held, so that what clients send waits:
+ * the old vm's background work ends, save() runs in it, restore() in the new
+ * one, and then the new one is `current`, which is all that being the one that
+ * serves means.  Nothing of it can fail: a hook that raises is logged. */
+#include "vm/vms.h"
+
+#include <lua.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ipc/counters.h"
+#include "ipc/mesh.h"
+#include "ipc/msg.h"
+#include "net/net.h"
+#include "net/reason.h"
+#include "vm/door.h"
+#include "vm/heap.h"
+#include "vm/people.h"
+#include "vm/reach.h"
+#include "vm/schedule.h"
+#include "vm/state.h"
+#include "vm/task.h"
+#include "vm/task_state.h"
+
+enum {
+    VMS_MAGIC = 0x766d7331,
+    TEXT = 4000, /* bytes of a build's error */
+};
+
+/* --- what all vms share ------------------------------------------------------- */
+
+static bool on_turn(struct loop_hook *hook)
+{
+    struct vms *a = list_entry(hook, struct vms, hook);
+
+    kicks_turn(&a->kicks);
+    reach_turn(a->reach);
+    if (a->env.role == VM_TASK)
+        tasks_look_ahead(a->tasks);
+    return false;
+}
+
+static void inherited_ended(struct co *co, int status)
+{
+    vm_log_end(co, status);
+    heir_ended(&co->vm->all->heir);
+}
+
+static void end_told(struct co *co, int status)
+{
+    vm_log_end(co, status);
+    uidmap_settle(co->vm->all->people->map, (uint32_t)co->number);
+}
+
+/* A binding has ended: tell on_uid_closed at the end of the turn. */
+static bool on_binding_end(void *arg, uint32_t debt)
+{
+    struct vms *a = arg;
+    struct vm *vm = vms_now(a);
+    struct co *co = NULL;
+
+    if (vm->has_end_hook)
+        co = vm_enter(vm, vm->entry[ENTRY_UID_CLOSED], CO_CALL,
+                      vm->env.conf->server.call_timeout);
+    if (co == NULL)
+        return false;
+    co->on_end = debt != 0            ? end_told
+                 : a->heir.is_in_page ? inherited_ended
+                                      : vm_log_end;
+    co->number = debt;
+    heir_opened(&a->heir);
+    co_ready(co, 0);
+    return true;
+}
+
+static void on_rival(void *arg, const struct uidmap_binding *b)
+{
+    struct vms *a = arg;
+
+    kicks_send(&a->kicks, b, reason_word(REASON_REPLACED));
+}
+
+static void on_doubt(void *arg, const struct member *m)
+{
+    struct vm *vm = vms_now(arg);
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_GROUPS], CO_CALL, 0);
+
+    if (co == NULL)
+        return; /* until the next change */
+    co->on_end = vm_log_end;
+    lua_pushnumber(co->L, vm_handle(m->conn));
+    co_ready(co, 1);
+}
+
+static void open_people(struct vms *a)
+{
+    a->people = people_new();
+    a->people->on_end = on_binding_end;
+    a->people->on_rival = on_rival;
+    a->people->on_doubt = on_doubt;
+    a->people->arg = a;
+    a->people->slot = a->env.slot;
+    if (a->env.role == VM_WORKER)
+        a->people->map = a->env.uids;
+}
+
+static void on_load(struct loop_job *job);
+
+struct vms *vms_new(const struct vm_env *env)
+{
+    struct vms *a = mem_zalloc(sizeof(*a));
+
+    a->magic = VMS_MAGIC;
+    a->env = *env;
+    list_init(&a->retired);
+    a->load.fn = on_load;
+    open_people(a);
+    a->tasks = tasks_new(a);
+    a->doors = doors_new(a);
+    a->reach = reach_new(a);
+    kicks_init(&a->kicks, a);
+    uidcalls_init(&a->uidcalls);
+    heir_init(&a->heir, a);
+    a->hook.fn = on_turn;
+    a->hook.rank = LOOP_WORK;
+    loop_hook_add(env->loop, &a->hook);
+    return a;
+}
+
+void vms_free(struct vms **vp)
+{
+    struct vms *a = *vp;
+
+    if (a == NULL)
+        return;
+    sd_check(a, VMS_MAGIC);
+    *vp = NULL;
+    a->is_switching = false;
+    vms_drop(a);
+    while (!list_empty(&a->retired)) {
+        struct vm *vm = list_entry(a->retired.next, struct vm, link);
+
+        vm_close(&vm);
+    }
+    vm_close(&a->current);
+    while (a->nclosing > 0)
+        loop_turn(a->env.loop, true);
+    loop_hook_del(&a->hook);
+    doors_free(&a->doors);
+    tasks_free(&a->tasks);
+    people_free(&a->people);
+    reach_free(&a->reach);
+    kicks_fini(&a->kicks);
+    uidcalls_fini(&a->uidcalls);
+    buf_fini(&a->kept);
+    a->magic = 0;
+    mem_free(a);
+}
+
+/* --- building ------------------------------------------------------------------ */
+
+/* The one that `a` builds: of a process that starts it is the current one. */
+static struct vm *built(const struct vms *a)
+{
+    return a->next != NULL ? a->next : a->current;
+}
+
+static void fail(struct vms *a, const char *text)
+{
+    struct vm **vp = a->next != NULL ? &a->next : &a->current;
+
+    if (vp == &a->next)
+        vm_close(vp); /* the first one may be asked still: vms_free() */
+    a->on_built(a->built_arg, SD_EFAILED, text);
+}
+
+static void on_owned(struct vms *a)
+{
+    struct vm *vm = a->current;
+
+    vm->state = VM_SERVING;
+    vm->schedule = schedule_open(vm);
+    a->on_built(a->built_arg, 0, NULL);
+    heir_look(&a->heir);
+}
+
+static void start_ended(struct co *co, int status)
+{
+    struct vm *vm = co->vm;
+    struct vms *a = vm->all;
+    char text[TEXT];
+
+    if (status != 0 || lua_type(co->L, 1) == LUA_TSTRING) {
+        /* Not before the coroutine is done with: it is the vm's. */
+        snprintf(text, sizeof(text), "%s", co_error_text(co->L));
+        vm->boot_failed = true;
+        buf_truncate(&vm->scratch, 0);
+        buf_append(&vm->scratch, text, strlen(text) + 1);
+        loop_defer(a->env.loop, &a->load);
+    } else if (vm == a->current) {
+        heir_start(&a->heir, on_owned);
+    } else {
+        vm->state = VM_STANDING_BY;
+        a->on_built(a->built_arg, 0, NULL);
+    }
+}
+
+static void start(struct vms *a, struct vm *vm)
+{
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_START], CO_WORK, 0);
+
+    vm->state = VM_STARTING;
+    if (co == NULL) {
+        fail(a, "not enough memory");
+        return;
+    }
+    co->on_end = start_ended;
+    co_start(co, 0);
+}
+
+static void on_load(struct loop_job *job)
+{
+    struct vms *a = list_entry(job, struct vms, load);
+    struct vm *vm = built(a);
+    char text[TEXT];
+    int more;
+
+    if (vm->boot_failed) {
+        snprintf(text, sizeof(text), "%s", buf_slice(&vm->scratch).p);
+        fail(a, text);
+        return;
+    }
+    more = vm_load(vm, text, sizeof(text));
+    if (more < 0)
+        fail(a, text);
+    else if (more > 0)
+        loop_defer(a->env.loop, job);
+    else
+        start(a, vm);
+}
+
+void vms_build(struct vms *a, struct code *code, const char *why,
+               vms_built_fn *on_built, void *arg)
+{
+    struct vm **vp = a->current == NULL ? &a->current : &a->next;
+    char text[TEXT];
+
+    sd_check(a, VMS_MAGIC);
+    sd_assert(*vp == NULL);
+    a->on_built = on_built;
+    a->built_arg = arg;
+    if (a->current == NULL)
+        a->env.generation = code->generation;
+    if (vm_open(vp, a, code, why, text, sizeof(text)) < 0)
+        on_built(arg, SD_EFAILED, text);
+    else
+        loop_defer(a->env.loop, &a->load);
+}
+
+bool vms_is_building(const struct vms *a)
+{
+    return a->next != NULL;
+}
+
+void vms_drop(struct vms *a)
+{
+    sd_check(a, VMS_MAGIC);
+    loop_undefer(&a->load);
+    if (!a->is_switching)
+        vm_close(&a->next);
+}
+
+/* --- switching ------------------------------------------------------------------ */
+
+static void keep_packs(struct vm *vm)
+{
+    lua_pushcfunction(vm->L, vm_keep_packs);
+    if (lua_pcall(vm->L, 0, 0, 0) == 0)
+        return;
+    log_error("packs of older conns: %s", co_error_text(vm->L));
+    lua_pop(vm->L, 1);
+}
+
+static void take_net(struct vms *a, struct vm *vm)
+{
+    const char *why = NULL;
+
+    if (a->env.net == NULL)
+        return;
+    if (net_set_conf(a->env.net, vm->env.conf, &why) < 0)
+        log_error("ports stay as they were: %s", why);
+    for (unsigned i = 0; i < vm->nports; i++)
+        vm->ports[i].format = net_format(a->env.net, i);
+    keep_packs(vm);
+}
+
+static void finish_switch(struct vms *a)
+{
+    struct vm *old = a->current, *vm = a->next;
+
+    a->next = NULL;
+    a->current = vm;
+    a->is_switching = false;
+    a->env.generation = vm->env.generation;
+    log_generation(vm->env.generation);
+    vm->state = VM_SERVING;
+    take_net(a, vm);
+    vm_hold_conns(old);
+    list_add(&a->retired, &old->link);
+    cos_wake_dormant(vm);
+    vm->schedule = schedule_open(vm);
+    if (a->env.net != NULL)
+        net_unhold(a->env.net);
+    mesh_resume(a->env.mesh);
+    a->on_switched(a->switched_arg);
+}
+
+static void restore_ended(struct co *co, int status)
+{
+    struct vms *a = co->vm->all;
+
+    vm_log_end(co, status);
+    buf_fini(&a->kept);
+    finish_switch(a);
+}
+
+/* Run a hook that takes part in a switch; its end goes on, whatever it was.
+ * False: out of memory. */
+static bool run_hook(struct vm *vm, enum vm_entry entry, co_end_fn *on_end)
+{
+    struct co *co = vm_enter(vm, vm->entry[entry], CO_WORK,
+                             vm->env.conf->server.call_timeout);
+
+    if (co == NULL)
+        return false;
+    co->on_end = on_end;
+    co_start(co, 0);
+    return true;
+}
+
+static void restore(struct vms *a)
+{
+    if (a->kept.len == 0 || !run_hook(a->next, ENTRY_RESTORE, restore_ended))
+        finish_switch(a);
+}
+
+static void save_ended(struct co *co, int status)
+{
+    vm_log_end(co, status);
+    restore(co->vm->all);
+}
+
+void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg)
+{
+    sd_check(a, VMS_MAGIC);
+    sd_assert(a->next != NULL && a->next->state == VM_STANDING_BY);
+    a->is_switching = true;
+    a->on_switched = on_switched;
+    a->switched_arg = arg;
+    if (a->env.net != NULL)
+        net_hold(a->env.net);
+    vm_retire(a->current);
+    if (!run_hook(a->current, ENTRY_SAVE, save_ended))
+        restore(a);
+}
+
+/* --- the end --------------------------------------------------------------------- */
+
+static void stop_ended(struct co *co, int status)
+{
+    struct vms *a = co->vm->all;
+
+    if (status != 0)
+        log_error("on_stop: %s", co_error_text(co->L));
+    a->on_stopped(a->stopped_arg);
+}
+
+void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
+{
+    struct vm *vm = vms_now(a);
+    struct co *co;
+
+    sd_check(a, VMS_MAGIC);
+    a->on_stopped = on_stopped;
+    a->stopped_arg = arg;
+    schedule_close(&vm->schedule);
+    co = vm_enter(vm, vm->entry[ENTRY_STOP], CO_WORK,
+                  vm->env.conf->server.call_timeout);
+    if (co == NULL) {
+        on_stopped(arg);
+        return;
+    }
+    co->on_end = stop_ended;
+    co_start(co, 0);
+}
+
+/* --- messages -------------------------------------------------------------------- */
+
+/* Does this message begin a call?  One must wait for the new vm then. */
+static bool is_call(uint32_t type)
+{
+    return type == MSG_TASK_CALL || type == MSG_UID_CALL || type == MSG_DOOR;
+}
+
+static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+{
+    struct vms *a = data;
+    struct vm *vm = vms_now(a);
+
+    sd_check(a, VMS_MAGIC);
+    if (a->is_switching && is_call(m->type))
+        return MESH_HOLD;
+    switch (m->type) {
+    case MSG_TASK_CALL:
+        return tasks_on_call(a->tasks, m);
+    case MSG_UID_CALL:
+        uidcalls_take(vm, m);
+        break;
+    case MSG_UID_REPLY:
+    case MSG_TASK_REPLY:
+        tasks_on_reply(a->tasks, m);
+        break;
+    case MSG_SEND:
+    case MSG_PUBLISH:
+    case MSG_GROUP:
+    case MSG_CLOSE_CONN:
+    case MSG_SEND_UIDS:
+    case MSG_KICK:
+    case MSG_MISSED:
+        people_on_msg(vm, m);
+        break;
+    case MSG_DOOR:
+        doors_on_msg(vm, m);
+        break;
+    case MSG_TASK_CANCEL:
+        tasks_on_cancel(a->tasks, m);
+        break;
+    default:
+        log_warn("message of type %u from slot %u: not for this process",
+                 m->type, m->from);
+    }
+    return MESH_DONE;
+}
+
+static void on_back(void *data, const struct mesh_msg *m)
+{
+    struct vms *a = data;
+
+    tasks_on_back(a->tasks, m);
+    people_on_back(vms_now(a), m);
+}
+
+static void on_gone(void *data, unsigned slot, uint16_t epoch)
+{
+    struct vms *a = data;
+
+    tasks_on_gone(a->tasks, slot, epoch);
+    uidcalls_on_gone(&a->uidcalls, slot, epoch);
+    heir_look(&a->heir);
+    doors_on_gone(a, slot, epoch);
+}
+
+void vms_mesh_hooks(struct vms *a, struct mesh_hooks *out)
+{
+    *out = (struct mesh_hooks){
+        .on_msg = on_msg, .on_back = on_back, .on_gone = on_gone, .data = a};
+}
+
+/* --- figures ---------------------------------------------------------------------- */
+
+unsigned vms_retired(const struct vms *a)
+{
+    struct list *it;
+    unsigned n = a->nclosing;
+
+    list_each (it, &a->retired)
+        n++;
+    return n;
+}
+
+unsigned vms_calls(const struct vms *a)
+{
+    struct list *it;
+    unsigned n = a->current->cos.calls;
+
+    list_each (it, &a->retired)
+        n += list_entry(it, struct vm, link)->cos.calls;
+    return n;
+}
+
+uint64_t vms_memory(const struct vms *a)
+{
+    uint64_t n = heap_used(a->current->heap);
+    struct list *it;
+
+    if (a->next != NULL)
+        n += heap_used(a->next->heap);
+    list_each (it, &a->retired)
+        n += heap_used(list_entry(it, struct vm, link)->heap);
+    return n;
+}
+
+unsigned vms_generation(const struct vms *a)
+{
+    return a->env.generation;
+}
+
+void vms_count(const struct vms *a, uint64_t *counters)
+{
+    const struct people_counters *c = &a->people->counters;
+
+    counters[COUNT_SENDS_ACCEPTED] = c->accepted;
+    counters[COUNT_SENDS_DELIVERED] = c->delivered;
+    counters[COUNT_SENDS_GONE] = c->gone;
+    counters[COUNT_SENDS_INVALID] = c->invalid;
+    counters[COUNT_SENDS_SLOW] = c->slow;
+    counters[COUNT_SENDS_BUSY] = c->busy;
+    counters[COUNT_ENCODED] = c->encoded;
+    counters[COUNT_TASK_CALLS] = a->tasks->taken;
+}
