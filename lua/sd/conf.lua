@@ -7,6 +7,7 @@
 local cross = require("sd.conf.cross")
 local env = require("sd.conf.env")
 local eval = require("sd.conf.eval")
+local keep = require("sd.conf.keep")
 local resolve = require("sd.conf.resolve")
 local routes = require("sd.conf.routes")
 local schema = require("sd.conf.schema")
@@ -164,7 +165,16 @@ local function configure(c)
         return nil
     end
     name_timers(c)
-    return resolve.all(c)
+    if not c.host.running then
+        return resolve.all(c)
+    end
+    keep.names(c, c.host.running, reporter(c, "warning"))
+    local resolved = resolve.all(c)
+    local warn = reporter(c, "warning")
+    if resolved and keep.values(c, resolved, c.host.running, warn) then
+        return resolve.all(c)
+    end
+    return resolved
 end
 
 ---@param host table what C provides: read list keys key_read ...

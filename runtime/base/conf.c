@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/conf_schema.h"
 #include "base/conf_set.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 enum {
@@ -331,4 +333,19 @@ const char *conf_protocol_name(enum conf_protocol p)
         break;
     }
     return "http";
+}
+
+uint64_t conf_timer_key(const struct conf *conf, unsigned i)
+{
+    static const struct hash_key key = {0x7364, 0x6c7561};
+    const struct conf_timer *t = &conf->timers[i];
+    struct buf text = {0};
+    uint64_t h;
+
+    buf_printf(&text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %d %d %d %s",
+               t->every, t->delay, t->max_runs, t->from, t->to, t->overlap,
+               t->name != NULL ? t->name : "");
+    h = hash_bytes(&key, buf_slice(&text));
+    buf_fini(&text);
+    return h != 0 ? h : 1;
 }

@@ -136,6 +136,10 @@ struct conf {
 int conf_open(struct conf **out, struct slice entries, const char **why);
 void conf_close(struct conf **cp);
 
+/* What timer `i` is known by over reloads: its name and its rhythm, as a
+ * number that is not 0. */
+uint64_t conf_timer_key(const struct conf *conf, unsigned i);
+
 /* As it is configured: "tcp" ... */
 const char *conf_protocol_name(enum conf_protocol p);
 

@@ -65,7 +65,7 @@ static const struct conf_key keys[] = {
      DOC("largest session of a connection")},
     {.path = "server.queue_memory", TYPE(SIZE), DEFAULT("256m"),
      RANGE(KIB * KIB, 1024 * GIB), AS(U64, server, queue_memory),
-     DOC("memory of all send queues of one worker")},
+     APPLIES, DOC("memory of all send queues of one worker")},
     {.path = "server.max_run", TYPE(DURATION), DEFAULT("1s"), RANGE(0, DAY),
      APPLIES, AS(U64, server, max_run),
      DOC("how long Lua may run without waiting before it is stopped; "
@@ -244,7 +244,7 @@ static const struct conf_key keys[] = {
 
     {.path = "redis.*.url", TYPE(STRING), DEFAULT("embedded"), SECRET,
      AS(TEXT, redis, url),
-     DOC("`\"embedded\"`: a private redis-server of this node; "
+     APPLIES, DOC("`\"embedded\"`: a private redis-server of this node; "
          "`\"redis://:pw@host:6379/0\"`, `\"unix:///path\"`, "
          "`\"redis+sentinel://h1,h2/name\"`, `\"redis+cluster://h1,h2\"`")},
 
@@ -293,10 +293,10 @@ static const struct conf_key keys[] = {
 
     {.path = "log.level", TYPE(CHOICE), DEFAULT("info"),
      ONE_OF("debug|info|warn|error|none"), AS(CHOICE, log, level),
-     DOC("what is logged")},
+     APPLIES, DOC("what is logged")},
     {.path = "log.format", TYPE(CHOICE), DEFAULT("text"), ONE_OF("text|json"),
      AS(BOOL, log, json),
-     DOC("one line an event, as")},
+     APPLIES, DOC("one line an event, as")},
     {.path = "log.file", TYPE(STRING), AS(TEXT, log, file),
      DOC("default stderr; run/sdlua.log with `-d`")},
 

@@ -26,6 +26,7 @@ struct cmd {
  * returns an enum cmd_exit. */
 int cmd_start(const struct cmd *cmd);
 int cmd_stop(const struct cmd *cmd);
+int cmd_reload(const struct cmd *cmd);
 int cmd_restart(const struct cmd *cmd);
 int cmd_status(const struct cmd *cmd);
 int cmd_check(const struct cmd *cmd);

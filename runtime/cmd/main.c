@@ -39,6 +39,8 @@ static const struct verb verbs[] = {
      "start the node in this folder; -d: as a daemon"},
     {"stop", cmd_stop, OPT_NOW | OPT_JSON, 0, "[--now]",
      "finish requests, then stop; --now: at once"},
+    {"reload", cmd_reload, OPT_JSON, 0, "[--json]",
+     "serve changed scripts and configuration; no client notices"},
     {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, 0, "[-d]",
      "stop, then start"},
     {"status", cmd_status, OPT_JSON, 0, "[--json]",

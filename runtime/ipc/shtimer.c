@@ -27,10 +27,11 @@ struct one {
     alignas(64) _Atomic uint64_t plan;
     _Atomic uint64_t runs; /* generation (8), count (56) */
     _Atomic uint64_t owner;
+    _Atomic uint64_t key; /* 0: free */
 };
 
 struct shtimer {
-    struct one timer[SHTIMER_MAX];
+    struct one timer[SHTIMER_PLACES];
 };
 
 static uint8_t gen_of(uint64_t w)
@@ -57,13 +58,13 @@ static uint64_t plan_word(uint8_t gen, uint16_t count, uint64_t due)
 
 static const struct one *timer_of(const struct shtimer *t, unsigned i)
 {
-    sd_assert(i < SHTIMER_MAX);
+    sd_assert(i < SHTIMER_PLACES);
     return &t->timer[i];
 }
 
 static struct one *timer_to(struct shtimer *t, unsigned i)
 {
-    sd_assert(i < SHTIMER_MAX);
+    sd_assert(i < SHTIMER_PLACES);
     return &t->timer[i];
 }
 
@@ -181,4 +182,74 @@ bool shtimer_is_running(const struct shtimer *t, unsigned i,
                         const struct shtimer_asker *who)
 {
     return owner_lives(atomic_load(&timer_of(t, i)->owner), who);
+}
+
+/* --- from one generation to the next ------------------------------------------ */
+
+int shtimer_place(const struct shtimer *t, uint64_t key)
+{
+    for (int i = 0; i < SHTIMER_PLACES; i++) {
+        if (atomic_load(&t->timer[i].key) == key)
+            return i;
+    }
+    return -1;
+}
+
+static bool is_listed(uint64_t key, const uint64_t *keys, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (keys[i] == key)
+            return true;
+    }
+    return false;
+}
+
+/* From here on nobody of an older generation can claim a run. */
+static void carry(struct one *one, uint32_t gen)
+{
+    uint64_t w = atomic_load(&one->plan), runs;
+
+    while (!atomic_compare_exchange_weak(
+        &one->plan, &w, plan_word(short_gen(gen), count_of(w), w & DUE_MAX)))
+        continue;
+    runs = full_count(w, atomic_load(&one->runs));
+    atomic_store(&one->runs, (uint64_t)short_gen(gen) << GEN_SHIFT | runs);
+}
+
+/* A place whose last run goes on in old code is not free yet. */
+static void drop(struct one *one, const struct shtimer_asker *who)
+{
+    atomic_store(&one->plan, 0);
+    if (!owner_lives(atomic_load(&one->owner), who))
+        atomic_store(&one->key, 0);
+}
+
+static void add(struct shtimer *t, uint64_t key)
+{
+    int i = shtimer_place(t, 0);
+
+    sd_assert(i >= 0); /* half of them are enough, see drop() */
+    atomic_store(&t->timer[i].plan, 0);
+    atomic_store(&t->timer[i].owner, 0);
+    atomic_store(&t->timer[i].key, key);
+}
+
+void shtimer_adopt(struct shtimer *t, const uint64_t *keys, unsigned n,
+                   uint32_t gen, const struct shtimer_asker *who)
+{
+    for (unsigned i = 0; i < SHTIMER_PLACES; i++) {
+        struct one *one = &t->timer[i];
+        uint64_t key = atomic_load(&one->key);
+
+        if (key == 0)
+            continue;
+        if (!is_listed(key, keys, n))
+            drop(one, who);
+        else if (atomic_load(&one->plan) != 0)
+            carry(one, gen);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (shtimer_place(t, keys[i]) < 0)
+            add(t, keys[i]);
+    }
 }

@@ -5,7 +5,10 @@
  * decides: it is one compare-and-swap of the due time, so of any number of
  * askers one wins, and a worker that takes over neither repeats nor skips a
  * run.  Pure functions on the block: the caller brings the time (monotonic
- * ms, the same in all processes), the plan and who is alive. */
+ * ms, the same in all processes), the plan and who is alive.
+ *
+ * A timer keeps its place over the generations by a key, that of its name and
+ * rhythm: a reload that leaves both alone neither doubles nor misses a run. */
 #ifndef SD_IPC_SHTIMER_H
 #define SD_IPC_SHTIMER_H
 
@@ -14,8 +17,9 @@
 #include <stdint.h>
 
 enum {
-    SHTIMER_MAX = 256,
-    SHTIMER_NEVER = 0 /* due time of a timer that runs no more */
+    SHTIMER_MAX = 256,    /* timers of one generation */
+    SHTIMER_PLACES = 512, /* with those of earlier ones that still run */
+    SHTIMER_NEVER = 0     /* due time of a timer that runs no more */
 };
 
 struct shtimer; /* the block; zeroed memory is a block without timers */
@@ -40,6 +44,16 @@ enum shtimer_verdict {
 };
 
 size_t shtimer_size(void);
+
+/* Master, before any process of generation `gen` runs or before the reload to
+ * it is committed: timers with these keys (never 0) are the ones from now on.
+ * Those that were there go on as planned; those that are gone run no more,
+ * nor does any under an older generation. */
+void shtimer_adopt(struct shtimer *t, const uint64_t *keys, unsigned n,
+                   uint32_t gen, const struct shtimer_asker *who);
+
+/* The place of a key that was adopted; -1: there is none. */
+int shtimer_place(const struct shtimer *t, uint64_t key);
 
 /* Plan timer `i` to run first at `first_due` (0: never), with no runs so far,
  * unless generation `gen` or a newer one has planned it already: a respawned

@@ -21,6 +21,7 @@ enum {
 struct agent {
     struct process process;
     struct admin *admin;
+    struct code *first; /* whose texts the admin port keeps */
     struct timer look;
 };
 
@@ -80,8 +81,10 @@ int agent_run(const struct heritage *h)
 
     if (process_open(&a.process, h) < 0)
         return CHILD_FAILED;
+    a.first = code_ref(a.process.code);
     start(&a);
     status = process_run(&a.process);
     admin_close(&a.admin);
+    code_unref(&a.first);
     return status;
 }

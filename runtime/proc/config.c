@@ -15,10 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bundle.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "loop/pollfd.h"
+#include "loop/timer.h"
 #include "proc/child.h"
 #include "proc/config.h"
 #include "proc/install.h"
@@ -43,7 +46,18 @@ unsigned config_seconds(void)
 
 /* --- the master's side ------------------------------------------------------ */
 
-static pid_t spawn(const struct user *owner, int file, int leash)
+/* One child: what it fills and what it has said. */
+struct build {
+    int file; /* the bundle to be; -1: none */
+    int leash;
+    pid_t pid;
+    bool late;           /* killed for it */
+    char at[LEASH_TEXT]; /* the file it is at */
+    struct buf errors, warnings;
+};
+
+static pid_t spawn(const struct user *owner, const struct build *b, int leash,
+                   int running)
 {
     struct heritage *h = mem_alloc(sizeof(*h));
     char title[] = "sdlua: config", verb[] = "--child", number[16];
@@ -63,7 +77,8 @@ static pid_t spawn(const struct user *owner, int file, int leash)
     heritage_init(h);
     h->role = ROLE_CONFIG;
     h->master = getpid();
-    h->bundle = file;
+    h->bundle = b->file;
+    h->running = running;
     h->leash = leash;
     h->binary = s.binary = install_binary();
     snprintf(h->lua, sizeof(h->lua), "%s", lua != NULL ? lua : "");
@@ -83,10 +98,39 @@ static pid_t spawn(const struct user *owner, int file, int leash)
     return pid;
 }
 
-struct listener_state {
-    char file[LEASH_TEXT]; /* the one it is at */
-    struct buf *errors;
-};
+static void build_fini(struct build *b)
+{
+    if (b->leash >= 0)
+        close(b->leash);
+    if (b->file >= 0)
+        close(b->file);
+    buf_fini(&b->errors);
+    buf_fini(&b->warnings);
+}
+
+/* 0, or a negative code with a line in b->errors; build_fini() either way. */
+static int build_begin(struct build *b, const struct user *owner, int running)
+{
+    int pair[2], err;
+
+    *b = (struct build){.file = -1, .leash = -1, .at = "config"};
+    if (install_lua_dir() == NULL) {
+        buf_append_str(&b->errors, "the framework (share/sdlua/lua) is not "
+                                   "where the executable is\n");
+        return SD_EUNAVAILABLE;
+    }
+    b->file = memfd_create("sdlua-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    err = b->file < 0 ? -errno : leash_pair(pair);
+    if (err == 0) {
+        b->leash = pair[0];
+        b->pid = spawn(owner, b, pair[1], running);
+        close(pair[1]);
+        err = b->pid < 0 ? (int)b->pid : 0;
+    }
+    if (err < 0)
+        buf_printf(&b->errors, "the configuration child: %s\n", err_str(err));
+    return err;
+}
 
 /* The log's line says "warn" itself. */
 static size_t skip_word(const char *text)
@@ -98,54 +142,26 @@ static size_t skip_word(const char *text)
 }
 
 /* What is on the leash; false at its end. */
-static bool read_leash(int fd, struct listener_state *state)
+static bool build_read(struct build *b)
 {
     struct leash_msg m;
     int n;
 
-    while ((n = leash_receive(fd, &m)) > 0) {
+    while ((n = leash_receive(b->leash, &m)) > 0) {
         if (m.type == LEASH_FILE)
-            snprintf(state->file, sizeof(state->file), "%s", m.text);
+            snprintf(b->at, sizeof(b->at), "%s", m.text);
         else if (m.type == LEASH_NOTE && m.number == 1)
-            buf_printf(state->errors, "%s\n", m.text);
+            buf_printf(&b->errors, "%s\n", m.text);
         else if (m.type == LEASH_NOTE)
-            log_warn("%s", m.text + skip_word(m.text));
+            buf_printf(&b->warnings, "%s\n", m.text + skip_word(m.text));
     }
     return n == 0;
 }
 
-/* 0 when the child is done, SD_ETIMEOUT after it was killed, or SD_EFAILED. */
-static int wait_child(pid_t pid, int leash, struct listener_state *state)
+static void build_is_late(struct build *b)
 {
-    uint64_t limit = clock_ms() + config_seconds() * 1000ULL;
-    struct pollfd p = {.fd = leash, .events = POLLIN};
-    bool late = false;
-    char why[64];
-    int status = 0;
-
-    while (!late && read_leash(leash, state)) {
-        uint64_t now = clock_ms();
-
-        late = now >= limit;
-        if (!late)
-            poll(&p, 1, (int)(limit - now));
-    }
-    if (late)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    if (late) {
-        buf_printf(state->errors, "%s: not done within %u seconds\n",
-                   state->file, config_seconds());
-        return SD_ETIMEOUT;
-    }
-    if (status == 0)
-        return 0;
-    spawn_status_text(status, why, sizeof(why));
-    if (state->errors->len == 0)
-        buf_printf(state->errors, "%s: the configuration child ended: %s\n",
-                   state->file, why);
-    return SD_EFAILED;
+    b->late = true;
+    kill(b->pid, SIGKILL);
 }
 
 static int seal(int file)
@@ -155,43 +171,162 @@ static int seal(int file)
     return fcntl(file, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
-static int run_child(const struct user *owner, int file, struct buf *errors)
+/* The child was reaped: the sealed bundle, the caller's, or a negative code
+ * and why. */
+static int build_end(struct build *b, int status)
 {
-    struct listener_state state = {.file = "config", .errors = errors};
-    int pair[2];
-    int err = leash_pair(pair);
-    pid_t pid;
+    char why[64];
+    int file = b->file, err;
 
-    if (err < 0)
+    build_read(b);
+    b->pid = 0;
+    if (b->late) {
+        buf_printf(&b->errors, "%s: not done within %u seconds\n", b->at,
+                   config_seconds());
+        return SD_ETIMEOUT;
+    }
+    if (status != 0) {
+        spawn_status_text(status, why, sizeof(why));
+        if (b->errors.len == 0)
+            buf_printf(&b->errors, "%s: the configuration child ended: %s\n",
+                       b->at, why);
+        return SD_EFAILED;
+    }
+    err = seal(file);
+    if (err < 0) {
+        buf_printf(&b->errors, "the bundle: %s\n", err_str(err));
         return err;
-    pid = spawn(owner, file, pair[1]);
-    close(pair[1]);
-    err = pid > 0 ? wait_child(pid, pair[0], &state) : (int)pid;
-    close(pair[0]);
-    return err;
+    }
+    b->file = -1;
+    return file;
+}
+
+/* A line of the log for each of `text`. */
+static void warn_lines(struct slice text)
+{
+    while (text.len > 0) {
+        const char *end = memchr(text.p, '\n', text.len);
+        size_t n = end != NULL ? (size_t)(end - text.p) : text.len;
+
+        log_warn("%.*s", (int)n, text.p);
+        text = slice_skip(text, n + (end != NULL));
+    }
+}
+
+/* --- at the start: wait ------------------------------------------------------ */
+
+static int wait_child(struct build *b)
+{
+    uint64_t limit = clock_ms() + config_seconds() * 1000ULL;
+    struct pollfd p = {.fd = b->leash, .events = POLLIN};
+    int status = 0;
+
+    while (!b->late && build_read(b)) {
+        uint64_t now = clock_ms();
+
+        if (now >= limit)
+            build_is_late(b);
+        else
+            poll(&p, 1, (int)(limit - now));
+    }
+    while (waitpid(b->pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return build_end(b, status);
 }
 
 int config_load(const struct user *owner, struct buf *errors)
 {
-    int file, err;
+    struct build *b = mem_alloc(sizeof(*b));
+    int err = build_begin(b, owner, -1);
 
-    if (install_lua_dir() == NULL) {
-        buf_append_str(errors, "the framework (share/sdlua/lua) is not "
-                               "where the executable is\n");
-        return SD_EUNAVAILABLE;
-    }
-    file = memfd_create("sdlua-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (file < 0)
-        return -errno;
-    err = run_child(owner, file, errors);
     if (err == 0)
-        err = seal(file);
-    if (err == 0)
-        return file;
-    if (errors->len == 0)
-        buf_printf(errors, "the configuration child: %s\n", err_str(err));
-    close(file);
+        err = wait_child(b);
+    warn_lines(buf_slice(&b->warnings));
+    buf_append(errors, buf_slice(&b->errors).p, b->errors.len);
+    build_fini(b);
+    mem_free(b);
     return err;
+}
+
+/* --- for a reload: on the loop ------------------------------------------------ */
+
+struct config_job {
+    struct build build;
+    struct loop *loop;
+    struct pollfd_watch *watch;
+    struct timer limit;
+    config_done_fn *on_done; /* NULL: nobody wants to know any more */
+    void *arg;
+};
+
+static void on_leash(void *arg)
+{
+    struct config_job *j = arg;
+
+    if (!build_read(&j->build))
+        pollfd_want(j->watch, false);
+}
+
+static void on_limit(struct timer *t)
+{
+    build_is_late(&list_entry(t, struct config_job, limit)->build);
+}
+
+static void job_free(struct config_job *j)
+{
+    timer_stop(j->loop, &j->limit);
+    pollfd_close(&j->watch);
+    build_fini(&j->build);
+    mem_free(j);
+}
+
+int config_begin(struct config_job **out, struct loop *loop,
+                 const struct user *owner, int running, config_done_fn *on_done,
+                 void *arg)
+{
+    struct config_job *j = mem_zalloc(sizeof(*j));
+    int err = build_begin(&j->build, owner, running);
+
+    j->loop = loop;
+    j->on_done = on_done;
+    j->arg = arg;
+    j->limit.fn = on_limit;
+    if (err == 0)
+        err = pollfd_open(&j->watch, loop, j->build.leash, on_leash, j);
+    if (err < 0) {
+        job_free(j); /* whose leash ends the child, if there is one */
+        return err;
+    }
+    timer_start(loop, &j->limit, config_seconds() * 1000ULL);
+    *out = j;
+    return 0;
+}
+
+bool config_on_exit(struct config_job *j, int pid, int status)
+{
+    struct buf *notes;
+    int fd;
+
+    if (j == NULL || pid != j->build.pid)
+        return false;
+    fd = build_end(&j->build, status);
+    warn_lines(buf_slice(&j->build.warnings));
+    notes = fd < 0 ? &j->build.errors : &j->build.warnings;
+    buf_append(notes, "", 1);
+    j->on_done(j->arg, fd, buf_slice(notes).p);
+    job_free(j);
+    return true;
+}
+
+void config_cancel(struct config_job **jp)
+{
+    struct config_job *j = *jp;
+
+    *jp = NULL;
+    if (j == NULL)
+        return;
+    kill(j->build.pid, SIGKILL); /* reaped by whoever waits for any child */
+    job_free(j);
 }
 
 /* --- the child's side -------------------------------------------------------- */
@@ -238,6 +373,7 @@ static bool write_all(int fd, struct slice s)
 int config_child(const struct heritage *h)
 {
     struct heritage own = *h;
+    struct bundle *running = NULL;
     struct conf_build_opts opts = {
         .framework_dir = h->lua,
         .environ = environ,
@@ -249,10 +385,13 @@ int config_child(const struct heritage *h)
     bool done;
 
     fcntl(h->leash, F_SETFL, 0); /* many notes shall wait, not be lost */
+    if (h->running >= 0 && bundle_open(&running, h->running) == 0)
+        bundle_get(running, "config", &opts.running);
     done = conf_build(&opts, &bundle, &report) == 0;
     send_notes(h, buf_slice(&report));
     done = done && write_all(h->bundle, buf_slice(&bundle));
     buf_fini(&bundle);
     buf_fini(&report);
+    bundle_close(&running);
     return done ? CHILD_DONE : CHILD_FAILED;
 }

@@ -3,7 +3,10 @@
 #ifndef SD_PROC_CONFIG_H
 #define SD_PROC_CONFIG_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
+#include "loop/loop.h"
 #include "proc/heritage.h"
 #include "proc/user.h"
 
@@ -12,9 +15,27 @@
 unsigned config_seconds(void);
 
 /* Master.  Run the child as `owner` in the current folder and wait for it,
- * no longer than config_seconds(); its warnings are logged.  The sealed bundle's descriptor
- * (close-on-exec), or a negative code with one line an error in `errors`. */
+ * no longer than config_seconds(); its warnings are logged.  The sealed
+ * bundle's descriptor (close-on-exec), or a negative code with one line an
+ * error in `errors`. */
 int config_load(const struct user *owner, struct buf *errors);
+
+/* The same on a loop, for a node that runs from the bundle `running`: what a
+ * reload cannot apply stays as it is there, and a warning says so.
+ * `on_done(arg, fd, notes)` comes once, never inside config_begin(): the
+ * descriptor and warnings, or a negative code and errors, a line each. */
+struct config_job;
+typedef void config_done_fn(void *arg, int fd, const char *notes);
+int config_begin(struct config_job **out, struct loop *loop,
+                 const struct user *owner, int running, config_done_fn *on_done,
+                 void *arg);
+
+/* Call at SIGCHLD, with a pid from waitpid(): true if it was the job's. */
+bool config_on_exit(struct config_job *j, int pid, int status);
+
+/* End it; on_done() does not come any more.  After on_done() there is no job
+ * any more. */
+void config_cancel(struct config_job **jp);
 
 /* Child.  Returns the exit status. */
 int config_child(const struct heritage *h);

@@ -25,6 +25,9 @@ struct crew_hooks {
     void (*on_ready)(void *arg);
     /* Before that: a member cannot start; nothing is started again. */
     void (*on_refused)(void *arg, const char *text);
+    /* After crew_build(), once: `why` NULL: everybody whom it takes stands by;
+     * else it cannot be. */
+    void (*on_built)(void *arg, const char *why);
     /* The breakers of all workers are open. */
     void (*on_broken)(void *arg);
     /* After crew_stop(): no process is left. */
@@ -59,5 +62,17 @@ void crew_stop(struct crew *c, uint64_t ms);
 
 /* Tell every process. */
 void crew_reopen_logs(struct crew *c);
+
+/* Let every ready worker, and every task process that is idle, make generation
+ * `number` from the sealed bundle, beside the one that serves.  Then one of
+ * the other two. */
+void crew_build(struct crew *c, unsigned number, int bundle);
+
+/* It serves.  The caller has stored so in shared memory, and gives its bundle
+ * to processes that start.  How many workers and tasks have it now. */
+void crew_commit(struct crew *c, unsigned number, int bundle);
+
+/* It does not come. */
+void crew_drop(struct crew *c, unsigned number);
 
 #endif

@@ -25,7 +25,7 @@ enum {
     CLIENT_MAGIC = 0x63746c63,
     CLIENTS_MAX = 32,
     LINE_MAX = 256,
-    ANSWER_WAIT = 60000, /* ms a client waits for an answer */
+    ANSWER_WAIT = 120000, /* ms a client waits for an answer */
 };
 
 struct ctl {
@@ -38,6 +38,7 @@ struct ctl {
     void *arg;
     struct list clients;
     unsigned nclients;
+    struct client *asking; /* while on_line() runs */
 };
 
 struct client {
@@ -46,8 +47,13 @@ struct client {
     struct ctl *ctl;
     int fd;
     struct pollfd_watch *watch;
+    struct ctl_call *call; /* its answer comes later; NULL: nothing is owed */
     size_t len;
     char line[LINE_MAX];
+};
+
+struct ctl_call {
+    struct client *client; /* NULL: it has gone */
 };
 
 static struct sockaddr_un address(void)
@@ -60,6 +66,8 @@ static struct sockaddr_un address(void)
 
 static void client_free(struct client *c)
 {
+    if (c->call != NULL)
+        c->call->client = NULL;
     pollfd_close(&c->watch);
     close(c->fd);
     list_del(&c->node);
@@ -68,17 +76,51 @@ static void client_free(struct client *c)
     mem_free(c);
 }
 
+static void send_reply(struct client *c, struct buf *reply)
+{
+    struct slice s;
+
+    buf_append_str(reply, "\n");
+    s = buf_slice(reply);
+    if (send(c->fd, s.p, s.len, MSG_NOSIGNAL) != (ssize_t)s.len)
+        log_warn("a client of the control socket did not take its answer");
+}
+
 static void answer(struct client *c)
 {
     struct buf reply = {0};
-    struct slice s;
 
+    c->ctl->asking = c;
     c->ctl->on_line(c->ctl->arg, c->line, &reply);
-    buf_append_str(&reply, "\n");
-    s = buf_slice(&reply);
-    if (send(c->fd, s.p, s.len, MSG_NOSIGNAL) != (ssize_t)s.len)
-        log_warn("a client of the control socket did not take its answer");
+    c->ctl->asking = NULL;
+    if (c->call == NULL)
+        send_reply(c, &reply);
     buf_fini(&reply);
+}
+
+struct ctl_call *ctl_defer(struct ctl *ctl)
+{
+    struct ctl_call *call = mem_zalloc(sizeof(*call));
+
+    sd_check(ctl, CTL_MAGIC);
+    sd_assert(ctl->asking != NULL && ctl->asking->call == NULL);
+    call->client = ctl->asking;
+    ctl->asking->call = call;
+    return call;
+}
+
+void ctl_answer(struct ctl_call **cp, struct buf *reply)
+{
+    struct ctl_call *call = *cp;
+
+    *cp = NULL;
+    if (call == NULL)
+        return;
+    if (call->client != NULL) {
+        call->client->call = NULL;
+        send_reply(call->client, reply);
+    }
+    mem_free(call);
 }
 
 static void on_client(void *arg)
@@ -95,6 +137,8 @@ static void on_client(void *arg)
         client_free(c);
         return;
     }
+    if (c->call != NULL)
+        return; /* it may ask again when it was answered */
     c->len += (size_t)n;
     c->line[c->len] = '\0';
     end = strchr(c->line, '\n');

@@ -22,6 +22,13 @@ int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
              void (*on_line)(void *arg, const char *line, struct buf *reply),
              void *arg);
 
+/* Inside on_line(): its answer comes later, by ctl_answer(), which takes the
+ * call, sets the pointer to NULL, and sends `reply` if the client is still
+ * there.  A client gets one answer at a time.  Accepts NULL. */
+struct ctl_call;
+struct ctl_call *ctl_defer(struct ctl *ctl);
+void ctl_answer(struct ctl_call **cp, struct buf *reply);
+
 /* Idempotent; removes the file. */
 void ctl_close(struct ctl **cp);
 

@@ -21,7 +21,7 @@ void heritage_init(struct heritage *h)
     memset(h, 0, sizeof(*h));
     h->size = sizeof(*h);
     snprintf(h->build, sizeof(h->build), "%s", install_build_id());
-    h->binary = h->leash = h->bundle = h->log_fd = h->admin = -1;
+    h->binary = h->leash = h->bundle = h->running = h->log_fd = h->admin = -1;
     memset(h->secret, -1, sizeof(h->secret));
     memset(h->listeners, -1, sizeof(h->listeners));
 }
@@ -86,6 +86,7 @@ unsigned heritage_fds(const struct heritage *h, int *fds)
     sd_assert(h->secrets <= HERITAGE_SECRETS);
     n = add(fds, n, h->leash);
     n = add(fds, n, h->bundle);
+    n = add(fds, n, h->running);
     n = add(fds, n, h->log_fd);
     for (unsigned i = 0; i < h->secrets; i++)
         n = add(fds, n, h->secret[i]);

@@ -40,9 +40,10 @@ struct heritage {
     char log[256];   /* path, "" = not a file of ours */
     char redis[108]; /* socket of the embedded redis, "" = none */
 
-    int32_t binary; /* our executable: close it */
-    int32_t leash;  /* proc/leash.h */
-    int32_t bundle; /* sealed; for ROLE_CONFIG the empty file to fill */
+    int32_t binary;  /* our executable: close it */
+    int32_t leash;   /* proc/leash.h */
+    int32_t bundle;  /* sealed; for ROLE_CONFIG the empty file to fill */
+    int32_t running; /* for ROLE_CONFIG: bundle of the node; -1: it starts */
     int32_t log_fd;
     int32_t admin;    /* listening socket of the admin port, -1: none */
     uint32_t secrets; /* how many; for ROLE_CONFIG only */
@@ -66,7 +67,7 @@ int heritage_read(struct heritage **out, int fd);
  * stay open across exec.  Returns how many. */
 enum {
     HERITAGE_FDS_MAX =
-        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 5
+        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 6
 };
 unsigned heritage_fds(const struct heritage *h, int *fds);
 

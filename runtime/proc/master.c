@@ -23,6 +23,7 @@
 #include "proc/daemon.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
+#include "proc/reload.h"
 #include "proc/status.h"
 #include "proc/tables.h"
 #include "proc/title.h"
@@ -57,6 +58,7 @@ struct master {
     struct mesh *mesh;
     struct redis_server *redis;
     struct crew *crew;
+    struct reload *reload; /* NULL until it serves */
     struct ctl *ctl;
 };
 
@@ -113,6 +115,9 @@ static int open_mesh(struct master *m)
     if (err < 0)
         return complain(slice_str(err_str(err)));
     tables_init(m->mesh, m->node.conf);
+    tables_adopt_timers(m->mesh, m->node.conf, m->node.generation);
+    slots_set(mesh_slots(m->mesh), mesh_master(m->mesh), SLOT_GENERATION,
+              m->node.generation);
     return 0;
 }
 
@@ -173,6 +178,7 @@ static void on_ready(void *arg)
         stop(m, 0, EXIT_FAILURE);
         return;
     }
+    m->reload = reload_new(m->loop, &m->node, m->mesh, m->crew);
     m->state = MASTER_SERVING;
     m->served = true;
     status_table(&status, &table);
@@ -197,6 +203,14 @@ static void on_refused(void *arg, const char *text)
             log_info("%s", text); /* with the stack */
     }
     stop(m, 0, EXIT_FAILURE);
+}
+
+static void on_built(void *arg, const char *why)
+{
+    struct master *m = arg;
+
+    sd_check(m, MASTER_MAGIC);
+    reload_on_built(m->reload, why);
 }
 
 static void on_broken(void *arg)
@@ -233,6 +247,7 @@ static void start_crew(struct master *m)
                 .on_heritage = on_heritage,
                 .on_ready = on_ready,
                 .on_refused = on_refused,
+                .on_built = on_built,
                 .on_broken = on_broken,
                 .on_empty = on_empty,
                 .arg = m,
@@ -287,6 +302,8 @@ static void stop(struct master *m, uint64_t ms, int status)
     if (m->state != MASTER_SERVING)
         ms = 0;
     m->state = MASTER_STOPPING;
+    if (m->reload != NULL)
+        reload_cancel(m->reload, "the node stops");
     if (m->crew != NULL)
         crew_stop(m->crew, ms);
     else
@@ -302,6 +319,8 @@ static void reap(struct master *m)
         if (redis_server_on_exit(m->redis, pid, status)) {
             if (redis_server_is_stopping(m->redis))
                 loop_stop(m->loop);
+        } else if (reload_on_exit(m->reload, pid, status)) {
+            continue;
         } else if (m->crew == NULL || !crew_on_exit(m->crew, pid, status)) {
             log_debug("pid %d, no child of ours, ended", (int)pid);
         }
@@ -325,6 +344,22 @@ static void reopen_log(struct master *m)
         crew_reopen_logs(m->crew);
 }
 
+/* `call` is taken. */
+static void reload(struct master *m, struct ctl_call *call)
+{
+    struct buf reply = {0};
+
+    if (m->state == MASTER_SERVING) {
+        reload_begin(m->reload, call);
+        return;
+    }
+    log_warn("the node does not serve: nothing is reloaded");
+    buf_append_str(&reply, "{\"ok\":false,\"errors\":[\"the node does not "
+                           "serve\"]}");
+    ctl_answer(&call, &reply);
+    buf_fini(&reply);
+}
+
 static void on_signal(void *arg, int signum)
 {
     struct master *m = arg;
@@ -344,8 +379,11 @@ static void on_signal(void *arg, int signum)
     case SIGUSR2:
         reopen_log(m);
         break;
+    case SIGHUP:
+    case SIGUSR1:
+        reload(m, NULL);
+        break;
     default:
-        log_warn("reload is not available yet");
         break;
     }
 }
@@ -365,6 +403,8 @@ static void on_line(void *arg, const char *line, struct buf *reply)
     } else if (strcmp(line, "stop-now") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         stop(m, 0, EXIT_SUCCESS);
+    } else if (strcmp(line, "reload") == 0) {
+        reload(m, ctl_defer(m->ctl));
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);
@@ -377,6 +417,7 @@ static void on_line(void *arg, const char *line, struct buf *reply)
 
 static void close_all(struct master *m)
 {
+    reload_free(&m->reload);
     ctl_close(&m->ctl);
     crew_free(&m->crew);
     redis_server_close(&m->redis);

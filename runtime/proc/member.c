@@ -131,6 +131,12 @@ static bool read_leash(struct member *m)
         case LEASH_REFUSED:
             on_refused(m, msg.text);
             break;
+        case LEASH_BUILT:
+            m->env->on_built(m->env->arg, m, msg.serial, NULL);
+            break;
+        case LEASH_UNBUILT:
+            m->env->on_built(m->env->arg, m, msg.serial, msg.text);
+            break;
         default:
             log_error("unknown message %u on a leash", msg.type);
             break;
@@ -301,6 +307,22 @@ void member_tell(struct member *m, enum leash_type type, uint32_t number)
 {
     if (m->leash >= 0)
         leash_send(m->leash, type, number, NULL);
+}
+
+int member_tell_code(struct member *m, enum leash_type type, uint32_t number,
+                     uint32_t serial, int bundle)
+{
+    struct leash_msg msg = {.type = type, .number = number, .serial = serial};
+
+    return m->leash >= 0 ? leash_send_msg(m->leash, &msg, bundle) : SD_EGONE;
+}
+
+void member_hurry(struct member *m)
+{
+    sd_check(m, MEMBER_MAGIC);
+    m->backoff = (struct backoff){0};
+    if (m->pid == 0 && timer_is_on(&m->next))
+        timer_start(m->env->loop, &m->next, 0);
 }
 
 void member_drain(struct member *m, uint32_t ms)

@@ -30,6 +30,9 @@ struct member_env {
      * respawn, leash and mesh are the member's. */
     void (*on_heritage)(void *arg, struct heritage *h);
     void (*on_ready)(void *arg, struct member *m);
+    /* It has the generation of this vote standing by, or cannot: `why`. */
+    void (*on_built)(void *arg, struct member *m, unsigned serial,
+                     const char *why);
     /* Its process was reaped, or could not be made.  `why` for people;
      * `crashed`: it ended without being told or wanting to. */
     void (*on_end)(void *arg, struct member *m, const char *why, bool crashed);
@@ -69,6 +72,14 @@ void member_rest(struct member *m);
 void member_reaped(struct member *m, int status);
 
 void member_tell(struct member *m, enum leash_type type, uint32_t number);
+
+/* A generation: `bundle` is borrowed; `serial` comes back with on_built().
+ * 0 or a negative code. */
+int member_tell_code(struct member *m, enum leash_type type, uint32_t number,
+                     uint32_t serial, int bundle);
+
+/* Start it now if it waits for that, as if it had never crashed. */
+void member_hurry(struct member *m);
 
 /* Tell it to end in order; if it has not begun yet, kill it. */
 void member_drain(struct member *m, uint32_t ms);

@@ -62,8 +62,7 @@ static int find_user(struct node *n, struct user *user, const char *name)
 
 static int read_config(struct node *n)
 {
-    struct slice entries;
-    const char *why = "no entry \"conf\"";
+    const char *why;
     int err = find_user(n, &n->owner, NULL);
 
     if (err < 0)
@@ -71,12 +70,10 @@ static int read_config(struct node *n)
     n->bundle_fd = config_load(&n->owner, &n->why);
     if (n->bundle_fd < 0)
         return n->bundle_fd;
-    err = bundle_open(&n->bundle, n->bundle_fd);
-    if (err < 0)
-        return because(n, "the bundle: %s", err_str(err));
-    if (!bundle_get(n->bundle, "conf", &entries) ||
-        conf_open(&n->conf, entries, &why) < 0)
+    if (code_open(&n->code, n->bundle_fd, n->generation, &why) < 0)
         return because(n, "the configuration: %s", why);
+    n->bundle = n->code->bundle;
+    n->conf = n->code->conf;
     return find_user(n, &n->user, n->conf->server.user);
 }
 
@@ -137,6 +134,26 @@ static int open_log_file(struct node *n, const char *path)
     return 0;
 }
 
+static void set_log(const struct node *n)
+{
+    const struct conf_log *log = &n->conf->log;
+
+    log_open(n->log_fd, (enum log_level)log->level, log->json, "master");
+    log_generation(n->generation);
+}
+
+void node_take_code(struct node *n, struct code *code, int bundle_fd)
+{
+    code_unref(&n->code);
+    close(n->bundle_fd);
+    n->code = code;
+    n->bundle_fd = bundle_fd;
+    n->generation = code->generation;
+    n->bundle = code->bundle;
+    n->conf = code->conf;
+    set_log(n);
+}
+
 static int open_log(struct node *n)
 {
     const struct conf_log *log = &n->conf->log;
@@ -149,8 +166,7 @@ static int open_log(struct node *n)
         err = open_log_file(n, path);
     if (err < 0)
         return err;
-    log_open(n->log_fd, (enum log_level)log->level, log->json, "master");
-    log_generation(n->generation);
+    set_log(n);
     if (n->user.uid == 0)
         log_warn("all processes run as root: set server.user");
     return 0;
@@ -288,8 +304,9 @@ void node_close(struct node *n, bool failed)
     ports_close(&n->ports);
     admin_socket_close(n->admin, n->admin_address, &n->user);
     n->admin = -1;
-    conf_close(&n->conf);
-    bundle_close(&n->bundle);
+    code_unref(&n->code);
+    n->conf = NULL;
+    n->bundle = NULL;
     if (n->bundle_fd >= 0)
         close(n->bundle_fd);
     n->bundle_fd = -1;

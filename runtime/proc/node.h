@@ -7,8 +7,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "base/bundle.h"
-#include "base/conf.h"
+#include "base/code.h"
 #include "proc/admin_socket.h"
 #include "proc/heritage.h"
 #include "proc/ports.h"
@@ -29,8 +28,9 @@ struct node {
     char name[256];
     struct user owner, user; /* of the folder; of the children */
     int bundle_fd;
-    struct bundle *bundle;
-    struct conf *conf;
+    struct code *code;
+    const struct bundle *bundle; /* of it, as conf is */
+    const struct conf *conf;
     int log_fd;
     char log[256];        /* path, "" = stderr */
     bool made_run, stale; /* the last master did not end in order */
@@ -50,6 +50,9 @@ int node_take(struct node *n);
 
 /* Give everything back; after a failure also a run/ that we made. */
 void node_close(struct node *n, bool failed);
+
+/* Another generation: takes both. */
+void node_take_code(struct node *n, struct code *code, int bundle_fd);
 
 /* Its log file was moved away: make a new one.  0 or -errno. */
 int node_reopen_log(const struct node *n);

@@ -27,16 +27,21 @@ enum {
     PROCESS_MAGIC = 0x70726f63,
     HEARTBEAT = 250, /* ms */
     MESH_BATCH = 256,
+    RETIRED_MAX = 2, /* vms that finish, when another one is asked for */
     WHY_SIZE = LEASH_TEXT,
 };
 
 /* --- mesh and leash --------------------------------------------------------- */
+
+static bool look_for_commit(struct process *p);
 
 static bool on_turn(struct loop_hook *hook)
 {
     struct process *p = list_entry(hook, struct process, mesh_hook);
 
     mesh_after_wake(p->mesh);
+    if (p->stands_by && look_for_commit(p))
+        return true;
     mesh_ring_doors(p->mesh);
     if (mesh_poll(p->mesh, MESH_BATCH) > 0)
         return true;
@@ -51,21 +56,49 @@ static void on_wake(void *arg)
     mesh_on_wake(p->mesh);
 }
 
+static void reopen_log(const struct process *p)
+{
+    if (p->h->log[0] != '\0')
+        logfile_reopen(p->h->log_fd, p->h->log, NULL, false);
+}
+
+static void build(struct process *p, const struct leash_msg *m, int fd);
+static void drop(struct process *p, unsigned generation);
+static void take_config(struct process *p, unsigned generation, int fd);
+
+/* Takes the descriptor. */
+static void dispatch(struct process *p, const struct leash_msg *m, int fd)
+{
+    switch ((enum leash_type)m->type) {
+    case LEASH_REOPEN_LOG:
+        reopen_log(p);
+        break;
+    case LEASH_BUILD:
+        build(p, m, fd);
+        break;
+    case LEASH_DROP:
+        drop(p, m->number);
+        break;
+    case LEASH_COMMIT: /* it has woken us; see look_for_commit() */
+        if (p->vms == NULL)
+            take_config(p, m->number, fd);
+        break;
+    default:
+        p->on_leash(p, m);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
 static void on_leash(void *arg)
 {
     struct process *p = arg;
     struct leash_msg m;
-    int n;
+    int n, fd;
 
     sd_check(p, PROCESS_MAGIC);
-    while ((n = leash_receive(p->h->leash, &m)) > 0) {
-        if (m.type == LEASH_REOPEN_LOG) {
-            if (p->h->log[0] != '\0')
-                logfile_reopen(p->h->log_fd, p->h->log, NULL, false);
-        } else {
-            p->on_leash(p, &m);
-        }
-    }
+    while ((n = leash_receive_fd(p->h->leash, &m, &fd)) > 0)
+        dispatch(p, &m, fd);
     if (n < 0) {
         log_warn("the master is gone");
         _exit(CHILD_FAILED);
@@ -92,7 +125,7 @@ static void open_log(const struct process *p)
     slots_name(name, sizeof(name), p->slots, p->h->slot);
     log_open(p->h->log_fd, (enum log_level)p->conf->log.level,
              p->conf->log.json, name);
-    log_generation(p->h->generation);
+    log_generation(p->code->generation);
 }
 
 static int open_loop(struct process *p)
@@ -128,6 +161,7 @@ static void close_all(struct process *p)
     port_counters_end(&p->port_counters);
     uidmap_close(&p->uids);
     mesh_close(&p->mesh);
+    code_unref(&p->next);
     code_unref(&p->code);
     p->magic = 0;
 }
@@ -176,6 +210,102 @@ static void on_built(void *arg, int err, const char *text)
         process_refuse(p, text);
     else
         p->on_started(p);
+}
+
+/* --- a reload ----------------------------------------------------------------
+
+   The master asks for a generation (LEASH_BUILD), hears whether it stands by,
+   and commits it by one store in shared memory, the generation of its own
+   slot.  It is looked for in each turn before anything is begun, so that
+   nobody begins a call in old code after that. */
+
+static void say_built(const struct process *p, const char *error)
+{
+    struct leash_msg m = {.type = error == NULL ? LEASH_BUILT : LEASH_UNBUILT,
+                          .serial = p->vote};
+
+    snprintf(m.text, sizeof(m.text), "%s", error != NULL ? error : "");
+    leash_send_msg(p->h->leash, &m, -1);
+}
+
+static void on_next_built(void *arg, int err, const char *text)
+{
+    struct process *p = arg;
+
+    sd_check(p, PROCESS_MAGIC);
+    say_built(p, err < 0 ? text : NULL);
+    p->stands_by = err == 0;
+    if (err < 0)
+        code_unref(&p->next);
+}
+
+static void build(struct process *p, const struct leash_msg *m, int fd)
+{
+    const char *why = NULL;
+
+    p->vote = m->serial;
+    if (p->next != NULL || vms_is_building(p->vms))
+        why = "another generation is being made";
+    else if (vms_retired(p->vms) >= RETIRED_MAX)
+        why = "calls of two earlier generations have not ended";
+    if (why != NULL || code_open(&p->next, fd, m->number, &why) < 0) {
+        say_built(p, why);
+        return;
+    }
+    vms_build(p->vms, p->next, "reload", on_next_built, p);
+}
+
+static void drop(struct process *p, unsigned generation)
+{
+    if (p->next == NULL || p->next->generation != generation)
+        return;
+    vms_drop(p->vms);
+    p->stands_by = false;
+    code_unref(&p->next);
+}
+
+static void take_code(struct process *p, struct code *code)
+{
+    code_unref(&p->code);
+    p->code = code;
+    p->conf = code->conf;
+    open_log(p);
+    figures_publish(p, 0);
+}
+
+static void on_switched(void *arg)
+{
+    struct process *p = arg;
+    struct code *code = p->next;
+
+    sd_check(p, PROCESS_MAGIC);
+    p->next = NULL;
+    take_code(p, code);
+}
+
+/* True: it has come. */
+static bool look_for_commit(struct process *p)
+{
+    unsigned committed =
+        (unsigned)slots_get(p->slots, mesh_master(p->mesh), SLOT_GENERATION);
+
+    if (committed != p->next->generation)
+        return false;
+    p->stands_by = false;
+    vms_switch(p->vms, on_switched, p);
+    return true;
+}
+
+/* The agent: no code of scripts, but their names and limits. */
+static void take_config(struct process *p, unsigned generation, int fd)
+{
+    struct code *code;
+    const char *why;
+
+    if (code_open(&code, fd, generation, &why) < 0)
+        log_error("generation %u: %s", generation, why);
+    else
+        take_code(p, code);
 }
 
 void process_join(struct process *p, const struct mesh_hooks *hooks)

@@ -49,6 +49,25 @@ void tables_init(const struct mesh *m, const struct conf *conf)
     tally_init(tables_tally(m, conf), &shape);
 }
 
+static bool is_alive(void *arg, unsigned slot, uint16_t epoch)
+{
+    const struct mesh *m = arg;
+
+    return slots_is_alive(mesh_slots(m), slot, epoch) != 0;
+}
+
+void tables_adopt_timers(struct mesh *m, const struct conf *conf,
+                         unsigned generation)
+{
+    struct shtimer_asker who = {.gen = generation, .alive = is_alive, .arg = m};
+    uint64_t keys[SHTIMER_MAX];
+    unsigned n = conf->ntimers < SHTIMER_MAX ? conf->ntimers : SHTIMER_MAX;
+
+    for (unsigned i = 0; i < n; i++)
+        keys[i] = conf_timer_key(conf, i);
+    shtimer_adopt(tables_timers(m), keys, n, generation, &who);
+}
+
 void *tables_timers(const struct mesh *m)
 {
     return mesh_extra(m);

@@ -18,6 +18,11 @@ size_t tables_size(const struct conf *conf);
 /* Master: once, before any process runs. */
 void tables_init(const struct mesh *m, const struct conf *conf);
 
+/* Master: before a generation's processes run, and before one is committed:
+ * its timers go on where their last generation was. */
+void tables_adopt_timers(struct mesh *m, const struct conf *conf,
+                         unsigned generation);
+
 /* Where they are, in any process. */
 void *tables_timers(const struct mesh *m);
 void *tables_uids(const struct mesh *m);

@@ -380,6 +380,16 @@ static void push_flags(lua_State *L, char *const *flags)
     }
 }
 
+static void push_running(lua_State *L, struct slice config)
+{
+    const char *why = NULL;
+
+    if (config.len == 0)
+        lua_pushnil(L);
+    else if (lua_msgpack_decode(L, config, &why) < 0)
+        luaL_error(L, "the running configuration: %s", why);
+}
+
 void conf_host_push(lua_State *L, struct conf_host *h)
 {
     static const luaL_Reg functions[] = {
@@ -407,6 +417,8 @@ void conf_host_push(lua_State *L, struct conf_host *h)
     lua_setfield(L, -2, "environ");
     push_flags(L, h->opts->flags);
     lua_setfield(L, -2, "flags");
+    push_running(L, h->opts->running);
+    lua_setfield(L, -2, "running");
     lua_pushnumber(L, (lua_Number)fds.rlim_max);
     lua_setfield(L, -2, "fd_limit");
 }

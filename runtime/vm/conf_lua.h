@@ -7,6 +7,7 @@
 #define SD_VM_CONF_LUA_H
 
 #include "base/buf.h"
+#include "base/slice.h"
 #include "vm/conf_note.h"
 
 struct conf_build_opts {
@@ -14,6 +15,8 @@ struct conf_build_opts {
     const char *framework_dir; /* the folder that holds sd/ */
     char *const *environ;      /* NAME=value, NULL at the end */
     char *const *flags;        /* "server.workers=4", or NULL */
+    struct slice running;      /* "config" of the bundle that a reload shall
+                                  replace; len 0: it is a start */
 
     /* Called with the name of each file before it is run or read, so that a
      * parent who kills us knows what hung.  May be NULL. */

@@ -26,6 +26,7 @@
 struct schedule {
     struct vm *vm;
     struct timer timer;
+    int place[SHTIMER_MAX]; /* of each of the configuration's, -1: none */
 };
 
 static bool is_alive(void *arg, unsigned slot, uint16_t epoch)
@@ -101,17 +102,18 @@ static void run_ended(struct co *co, int status)
     shtimer_done(vm->env.timers, (unsigned)co->number, &who);
 }
 
-static void run(struct vm *vm, unsigned i, uint64_t due, uint64_t runs)
+static void run(struct vm *vm, unsigned i, unsigned place, uint64_t due,
+                uint64_t runs)
 {
     struct co *co = vm_enter(vm, vm->entry[ENTRY_TIMER], CO_CALL, 0);
     struct shtimer_asker who = asker(vm);
     double late = (double)(loop_now(vm->env.loop) - due);
 
     if (co == NULL) {
-        shtimer_done(vm->env.timers, i, &who);
+        shtimer_done(vm->env.timers, place, &who);
         return;
     }
-    co->number = i;
+    co->number = place;
     co->on_end = run_ended;
     lua_pushinteger(co->L, (lua_Integer)i + 1);
     lua_pushnumber(co->L, ((double)clock_wall_ms() - late) / 1000);
@@ -119,28 +121,39 @@ static void run(struct vm *vm, unsigned i, uint64_t due, uint64_t runs)
     co_start(co, 3);
 }
 
-/* Claim what is due; the earliest due time that is left. */
-static uint64_t run_due(struct vm *vm, uint64_t now)
+/* Claim a run that is due, and run it. */
+static void claim(struct vm *vm, unsigned i, unsigned place, uint64_t due,
+                  uint64_t now)
 {
-    const struct conf *conf = vm->env.conf;
+    const struct conf_timer *t = &vm->env.conf->timers[i];
     struct shtimer_asker who = asker(vm);
-    uint64_t first = UINT64_MAX, due, next, runs;
-    unsigned i;
+    uint64_t runs = shtimer_runs(vm->env.timers, place, who.gen);
+    uint64_t next = next_due(t, due, runs, now);
 
-    for (i = 0; i < conf->ntimers; i++) {
-        const struct conf_timer *t = &conf->timers[i];
+    if (next == SHTIMER_NEVER && t->every > 0 && !t->overlap &&
+        shtimer_is_running(vm->env.timers, place, &who))
+        next = into_window(t, shtimer_next(due, t->every, now), now);
+    if (shtimer_claim(vm->env.timers, place, &who, due, next, t->overlap) ==
+        SHTIMER_RUN)
+        run(vm, i, place, due, runs);
+}
 
-        due = shtimer_due(vm->env.timers, i, vm->env.generation);
+/* Run what is due; the earliest due time that is left. */
+static uint64_t run_due(struct schedule *s, uint64_t now)
+{
+    struct vm *vm = s->vm;
+    uint32_t gen = vm->env.generation;
+    uint64_t first = UINT64_MAX, due;
+
+    for (unsigned i = 0; i < vm->env.conf->ntimers; i++) {
+        unsigned place = (unsigned)s->place[i];
+
+        if (s->place[i] < 0)
+            continue;
+        due = shtimer_due(vm->env.timers, place, gen);
         if (due != SHTIMER_NEVER && due <= now) {
-            runs = shtimer_runs(vm->env.timers, i, vm->env.generation);
-            next = next_due(t, due, runs, now);
-            if (next == SHTIMER_NEVER && t->every > 0 && !t->overlap &&
-                shtimer_is_running(vm->env.timers, i, &who))
-                next = into_window(t, shtimer_next(due, t->every, now), now);
-            if (shtimer_claim(vm->env.timers, i, &who, due, next, t->overlap) ==
-                SHTIMER_RUN)
-                run(vm, i, due, runs);
-            due = shtimer_due(vm->env.timers, i, vm->env.generation);
+            claim(vm, i, place, due, now);
+            due = shtimer_due(vm->env.timers, place, gen);
         }
         if (due != SHTIMER_NEVER && due < first)
             first = due;
@@ -169,7 +182,7 @@ static void on_timer(struct timer *timer)
     uint64_t now = loop_now(vm->env.loop), wait = LOOK_MS, due;
 
     if (is_lowest(vm)) {
-        due = run_due(vm, now);
+        due = run_due(s, now);
         if (due > now && due - now < wait)
             wait = due - now;
         else if (due <= now)
@@ -188,14 +201,18 @@ struct schedule *schedule_open(struct vm *vm)
     if (vm->env.role != VM_WORKER || conf->ntimers == 0 ||
         vm->env.timers == NULL)
         return NULL;
+    s = mem_zalloc(sizeof(*s));
+    for (i = 0; i < SHTIMER_MAX; i++)
+        s->place[i] = -1;
     for (i = 0; i < conf->ntimers && i < SHTIMER_MAX; i++) {
         const struct conf_timer *t = &conf->timers[i];
         uint64_t first = now + (t->delay > 0 ? t->delay : t->every);
 
-        shtimer_plan(vm->env.timers, i, vm->env.generation,
-                     into_window(t, first, now));
+        s->place[i] = shtimer_place(vm->env.timers, conf_timer_key(conf, i));
+        if (s->place[i] >= 0)
+            shtimer_plan(vm->env.timers, (unsigned)s->place[i],
+                         vm->env.generation, into_window(t, first, now));
     }
-    s = mem_zalloc(sizeof(*s));
     s->vm = vm;
     s->timer.fn = on_timer;
     timer_start(vm->env.loop, &s->timer, 1);

@@ -126,7 +126,7 @@ local function is_idle(key, path, tree)
 end
 
 --- Each key's paths here: one for each name its `*` stands for.
-local function paths(key, tree)
+function resolve.paths(key, tree)
     local section = key.path:match("^([^.]+)%.%*")
     if not section then
         return { key.path }
@@ -171,7 +171,7 @@ end
 function resolve.all(r)
     local out, origin, tree = {}, {}, copy(r.trees)
     for _, key in ipairs(r.keys) do
-        for _, path in ipairs(paths(key, r.trees)) do
+        for _, path in ipairs(resolve.paths(key, r.trees)) do
             local value, source = settle(r, key, path)
             if value ~= nil and not is_idle(key, path, r.trees) then
                 put(tree, path, value)
