@@ -10,7 +10,8 @@ local ask = {}
 --- Route of each port, by port number: {[1] = of packets, [2] = of messages}.
 local routes = {}
 
----@type table<integer, {last: integer, count: integer, waiting: table}>
+--- Questions that are open, by conn: their id and who waits.
+---@type table<integer, {count: integer, waiting: table}>
 local asks = {}
 
 --- Say how the packets of a port are routed.
@@ -24,36 +25,46 @@ function ask.route(handle)
     return routes[core.route_of(handle)]
 end
 
---- The next id that is free on this conn.
-local function next_id(entry, max)
-    local id = entry.last
-    repeat
-        id = id % max + 1
-    until not entry.waiting[id]
-    entry.last = id
-    return id
+local function finish(handle, id)
+    local entry = asks[handle]
+    core.ask_end(handle, id)
+    entry.waiting[id] = nil
+    entry.count = entry.count - 1
+    if entry.count == 0 then
+        asks[handle] = nil
+    end
 end
 
-local function begin(handle, route)
+--- An id for a question, and the place for its answer.
+local function begin(handle, route, box)
+    local id = core.ask_begin(handle, math.min(route.max_id, 65535))
+    if not id then
+        return nil, core.is_open(handle) and "busy" or "gone"
+    end
     local entry = asks[handle]
     if not entry then
-        entry = { last = 0, count = 0, waiting = {} }
+        entry = { count = 0, waiting = {} }
         asks[handle] = entry
         core.keep(handle)
     end
-    if entry.count >= math.min(route.max_id, 65535) then
-        return nil, "busy"
-    end
-    return entry, next_id(entry, route.max_id)
+    entry.waiting[id] = box
+    entry.count = entry.count + 1
+    return id
 end
 
-local function finish(handle, entry, id)
-    entry.waiting[id] = nil
-    entry.count = entry.count - 1
-    core.asks(handle, -1)
-    if entry.count == 0 and not core.is_open(handle) then
-        asks[handle] = nil
+--- Send the question; what cannot be sent leaves nothing open.
+local function put(handle, route, id, data)
+    local ok, sent, err = pcall(function()
+        return core.send(handle, route.ask(id, data))
+    end)
+    if ok and sent then
+        return true
     end
+    finish(handle, id)
+    if not ok then
+        error(sent, 0)
+    end
+    return nil, err
 end
 
 --- Send a question and wait. A conn whose WebSocket is not open yet is "gone".
@@ -67,27 +78,23 @@ function ask.ask(handle, data, opts)
     end
     opts = fault.options(opts)
     local ms = wait.ms(opts.timeout, "timeout") or core.call_timeout
-    local entry, id = begin(handle, route)
-    if not entry then
-        return nil, id
-    end
     local box = { ticket = core.ticket() }
-    local packet = route.ask(id, data)
-    local ok, err = core.send(handle, packet)
+    local id, why = begin(handle, route, box)
+    if not id then
+        return nil, why
+    end
+    local ok, err = put(handle, route, id, data)
     if not ok then
         return nil, err
     end
-    entry.waiting[id] = box
-    entry.count = entry.count + 1
-    core.asks(handle, 1)
-    local good, _, why = pcall(wait.settle, core.wait(ms))
-    finish(handle, entry, id)
+    local good, _, late = pcall(wait.settle, core.wait(ms))
+    finish(handle, id)
     if box.done then
         return box.result, box.err, box.code
     elseif not good then
         error("cancelled", 0)
     end
-    return nil, why or "closed"
+    return nil, late or "closed"
 end
 
 --- An answer has come. Is somebody waiting for it?
@@ -111,7 +118,6 @@ end
 --- The conn has closed: nobody will answer.
 function ask.closed(handle)
     local entry = asks[handle]
-    asks[handle] = nil
     for _, box in pairs(entry and entry.waiting or {}) do
         if not box.done then
             box.done, box.err = true, "closed"

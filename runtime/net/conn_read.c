@@ -245,6 +245,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
     struct conn *c = stream->data;
 
     sd_check(c, CONN_MAGIC);
+    net_wake(c->net);
     conn_ref(c);
     if (n > 0)
         on_bytes(c, b->base, (size_t)n);

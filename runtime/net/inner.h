@@ -221,6 +221,13 @@ struct net {
 void net_unref(struct net *n);
 const char *net_date(struct net *n);
 
+/* About to work on what clients sent. */
+static inline void net_wake(struct net *n)
+{
+    if (n->ops->on_wake != NULL)
+        n->ops->on_wake(n->arg);
+}
+
 /* Buffers of the worker: a conn takes one when it has bytes, gives it back
  * when it has none. */
 void net_take_buf(struct net *n, struct buf *b);

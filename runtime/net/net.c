@@ -33,7 +33,11 @@ static struct list *pop(struct list *head)
 static bool on_work(struct loop_hook *hook)
 {
     struct net *n = list_entry(hook, struct net, work);
-    bool worked = !list_empty(&n->ready) && !n->is_held;
+    bool worked;
+
+    if (!list_empty(&n->ready))
+        net_wake(n);
+    worked = !list_empty(&n->ready) && !n->is_held;
 
     while (!n->is_held && !list_empty(&n->ready)) {
         struct conn *c = list_entry(pop(&n->ready), struct conn, ready);

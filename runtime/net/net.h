@@ -26,6 +26,10 @@ struct conn_ops {
      * conn_opened(), which may be called inside or later. */
     void (*on_open)(void *arg, struct conn *c);
 
+    /* Bytes have come or packets have waited, and are about to be worked on:
+     * the last moment for net_hold().  May be NULL. */
+    void (*on_wake)(void *arg);
+
     /* One packet.  `packet` is borrowed for the call.  conn_done() says that
      * it was handled, inside or later; until then at most max_inflight are
      * given and the rest waits. */

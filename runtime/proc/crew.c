@@ -46,7 +46,8 @@ enum vote {
 struct seat {
     struct member member;
     struct crew *crew;
-    bool rests; /* nobody is to be started in it */
+    bool rests;    /* nobody is to be started in it */
+    bool is_fresh; /* during a commit: filled by it */
     enum vote vote;
     int server;  /* index of a seat, or NOBODY */
     bool orphan; /* dead for longer than NEIGHBOUR_WAIT */
@@ -172,11 +173,9 @@ static struct seat *twin_of(struct seat *s)
 static void on_ready(void *arg, struct member *m)
 {
     struct crew *c = arg;
-    struct seat *s = seat_of(m), *twin = twin_of(s);
+    struct seat *s = seat_of(m);
 
     sd_check(c, CREW_MAGIC);
-    if (twin != NULL && twin->rests)
-        member_drain(&twin->member, UINT32_MAX); /* its last call goes on */
     timer_stop(c->config.loop, &s->wait);
     s->orphan = false;
     if (c->building != 0)
@@ -311,17 +310,21 @@ void crew_drop(struct crew *c, unsigned number)
     end_vote(c);
 }
 
-/* A task whose call goes on in old code: nobody gets in line behind it. */
+/* A task whose call goes on in old code: nobody gets in line behind it.  A
+ * fresh one takes over in the other seat, unless not even an earlier call
+ * there has ended; then in this one, later. */
 static void replace_task(struct seat *s)
 {
     struct seat *twin = twin_of(s);
 
-    if (twin->member.pid != 0) { /* not even the call before has ended */
-        member_drain(&s->member, UINT32_MAX);
+    slots_set_state(mesh_slots(s->crew->config.mesh), s->member.slot,
+                    SLOT_DRAINING);
+    member_drain(&s->member, UINT32_MAX);
+    if (twin->member.pid != 0)
         return;
-    }
     s->rests = true;
     twin->rests = false;
+    twin->is_fresh = true;
     member_start(&twin->member);
 }
 
@@ -333,7 +336,7 @@ static void commit_seat(struct seat *s, unsigned number, int bundle)
         member_tell_code(m, LEASH_COMMIT, number, 0, bundle);
     else if (s->vote == VOTE_YES)
         member_tell(m, LEASH_COMMIT, number);
-    else if (s->rests)
+    else if (s->rests || s->is_fresh)
         return;
     else if (m->pid == 0)
         member_hurry(m); /* maybe what broke it is mended */
@@ -348,6 +351,8 @@ void crew_commit(struct crew *c, unsigned number, int bundle)
     sd_check(c, CREW_MAGIC);
     for (unsigned i = 0; i < c->count; i++)
         commit_seat(&c->seats[i], number, bundle);
+    for (unsigned i = 0; i < c->count; i++)
+        c->seats[i].is_fresh = false;
     end_vote(c);
 }
 

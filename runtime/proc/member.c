@@ -329,7 +329,7 @@ void member_drain(struct member *m, uint32_t ms)
 {
     if (m->pid == 0)
         return;
-    if (member_state(m) != SLOT_READY) {
+    if (member_state(m) != SLOT_READY && member_state(m) != SLOT_DRAINING) {
         member_kill(m);
         return;
     }

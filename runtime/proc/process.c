@@ -33,14 +33,12 @@ enum {
 
 /* --- mesh and leash --------------------------------------------------------- */
 
-static bool look_for_commit(struct process *p);
-
 static bool on_turn(struct loop_hook *hook)
 {
     struct process *p = list_entry(hook, struct process, mesh_hook);
 
     mesh_after_wake(p->mesh);
-    if (p->stands_by && look_for_commit(p))
+    if (p->vms != NULL && vms_look_for_commit(p->vms))
         return true;
     mesh_ring_doors(p->mesh);
     if (mesh_poll(p->mesh, MESH_BATCH) > 0)
@@ -79,7 +77,7 @@ static void dispatch(struct process *p, const struct leash_msg *m, int fd)
     case LEASH_DROP:
         drop(p, m->number);
         break;
-    case LEASH_COMMIT: /* it has woken us; see look_for_commit() */
+    case LEASH_COMMIT: /* it has woken us; see vms_look_for_commit() */
         if (p->vms == NULL)
             take_config(p, m->number, fd);
         break;
@@ -216,8 +214,8 @@ static void on_built(void *arg, int err, const char *text)
 
    The master asks for a generation (LEASH_BUILD), hears whether it stands by,
    and commits it by one store in shared memory, the generation of its own
-   slot.  It is looked for in each turn before anything is begun, so that
-   nobody begins a call in old code after that. */
+   slot.  vms look for it before anything is begun, so that nobody begins a call
+   in old code after that. */
 
 static void say_built(const struct process *p, const char *error)
 {
@@ -228,15 +226,18 @@ static void say_built(const struct process *p, const char *error)
     leash_send_msg(p->h->leash, &m, -1);
 }
 
+static void on_switched(void *arg);
+
 static void on_next_built(void *arg, int err, const char *text)
 {
     struct process *p = arg;
 
     sd_check(p, PROCESS_MAGIC);
     say_built(p, err < 0 ? text : NULL);
-    p->stands_by = err == 0;
     if (err < 0)
         code_unref(&p->next);
+    else
+        vms_await_commit(p->vms, on_switched, p);
 }
 
 static void build(struct process *p, const struct leash_msg *m, int fd)
@@ -260,7 +261,6 @@ static void drop(struct process *p, unsigned generation)
     if (p->next == NULL || p->next->generation != generation)
         return;
     vms_drop(p->vms);
-    p->stands_by = false;
     code_unref(&p->next);
 }
 
@@ -281,19 +281,6 @@ static void on_switched(void *arg)
     sd_check(p, PROCESS_MAGIC);
     p->next = NULL;
     take_code(p, code);
-}
-
-/* True: it has come. */
-static bool look_for_commit(struct process *p)
-{
-    unsigned committed =
-        (unsigned)slots_get(p->slots, mesh_master(p->mesh), SLOT_GENERATION);
-
-    if (committed != p->next->generation)
-        return false;
-    p->stands_by = false;
-    vms_switch(p->vms, on_switched, p);
-    return true;
 }
 
 /* The agent: no code of scripts, but their names and limits. */

@@ -30,7 +30,6 @@ struct process {
     struct tally *tally; /* NULL but in a worker */
     struct code *code;   /* of the generation that serves */
     struct code *next;   /* of the one that is built or stands by */
-    bool stands_by;
     unsigned vote;           /* the master's number of the vote on it */
     const struct conf *conf; /* its configuration */
     struct vms *vms; /* NULL until process_start(), always in the agent */

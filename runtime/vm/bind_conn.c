@@ -324,18 +324,6 @@ static int l_close_reason(lua_State *L)
     return 1;
 }
 
-/* core.asks(handle, by) -> how many wait for an answer now */
-static int l_asks(lua_State *L)
-{
-    struct conn *c = vm_conn(L, 1);
-
-    if (c == NULL || !conn_is_open(c))
-        return 0;
-    conn_asks_add(c, (int)luaL_checkinteger(L, 2));
-    lua_pushinteger(L, conn_asks(c));
-    return 1;
-}
-
 /* core.route_of(handle) -> port number * 2, + 1 for a WebSocket; nil: HTTP or
  * gone */
 static int l_route_of(lua_State *L)
@@ -400,7 +388,7 @@ static const luaL_Reg functions[] = {
     {"peer", l_peer},         {"uid", l_uid},
     {"session", l_session},   {"set_session", l_set_session},
     {"keep", l_keep},         {"close_reason", l_close_reason},
-    {"asks", l_asks},         {"route_of", l_route_of},
+    {"route_of", l_route_of},
     {"is_open", l_is_open},   {"conns", l_conns},
     {"call_uid", l_call_uid}, {NULL, NULL},
 };

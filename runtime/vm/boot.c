@@ -228,6 +228,7 @@ int vm_boot(lua_State *L)
     core = lua_gettop(L);
     bind_sys(L);
     bind_co(L);
+    bind_ask(L);
     bind_conn(L);
     bind_data(L);
     bind_form(L);

@@ -174,10 +174,12 @@ static bool on_answer(void *arg, struct conn *c, struct slice packet)
     struct list *it, *next;
 
     list_each_safe (it, next, &all->retired) {
-        if (offer_answer(list_entry(it, struct vm, link), c, packet))
+        struct vm *vm = list_entry(it, struct vm, link);
+
+        if (asks_of(c, vm) && offer_answer(vm, c, packet))
             return true;
     }
-    return offer_answer(vms_now(all), c, packet);
+    return asks_of(c, all->current) && offer_answer(all->current, c, packet);
 }
 
 /* Not while Lua runs. */
@@ -476,7 +478,16 @@ static void on_drop(void *arg, struct conn *c, struct slice value,
     reach_dropped(all->reach, conn_uid(c), value);
 }
 
+static void on_wake(void *arg)
+{
+    struct vms *all = arg;
+
+    if (all->is_awaiting)
+        vms_look_for_commit(all);
+}
+
 const struct conn_ops vms_conn_ops = {
+    .on_wake = on_wake,
     .on_open = on_open,
     .on_packet = on_packet,
     .on_answer = on_answer,

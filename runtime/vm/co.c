@@ -180,8 +180,6 @@ const char *co_error_text(lua_State *L)
 {
     if (lua_gettop(L) > 0 && lua_type(L, -1) == LUA_TSTRING)
         return lua_tostring(L, -1);
-    if (lua_gettop(L) > 0 && lua_islightuserdata(L, -1))
-        return "ended before it was over";
     return "(error object is no string)";
 }
 
@@ -228,15 +226,6 @@ void co_start(struct co *co, int nargs)
         /* coroutine.yield is replaced (lua/sd/strict.lua), so this is ours. */
         sd_panic(__FILE__, __LINE__, __func__, "yield without a wait");
     }
-}
-
-void co_end(struct co *co)
-{
-    timer_stop(co->vm->env.loop, &co->timer);
-    list_del(&co->link);
-    lua_settop(co->L, 0);
-    lua_pushlightuserdata(co->L, NULL); /* it does not allocate */
-    co_finish(co, LUA_ERRRUN);
 }
 
 void co_ready(struct co *co, int nargs)

@@ -91,9 +91,6 @@ void co_ready(struct co *co, int nargs);
 void co_later(struct co *co, int nargs);
 void cos_wake_dormant(struct vm *vm);
 
-/* End it although it waits or is ready, as if it had raised. */
-void co_end(struct co *co);
-
 /* Run what is ready.  Returns how many ran. */
 unsigned co_flush(struct vm *vm);
 

@@ -12,6 +12,7 @@
 #include "ipc/uidmap.h"
 #include "net/conn.h"
 #include "vm/rivals.h"
+#include "vm/state.h"
 
 #define PEOPLE_MAGIC 0x9e0b1e01u
 
@@ -43,6 +44,7 @@ static void free_member(struct member *m)
 {
     list_del(&m->binding.link);
     list_del(&m->link);
+    asks_drop(m);
     mem_free(m->reason);
     mem_free(m);
 }
@@ -86,6 +88,7 @@ struct member *people_add(struct people *p, struct conn *c)
     m->conn = c;
     m->id = conn_id(c);
     list_init(&m->binding.link);
+    list_init(&m->asks);
     list_add(&p->members, &m->link);
     conn_set_user(c, m);
     return m;

@@ -1,9 +1,9 @@
 /* retire.c - the end of a vm that another one has replaced.
  *
  * What serves a packet, request, task or configured timer may finish, for
- * server.reload_timeout; then its waits raise "cancelled", and who goes on
- * even so is ended a second later.  Background work ends at once: it would do
- * in old code, beside its successor, what only one of them shall do.
+ * server.reload_timeout; then each of its waits raises "cancelled".  Background
+ * work ends at once: it would do in old code, beside its successor, what only
+ * one of them shall do.
  *
  * When the last call has ended, on_stop runs and the vm is freed.  A large one
  * takes tens of milliseconds for that, so it is done on another thread; what
@@ -17,10 +17,6 @@
 #include "loop/work.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
-
-enum {
-    LAST_WORD = 1000 /* ms from "cancelled" to the end */
-};
 
 /* --- background work ------------------------------------------------------------ */
 
@@ -62,34 +58,16 @@ static void ask_timers(struct vm *vm)
 
 /* --- calls ------------------------------------------------------------------------ */
 
-void vm_kill_calls(struct vm *vm)
-{
-    for (uint32_t i = 0; i < vm->cos.n; i++) {
-        struct co *co = vm->cos.at[i];
-
-        if (co->state != CO_IDLE)
-            co_end(co);
-    }
-}
-
 static void on_limit(struct timer *t)
 {
     struct vm *vm = list_entry(t, struct vm, limit);
 
-    if (vm->is_over_limit) {
-        log_warn("generation %u: %u calls that would not end were cut off",
-                 vm->env.generation, vm->cos.calls);
-        vm_kill_calls(vm);
-        return;
-    }
     log_warn("generation %u: %u calls were not over in server.reload_timeout",
              vm->env.generation, vm->cos.calls);
-    vm->is_over_limit = true;
     for (uint32_t i = 0; i < vm->cos.n; i++) {
         if (vm->cos.at[i]->state != CO_IDLE)
             co_cancel(vm->cos.at[i]);
     }
-    timer_start(vm->env.loop, &vm->limit, LAST_WORD);
 }
 
 void vm_retire(struct vm *vm)

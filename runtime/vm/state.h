@@ -148,7 +148,6 @@ struct vm {
     struct list link;    /* of all->retired */
     struct list dormant; /* coroutines that begin when it serves */
     struct timer limit;  /* of its last calls */
-    bool is_over_limit;
     bool is_stopped;  /* on_stop has run */
     bool boot_failed; /* on_start has; why is in `scratch` */
 };
@@ -161,6 +160,7 @@ struct vms {
     struct vm *next;     /* is built or stands by */
     struct list retired; /* oldest first */
     unsigned nclosing;   /* on other threads */
+    bool is_awaiting; /* `next` shall serve when it is committed */
     bool is_switching;
     struct loop_hook hook;
     struct loop_job load; /* the next slice of loading `next` */
@@ -221,9 +221,6 @@ void vm_destroy(struct vm *vm);
 /* Its background work ends now, its calls may finish; then it is closed. */
 void vm_retire(struct vm *vm);
 
-/* End what a script of it has running, whatever it may say. */
-void vm_kill_calls(struct vm *vm);
-
 void vm_look_retired(struct vm *vm); /* once a turn */
 
 /* Protected call of ENTRY_ENDED. */
@@ -250,6 +247,11 @@ void vm_request_opened(struct vm *vm, struct vm_request *q);
 
 /* Unbind and unsubscribe a conn, then close it. */
 void vm_shut(struct vm *vm, struct conn *c, const char *reason, int code);
+
+/* Has the vm questions open to the client of a conn? */
+bool asks_of(const struct conn *c, const struct vm *vm);
+void asks_drop(struct member *m);
+void asks_forget(struct people *p, const struct vm *vm); /* all of its */
 
 /* Let the packets wait of conns that have calls in it. */
 void vm_hold_conns(struct vm *vm);
@@ -297,6 +299,7 @@ int pack_encode(lua_State *L, const struct vm_pack *p, int idx, struct buf *out,
 /* Add a binding's functions to the table on top of the stack. */
 void bind_co(lua_State *L);
 void open_iterate(lua_State *L); /* globals, not of that table */
+void bind_ask(lua_State *L);
 void bind_conn(lua_State *L);
 void bind_http(lua_State *L);
 void bind_data(lua_State *L);

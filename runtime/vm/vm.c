@@ -234,6 +234,7 @@ void vm_detach(struct vm *vm)
     schedule_close(&vm->schedule);
     redis_unbind(vm);
     tasks_forget(vm->all->tasks, vm);
+    asks_forget(vm->all->people, vm);
     timer_stop(vm->env.loop, &vm->limit);
     loop_hook_del(&vm->hook);
     list_del(&vm->link);

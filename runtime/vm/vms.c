@@ -272,6 +272,7 @@ void vms_drop(struct vms *a)
 {
     sd_check(a, VMS_MAGIC);
     loop_undefer(&a->load);
+    a->is_awaiting = false;
     if (!a->is_switching)
         vm_close(&a->next);
 }
@@ -360,6 +361,7 @@ void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg)
 {
     sd_check(a, VMS_MAGIC);
     sd_assert(a->next != NULL && a->next->state == VM_STANDING_BY);
+    a->is_awaiting = false;
     a->is_switching = true;
     a->on_switched = on_switched;
     a->switched_arg = arg;
@@ -368,6 +370,27 @@ void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg)
     vm_retire(a->current);
     if (!run_hook(a->current, ENTRY_SAVE, save_ended))
         restore(a);
+}
+
+void vms_await_commit(struct vms *a, void (*on_switched)(void *arg), void *arg)
+{
+    sd_check(a, VMS_MAGIC);
+    sd_assert(a->next != NULL && a->next->state == VM_STANDING_BY);
+    a->is_awaiting = true;
+    a->on_switched = on_switched;
+    a->switched_arg = arg;
+}
+
+bool vms_look_for_commit(struct vms *a)
+{
+    struct mesh *m = a->env.mesh;
+
+    if (!a->is_awaiting ||
+        slots_get(mesh_slots(m), mesh_master(m), SLOT_GENERATION) !=
+            a->next->env.generation)
+        return false;
+    vms_switch(a, a->on_switched, a->switched_arg);
+    return true;
 }
 
 /* --- the end --------------------------------------------------------------------- */

@@ -33,9 +33,17 @@ bool vms_is_building(const struct vms *a);
 /* Forget it: on_built() does not come any more. */
 void vms_drop(struct vms *a);
 
-/* The one that stands by serves from now on, as soon as what save() keeps has
- * been given to restore(); then comes on_switched().  Of the old one calls may
+/* The one that stands by shall serve as soon as its generation is committed:
+ * when the master's slot says so.  It does once what save() keeps has been
+ * given to restore(); then comes on_switched().  Of the old one calls may
  * finish for server.reload_timeout, all else ends. */
+void vms_await_commit(struct vms *a, void (*on_switched)(void *arg), void *arg);
+
+/* Has it been?  To be asked at the end of each turn, before messages are
+ * polled for; bytes of clients ask by themselves. */
+bool vms_look_for_commit(struct vms *a);
+
+/* The same without a commit: another vm of the same generation. */
 void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg);
 
 /* Run on_stop, for at most server.call_timeout; `on_stopped(arg)` comes once,

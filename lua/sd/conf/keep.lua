@@ -42,7 +42,8 @@ local function keep_names(c, running, section, warn)
     c.trees[section] = new
     for _, name in ipairs(schema.sorted_keys(new)) do
         if old[name] == nil then
-            warn(("%s.%s"):format(section, name), "is new: it needs a restart")
+            local path = section .. "." .. name
+            warn(path, path .. " is new: it needs a restart")
             new[name] = nil
         end
     end
