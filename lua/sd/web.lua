@@ -2,6 +2,7 @@
 
 local calls = require("sd.calls")
 local core = require("sd.core")
+local dev_page = require("sd.dev_page")
 local fault = require("sd.fault")
 local model = require("sd.model")
 local normal = require("sd.normal").normal
@@ -116,12 +117,26 @@ local function status_of(code)
     return code >= 400 and code <= 599 and code or 400
 end
 
+--- Does somebody look at it who would rather see a page than JSON?
+local function wants_page(self, err)
+    if not core.dev or not fault.is_raised(err) then
+        return false
+    end
+    local accept = self.request.headers.accept
+    return type(accept) == "string" and accept:find("text/html", 1, true) ~= nil
+end
+
 --- Answer with the failure of a call.
 local function fail(self, number, route, call, err, code)
     serve.report(self, err)
     local shown, message = fault.describe(err, code)
     if core.http_done(number) then
         core.http_abort(number)
+        return
+    end
+    if wants_page(self, err) then
+        local html = "text/html; charset=utf-8"
+        core.http_respond(self[1], 500, html, nil, dev_page.render(err))
         return
     end
     local packet

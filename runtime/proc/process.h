@@ -27,9 +27,9 @@ struct process {
     struct mesh *mesh;
     struct slots *slots;
     struct uidmap *uids;
-    struct tally *tally; /* NULL but in a worker */
-    struct code *code;   /* of the generation that serves */
-    struct code *next;   /* of the one that is built or stands by */
+    struct tally *tally;     /* NULL but in a worker */
+    struct code *code;       /* of the generation that serves */
+    struct code *next;       /* of the one that is built or stands by */
     unsigned vote;           /* the master's number of the vote on it */
     const struct conf *conf; /* its configuration */
     struct vms *vms; /* NULL until process_start(), always in the agent */

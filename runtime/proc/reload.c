@@ -13,6 +13,7 @@
 #include "codec/json.h"
 #include "proc/config.h"
 #include "proc/tables.h"
+#include "proc/watch.h"
 
 enum {
     RELOAD_MAGIC = 0x72656c64
@@ -37,7 +38,11 @@ struct reload {
     int bundle;             /* ... its file */
     struct buf notes;       /* what it says beside its result, a line each */
     uint64_t began;         /* clock_ms() */
+    struct watch *watch;    /* while server.dev is set */
+    bool again;             /* a file was saved meanwhile */
 };
+
+static void fit_watch(struct reload *r);
 
 struct reload *reload_new(struct loop *loop, struct node *node,
                           struct mesh *mesh, struct crew *crew)
@@ -50,7 +55,32 @@ struct reload *reload_new(struct loop *loop, struct node *node,
     r->mesh = mesh;
     r->crew = crew;
     r->bundle = -1;
+    fit_watch(r);
     return r;
+}
+
+/* --- files that are saved --------------------------------------------------------- */
+
+static void on_change(void *arg)
+{
+    struct reload *r = arg;
+
+    sd_check(r, RELOAD_MAGIC);
+    r->again = r->state != RELOAD_IDLE;
+    if (!r->again)
+        reload_begin(r, NULL);
+}
+
+static void fit_watch(struct reload *r)
+{
+    int err = 0;
+
+    if (!r->node->conf->server.dev)
+        watch_close(&r->watch);
+    else if (r->watch == NULL)
+        err = watch_open(&r->watch, r->loop, on_change, r);
+    if (err < 0)
+        log_warn("files are not watched: %s", err_str(err));
 }
 
 /* --- the answer ----------------------------------------------------------------- */
@@ -82,6 +112,8 @@ static void rest(struct reload *r)
         close(r->bundle);
     r->bundle = -1;
     buf_fini(&r->notes);
+    if (r->again)
+        on_change(r);
 }
 
 static void refuse(struct ctl_call **call, const char *why)
@@ -151,6 +183,7 @@ static void commit(struct reload *r)
     r->code = NULL;
     r->bundle = -1;
     crew_commit(r->crew, number, bundle);
+    fit_watch(r);
     succeed(r);
 }
 
@@ -214,6 +247,7 @@ void reload_cancel(struct reload *r, const char *why)
     config_cancel(&r->job);
     if (r->state == RELOAD_VOTING)
         crew_drop(r->crew, r->code->generation);
+    r->again = false;
     fail(r, why);
 }
 
@@ -231,7 +265,9 @@ void reload_free(struct reload **rp)
     sd_check(r, RELOAD_MAGIC);
     *rp = NULL;
     config_cancel(&r->job);
+    watch_close(&r->watch);
     refuse(&r->call, "the node has stopped");
+    r->again = false;
     rest(r);
     r->magic = 0;
     mem_free(r);

@@ -15,7 +15,8 @@
 
 struct reload;
 
-/* All is borrowed until reload_free(). */
+/* All is borrowed until reload_free().  While server.dev is set, a file that
+ * is saved is a reload. */
 struct reload *reload_new(struct loop *loop, struct node *node,
                           struct mesh *mesh, struct crew *crew);
 

@@ -382,15 +382,23 @@ static int l_call_uid(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"packet", l_packet},     {"send", l_send},
-    {"push", l_push},         {"close", l_close},
-    {"conn_id", l_conn_id},   {"handle", l_handle},
-    {"peer", l_peer},         {"uid", l_uid},
-    {"session", l_session},   {"set_session", l_set_session},
-    {"keep", l_keep},         {"close_reason", l_close_reason},
+    {"packet", l_packet},
+    {"send", l_send},
+    {"push", l_push},
+    {"close", l_close},
+    {"conn_id", l_conn_id},
+    {"handle", l_handle},
+    {"peer", l_peer},
+    {"uid", l_uid},
+    {"session", l_session},
+    {"set_session", l_set_session},
+    {"keep", l_keep},
+    {"close_reason", l_close_reason},
     {"route_of", l_route_of},
-    {"is_open", l_is_open},   {"conns", l_conns},
-    {"call_uid", l_call_uid}, {NULL, NULL},
+    {"is_open", l_is_open},
+    {"conns", l_conns},
+    {"call_uid", l_call_uid},
+    {NULL, NULL},
 };
 
 void bind_conn(lua_State *L)

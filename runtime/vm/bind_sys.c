@@ -140,6 +140,17 @@ static int l_scripts(lua_State *L)
     return 1;
 }
 
+/* core.source(path) -> the text of a file of the bundle, or nil */
+static int l_source(lua_State *L)
+{
+    struct slice text;
+
+    if (!bundle_get(vm_of(L)->env.bundle, luaL_checkstring(L, 1), &text))
+        return 0;
+    lua_pushlstring(L, text.p, text.len);
+    return 1;
+}
+
 /* core.load_config() -> the whole configuration tree */
 static int l_load_config(lua_State *L)
 {
@@ -254,6 +265,7 @@ static const luaL_Reg functions[] = {
     {"log_missing", l_log_missing},
     {"scripts", l_scripts},
     {"load_config", l_load_config},
+    {"source", l_source},
     {"keep_state", l_keep_state},
     {"kept_state", l_kept_state},
     {"search", l_search},

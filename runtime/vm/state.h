@@ -148,8 +148,8 @@ struct vm {
     struct list link;    /* of all->retired */
     struct list dormant; /* coroutines that begin when it serves */
     struct timer limit;  /* of its last calls */
-    bool is_stopped;  /* on_stop has run */
-    bool boot_failed; /* on_start has; why is in `scratch` */
+    bool is_stopped;     /* on_stop has run */
+    bool boot_failed;    /* on_start has; why is in `scratch` */
 };
 
 /* See vm/vms.h. */
@@ -160,7 +160,7 @@ struct vms {
     struct vm *next;     /* is built or stands by */
     struct list retired; /* oldest first */
     unsigned nclosing;   /* on other threads */
-    bool is_awaiting; /* `next` shall serve when it is committed */
+    bool is_awaiting;    /* `next` shall serve when it is committed */
     bool is_switching;
     struct loop_hook hook;
     struct loop_job load; /* the next slice of loading `next` */
