@@ -139,6 +139,7 @@ function boot.start()
     end
     local ok, err = xpcall(hooks.on_start, catch, core.why)
     if not ok then
+        err = fault.of_xpcall(err)
         local _, message = fault.describe(err)
         return fault.is_raised(err) and err.message .. err.stack or message
     end
@@ -147,7 +148,8 @@ end
 function boot.stop()
     if hooks.on_stop then
         local ok, err = xpcall(hooks.on_stop, catch)
-        if not ok and fault.is_raised(err) then
+        err = not ok and fault.of_xpcall(err)
+        if fault.is_raised(err) then
             log.raised(err)
         end
     end
@@ -163,7 +165,7 @@ local function run_hook(hook, self, ...)
         end
     end, catch, ...)
     if not ok then
-        serve.report(self, err)
+        serve.report(self, fault.of_xpcall(err))
     end
     return ok
 end
@@ -198,7 +200,8 @@ end
 function boot.uid_closed()
     local uid, last, reason = core.ended_uid()
     local ok, err = xpcall(hooks.on_uid_closed, catch, uid, last, reason)
-    if not ok and fault.is_raised(err) then
+    err = not ok and fault.of_xpcall(err)
+    if fault.is_raised(err) then
         log.raised(err)
     end
 end

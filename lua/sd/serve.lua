@@ -79,7 +79,7 @@ function serve.settle_failed()
     if calls.live > 0 then
         local ok, err = xpcall(serve.settle, catch)
         if not ok then
-            serve.report(nil, err)
+            serve.report(nil, fault.of_xpcall(err))
         end
     end
 end
@@ -95,7 +95,8 @@ function serve.report(self, err)
     local hook = app.hooks.on_error
     if hook and self then
         local ok, again = xpcall(hook, catch, self, err.message .. err.stack)
-        if not ok and fault.is_raised(again) then
+        again = not ok and fault.of_xpcall(again)
+        if fault.is_raised(again) then
             log.raised(again)
         end
     end
@@ -119,7 +120,7 @@ local function failed(handle, self, route, call, ok, err, code)
     serve.settle_failed()
     local fine, again = xpcall(refuse, catch, handle, route, call, err, code)
     if not fine then
-        serve.report(nil, again)
+        serve.report(nil, fault.of_xpcall(again))
     end
 end
 
@@ -176,7 +177,7 @@ function serve.own_packet()
     if ok then
         return packet, why
     end
-    return nil, packet
+    return nil, fault.of_xpcall(packet)
 end
 
 --- Bytes that are no packet.

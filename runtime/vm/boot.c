@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "vm/door.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_START] = "start",
@@ -162,12 +163,23 @@ static int collect(lua_State *L)
     return 0;
 }
 
+/* A task that hangs is ended from outside: vm/task_run.c. */
+bool vm_is_watched(const struct vm *vm)
+{
+    const struct conf_server *server = &vm->env.conf->server;
+
+    return vm->env.role == VM_WORKER && server->watchdog && server->max_run > 0;
+}
+
 /* The library "jit" switches the compiler on: SD_JIT=off comes behind it. */
 static void open_libraries(lua_State *L)
 {
+    struct vm *vm = vm_of(L);
     const char *jit = getenv("SD_JIT");
 
     luaL_openlibs(L);
+    if (vm_is_watched(vm))
+        watchdog_watch(L, vm->env.conf->server.max_run);
     if (jit != NULL && strcmp(jit, "off") == 0)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }

@@ -16,6 +16,7 @@
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 #define MARK_CLOSED (1u << 31) /* on_close() came while calls were running */
 #define MARK_CALLS  (VM_MARK_STATE - 1)
@@ -418,11 +419,15 @@ static int length_call(lua_State *L)
 static int64_t on_length(void *arg, unsigned port, struct slice head)
 {
     struct vm *vm = arg;
+    int rc;
 
     vm->length_port = port;
     vm->packet = head;
     vm->length = -1;
-    if (lua_cpcall(vm->L, length_call, NULL) != 0) {
+    watchdog_enter(vm->L, 1);
+    rc = lua_cpcall(vm->L, length_call, NULL);
+    watchdog_leave();
+    if (rc != 0) {
         log_error("pack length: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }

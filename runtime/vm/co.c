@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "loop/timer.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 #define CO_MAX      (1u << 20)
 #define CO_IDLE_MAX 4096
@@ -174,6 +175,10 @@ bool co_room(struct co *co, int n)
 
 const char *co_error_text(lua_State *L)
 {
+    const char *text, *stack;
+
+    if (watchdog_take(&text, &stack))
+        return text;
     if (lua_gettop(L) > 0 && lua_type(L, -1) == LUA_TSTRING)
         return lua_tostring(L, -1);
     return "(error object is no string)";
@@ -211,7 +216,9 @@ void co_start(struct co *co, int nargs)
     }
     cos->current = co;
     co->state = CO_RUNNING;
+    watchdog_enter(co->L, 1);
     rc = lua_resume(co->L, nargs);
+    watchdog_leave();
     cos->current = NULL;
     vm_unsend(co->vm);
     if (rc != LUA_YIELD) {

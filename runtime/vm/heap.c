@@ -38,7 +38,9 @@ struct large {
 
 struct heap {
     unsigned magic;
-    size_t used, limit;
+    size_t used;
+    size_t limit; /* 0 when the next request shall fail */
+    size_t kept;  /* the limit meanwhile */
     bool starved, is_lifted;
     struct block *classes[CLASSES];
     char *bump, *end; /* rest of the newest chunk */
@@ -184,12 +186,24 @@ static bool has_room(const struct heap *h, size_t more)
            h->used + more <= h->limit + (h->starved ? RESERVE : 0);
 }
 
+/* Is this the request that shall fail? */
+static bool fails_now(struct heap *h, size_t old, size_t size)
+{
+    if (h->kept == 0 || size <= old)
+        return false;
+    h->limit = h->kept;
+    h->kept = 0;
+    return true;
+}
+
 /* Apart, so that heap_resize() has no registers to save. */
 static __attribute__((noinline)) void *resize(struct heap *h, void *p,
                                               size_t old, size_t size)
 {
     void *q = NULL;
 
+    if (fails_now(h, p != NULL ? old : 0, size))
+        return NULL;
     if (size == 0) {
         if (p != NULL)
             block_free(h, p, old);
@@ -228,6 +242,15 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size)
         }
     }
     return resize(h, p, old, size);
+}
+
+/* No request passes by resize() while the limit is 0. */
+void heap_fail_next(struct heap *h)
+{
+    if (h->kept != 0)
+        return;
+    h->kept = h->limit;
+    h->limit = 0;
 }
 
 void heap_lift(struct heap *h, bool is_lifted)

@@ -24,6 +24,10 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size);
  * first, as when it shrinks a table. */
 void heap_lift(struct heap *h, bool is_lifted);
 
+/* Refuse the next request for more, whatever is left: Lua raises the error that
+ * no handler hears (vm/watchdog.c). */
+void heap_fail_next(struct heap *h);
+
 /* Has a request been refused since the last call?  Then it is time to collect
  * garbage, which Lua does not do by itself when it is out of memory. */
 bool heap_was_starved(struct heap *h);

@@ -136,6 +136,9 @@ struct vm *vm_of(lua_State *L);
 /* Fill a fresh state; called protected, raises what is wrong. */
 int vm_boot(lua_State *L);
 
+/* Does the watchdog look after it? */
+bool vm_is_watched(const struct vm *vm);
+
 /* Protected call of ENTRY_ENDED. */
 void vm_tell_end(struct vm *vm, uint64_t id);
 

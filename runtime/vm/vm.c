@@ -28,6 +28,7 @@
 #include "vm/state.h"
 #include "vm/task.h"
 #include "vm/task_state.h"
+#include "vm/watchdog.h"
 
 #define STACK_GUARD (1u << 20)
 
@@ -36,6 +37,9 @@
 #define NESTED_MAX ((size_t)256 * 1024)
 
 #define SCRATCH_KEEP ((size_t)256 * 1024)
+
+/* Loading compiles the whole application: it may take so many max_run. */
+#define LOAD_TIMES 10
 
 struct vm *vm_of(lua_State *L)
 {
@@ -214,6 +218,23 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
         deliveries_new(PACK_SCRIPT + 2 * env->conf->nports, env->conf->nports);
 }
 
+static int load(struct vm *vm, char *why, size_t why_size)
+{
+    const char *text, *stack;
+    int rc;
+
+    lua_pushcfunction(vm->L, traceback);
+    lua_pushcfunction(vm->L, vm_boot);
+    watchdog_enter(vm->L, LOAD_TIMES);
+    rc = lua_pcall(vm->L, 0, 0, 1);
+    watchdog_leave();
+    if (rc != 0 && watchdog_take(&text, &stack))
+        snprintf(why, why_size, "%s%s", text, stack);
+    else if (rc != 0)
+        snprintf(why, why_size, "%s", co_error_text(vm->L));
+    return rc;
+}
+
 int vm_open(struct vm **out, const struct vm_env *env, char *why,
             size_t why_size)
 {
@@ -223,10 +244,7 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
     vm->L = lua_newstate(vm_alloc, vm);
     sd_assert(vm->L != NULL);
     lua_atpanic(vm->L, on_panic);
-    lua_pushcfunction(vm->L, traceback);
-    lua_pushcfunction(vm->L, vm_boot);
-    if (lua_pcall(vm->L, 0, 0, 1) != 0) {
-        snprintf(why, why_size, "%s", co_error_text(vm->L));
+    if (load(vm, why, why_size) != 0) {
         vm_close(&vm);
         return SD_EFAILED;
     }
@@ -298,9 +316,14 @@ void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg)
 
 void vm_tell_end(struct vm *vm, uint64_t id)
 {
+    int rc;
+
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry[ENTRY_ENDED]);
     lua_pushnumber(vm->L, (double)id);
-    if (lua_pcall(vm->L, 1, 0, 0) != 0) {
+    watchdog_enter(vm->L, 1);
+    rc = lua_pcall(vm->L, 1, 0, 0);
+    watchdog_leave();
+    if (rc != 0) {
         log_error("end of a call: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
@@ -422,8 +445,10 @@ void vm_close(struct vm **vp)
     schedule_close(&vm->schedule);
     redis_unbind(vm);
     loop_hook_del(&vm->hook);
-    if (vm->L != NULL)
+    if (vm->L != NULL) {
+        watchdog_forget(vm->L);
         lua_close(vm->L);
+    }
     heap_free(&vm->heap);
     cos_fini(vm);
     doors_free(&vm->doors);
