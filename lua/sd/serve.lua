@@ -14,6 +14,7 @@ local log = require("sd.log")
 local session = require("sd.session")
 
 local catch = fault.catch
+local running = core.running_method
 local setmetatable, type, xpcall = setmetatable, type, xpcall
 
 ---@class sd.serve
@@ -23,6 +24,7 @@ local serve = {}
 ---@class sd.Method
 ---@field fn function
 ---@field mt table
+---@field name string "controller/method"
 
 --- Does the port's `controllers` list name this controller?
 local function is_served(list, name)
@@ -51,7 +53,8 @@ function serve.table_of(port, methods, fields)
             open[name] = {}
             for method, fn in pairs(app.methods(class)) do
                 if method:sub(1, #prefix) == prefix then
-                    open[name][method:sub(#prefix + 1)] = { fn = fn, mt = mt }
+                    open[name][method:sub(#prefix + 1)] =
+                        { fn = fn, mt = mt, name = name .. "/" .. method }
                 end
             end
         end
@@ -195,6 +198,7 @@ end
 ---@return fun(handle: integer)
 function serve.direct(open, route, take)
     return function(handle)
+        running[1] = false
         local packet, why = take()
         if type(packet) ~= "table" then
             return unreadable(handle, route, why or "a packet is a map")
@@ -210,6 +214,7 @@ function serve.direct(open, route, take)
             return unknown(handle, route, call)
         end
         local self = setmetatable({ handle }, method.mt)
+        running[1] = method.name
         local ok, err, code =
             xpcall(invoke, catch, self, method.fn, packet.params, id)
         if not ok or err ~= nil then
@@ -239,6 +244,7 @@ chain = function(list, i, self, call, open)
         fault.fail(404, "no such method")
     end
     setmetatable(self, method.mt)
+    running[1] = method.name
     return method.fn(self, call.params)
 end
 
@@ -281,6 +287,7 @@ end
 function serve.routed(port)
     local route, take = port.route, port.take
     return function(handle)
+        running[1] = false
         local packet, why = take()
         if why then
             return unreadable(handle, route, why)

@@ -9,6 +9,7 @@ local request = require("sd.request")
 local serve = require("sd.serve")
 
 local catch = fault.catch
+local running = core.running_method
 
 ---@class sd.web
 local web = {}
@@ -176,6 +177,7 @@ local function run_plain(self, entry, params, why, port)
         result, err, code =
             serve.chain(port.middlewares, 1, self, call, port.open)
     else
+        running[1] = entry.path
         result, err, code = entry.fn(self, params)
     end
     if result == nil and err ~= nil then
@@ -205,6 +207,7 @@ local function paths_of(open)
             paths["/" .. controller .. "/" .. name] = {
                 controller = controller,
                 name = name,
+                path = method.name,
                 fn = method.fn,
                 mt = method.mt,
             }
@@ -225,6 +228,7 @@ end
 function web.plain(port)
     local paths = paths_of(port.open)
     return function(number, handle)
+        running[1] = false
         local entry, params, why = core.http_entry(number, paths)
         if not entry then
             if not core.http_static(number) then
@@ -270,6 +274,7 @@ end
 ---@return fun(number: integer, handle: integer)
 function web.routed(port)
     return function(number, handle)
+        running[1] = false
         local self = setmetatable({ number, false, handle }, port.mt)
         finish(self, port.route, xpcall(run_routed, catch, self, port))
     end

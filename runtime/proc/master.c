@@ -23,6 +23,7 @@
 #include "proc/daemon.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
+#include "proc/stall.h"
 #include "proc/status.h"
 #include "proc/tables.h"
 #include "proc/title.h"
@@ -58,6 +59,7 @@ struct master {
     struct redis_server *redis;
     struct crew *crew;
     struct ctl *ctl;
+    struct stall *stall;
 };
 
 /* --- steps of a start: 0, or negative after a complaint ---------------------- */
@@ -173,6 +175,7 @@ static void on_ready(void *arg)
         stop(m, 0, EXIT_FAILURE);
         return;
     }
+    m->stall = stall_open(m->loop, m->mesh, m->node.conf);
     m->state = MASTER_SERVING;
     m->served = true;
     status_table(&status, &table);
@@ -378,6 +381,7 @@ static void on_line(void *arg, const char *line, struct buf *reply)
 static void close_all(struct master *m)
 {
     ctl_close(&m->ctl);
+    stall_close(&m->stall);
     crew_free(&m->crew);
     redis_server_close(&m->redis);
     mesh_close(&m->mesh);

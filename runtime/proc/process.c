@@ -223,6 +223,8 @@ void process_start(struct process *p)
         .embedded_redis = p->h->redis,
     };
 
+    if (env.role == VM_WORKER)
+        env.running = tables_running(p->mesh, p->conf, p->h->slot);
     if (vm_open(&p->vm, &env, why, sizeof(why)) < 0) {
         process_refuse(p, why);
         return;

@@ -193,6 +193,7 @@ int vm_boot(lua_State *L)
     lua_newtable(L);
     core = lua_gettop(L);
     bind_sys(L);
+    bind_note(L);
     bind_co(L);
     bind_conn(L);
     bind_data(L);
@@ -221,6 +222,7 @@ int vm_boot(lua_State *L)
     vm->has_undeliverable_hook = flag_field(L, "has_undeliverable_hook");
     vm->has_end_hook = flag_field(L, "has_uid_closed_hook");
     keep_ports(L, vm);
+    note_open(L);
     lua_pushcfunction(L, collect);
     vm->collect = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/running.h"
 #include "net/conn.h"
 #include "net/http.h"
 #include "net/net.h"
@@ -46,6 +47,8 @@ static struct co *enter_conn(struct vm *vm, int ref, struct conn *c,
         return NULL;
     co->conn = (uint64_t)vm_handle(c);
     co->arg = c;
+    co->what = RUNNING_HOOK;
+    co->port = (uint16_t)conn_port(c);
     conn_set_mark(c, conn_mark(c) + 1);
     lua_pushnumber(co->L, vm_handle(c));
     lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
@@ -94,6 +97,7 @@ static void on_open(void *arg, struct conn *c)
         return;
     }
     co->on_end = open_ended;
+    co->name = "on_connect";
     co_start(co, 2);
 }
 
@@ -120,6 +124,7 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
         return;
     }
     co->on_end = packet_ended;
+    co->what = RUNNING_PACKET;
     vm->packet = packet;
     vm->packet_conn = c;
     co_start(co, 2);
@@ -144,6 +149,7 @@ static bool on_answer(void *arg, struct conn *c, struct slice packet)
         return false;
     co->on_end = answer_ended;
     co->may_not_wait = true;
+    co->name = "answer";
     vm->packet = packet;
     vm->packet_conn = c;
     vm->was_answer = false;
@@ -164,6 +170,7 @@ static void on_bye(void *arg, struct conn *c, const char *reason)
     if (co == NULL)
         return;
     co->on_end = answer_ended;
+    co->name = "bye";
     vm->bye_reason = reason;
     co_start(co, 2);
     vm->bye_reason = NULL;
@@ -218,6 +225,7 @@ static void start_close(struct vm *vm, struct conn *c)
         return;
     }
     co->on_end = close_ended;
+    co->name = "on_close";
     co_start(co, 2);
 }
 
@@ -368,6 +376,8 @@ static struct co *enter_request(struct vm *vm, int ref, struct conn *c,
     i = add_request(vm, r);
     co->number = (double)((uint64_t)vm->requests[i].serial << REQUEST_BITS | i);
     co->on_end = request_ended;
+    co->what = RUNNING_REQUEST;
+    co->port = (uint16_t)conn_port(c);
     lua_pushnumber(co->L, co->number);
     lua_pushnumber(co->L, vm_handle(c));
     return co;
@@ -385,6 +395,8 @@ static void on_handshake(void *arg, struct conn *c, struct http_request *r)
     co = enter_request(vm, vm->ports[conn_port(c)].handshake, c, r);
     if (co == NULL)
         return;
+    co->what = RUNNING_HOOK;
+    co->name = "on_handshake";
     co->conn = (uint64_t)vm_handle(c); /* found while it is open */
     vm_request(vm, co->number)->member = people_add(vm->people, c);
     co_start(co, 2);

@@ -22,6 +22,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/running.h"
 #include "loop/timer.h"
 #include "vm/state.h"
 #include "vm/watchdog.h"
@@ -139,6 +140,9 @@ struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline)
     co->deadline = deadline;
     co->root = co_id(co);
     co->on_end = NULL;
+    co->what = RUNNING_WORK;
+    co->port = RUNNING_NO_PORT;
+    co->name = NULL;
     co->conn = 0;
     co->arg = NULL;
     if (kind == CO_CALL)
@@ -226,6 +230,8 @@ void co_start(struct co *co, int nargs)
     } else if (co->state != CO_WAITING) {
         /* coroutine.yield is replaced (lua/sd/strict.lua), so this is ours. */
         sd_panic(__FILE__, __LINE__, __func__, "yield without a wait");
+    } else {
+        note_wait(co);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "vm/co_wait.h"
 #include "vm/heir.h"
 #include "vm/kick.h"
+#include "vm/note.h"
 #include "vm/uidcall.h"
 #include "vm/vm.h"
 
@@ -129,6 +130,7 @@ struct vm {
     vm_stopped_fn *on_stopped;
     void *stopped_arg;
     uint64_t request_ids;
+    lua_State *now; /* vm/note.c */
 };
 
 struct vm *vm_of(lua_State *L);
@@ -153,6 +155,7 @@ void vm_log_end(struct co *co, int status);
 /* Handles: what scripts know conns by inside this process. */
 double vm_handle(const struct conn *c);
 struct conn *vm_conn(lua_State *L, int idx); /* NULL: gone */
+struct conn *vm_find_conn(struct vm *vm, uint64_t handle);
 
 /* A request by its number, NULL when it has ended; and its end. */
 struct vm_request *vm_request(struct vm *vm, double number);

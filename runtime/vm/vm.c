@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
+#include "ipc/running.h"
 #include "net/http.h"
 #include "net/reason.h"
 #include "vm/deliver.h"
@@ -157,6 +158,8 @@ static bool on_binding_end(void *arg, uint32_t debt)
                  : vm->heir.is_in_page ? inherited_ended
                                        : vm_log_end;
     co->number = debt;
+    co->what = RUNNING_HOOK;
+    co->name = "on_uid_closed";
     heir_opened(&vm->heir);
     co_ready(co, 0);
     return true;
@@ -284,6 +287,8 @@ void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg)
         return;
     }
     co->on_end = start_ended;
+    co->what = RUNNING_HOOK;
+    co->name = "on_start";
     co_start(co, 0);
 }
 
@@ -311,6 +316,8 @@ void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg)
         return;
     }
     co->on_end = stop_ended;
+    co->what = RUNNING_HOOK;
+    co->name = "on_stop";
     co_start(co, 0);
 }
 
@@ -409,6 +416,7 @@ void vm_count(const struct vm *vm, uint64_t *counters)
     counters[COUNT_SENDS_SLOW] = c->slow;
     counters[COUNT_SENDS_BUSY] = c->busy;
     counters[COUNT_ENCODED] = c->encoded;
+    counters[COUNT_STOPPED] = watchdog_count();
     counters[COUNT_TASK_CALLS] = vm->tasks->taken;
 }
 
@@ -444,6 +452,7 @@ void vm_close(struct vm **vp)
     end_requests(vm);
     schedule_close(&vm->schedule);
     redis_unbind(vm);
+    note_close(vm);
     loop_hook_del(&vm->hook);
     if (vm->L != NULL) {
         watchdog_forget(vm->L);

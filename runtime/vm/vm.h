@@ -17,6 +17,7 @@
 
 struct loop;
 struct mesh;
+struct running;
 struct net;
 struct uidmap;
 struct conn;
@@ -49,6 +50,7 @@ struct vm_env {
     struct net *net;            /* NULL in a task process */
     struct uidmap *uids;        /* NULL: uids of this process only */
     void *timers;               /* shared schedule block, ipc/shtimer.h */
+    struct running *running;    /* where to tell what Lua is at; NULL: not */
     const char *embedded_redis; /* socket path for url "embedded" */
 };
 
