@@ -22,6 +22,10 @@
  * stays armed and raises again at each instruction of a script, so that
  * `while true do pcall(f) end` ends too.
  *
+ * A full heap is told in the same way, for LuaJIT may crash when a trace, or
+ * what restores the stack behind one, is refused a block: the heap grants some
+ * more and calls us, and the hook raises where no trace is (on_full()).
+ *
  * Not to be stopped: C that does not return (string.find with a hostile
  * pattern), and a loop in __gc, where LuaJIT calls no hooks.  For these the
  * master looks at the worker (proc/stall.h). */
@@ -78,6 +82,7 @@ static struct {
     volatile uint64_t since; /* the clock at its first tick */
     volatile sig_atomic_t state;
     volatile unsigned patience; /* instructions of lua/sd that may be */
+    bool is_full;               /* armed for its memory, not its time */
 
     char text[TEXT];
     char stack[STACK];
@@ -135,8 +140,8 @@ static bool is_back(lua_State *L)
     return true;
 }
 
-/* The line of the script, as co_raise() has it. */
-static void keep_text(lua_State *L)
+/* The line of the script, as co_raise() has it, and `what`. */
+static void keep_text(lua_State *L, const char *what)
 {
     lua_Debug ar;
     int level = 0, len = 0;
@@ -149,9 +154,7 @@ static void keep_text(lua_State *L)
             break;
         }
     }
-    snprintf(dog.text + len, TEXT - (size_t)len,
-             "stopped: it ran for %.6g s without waiting (server.max_run)",
-             (double)dog.max_run * dog.times / 1000 / MS);
+    snprintf(dog.text + len, TEXT - (size_t)len, "%s", what);
 }
 
 /* With the stack of who made the coroutine it ran in.  May raise. */
@@ -170,37 +173,82 @@ static void keep_stack(lua_State *L)
     lua_pop(L, 1);
 }
 
-static void disarm(void)
+static void disarm(enum run_state state)
 {
-    dog.state = RUN_STOPPED;
+    dog.state = state;
     in_order();
     lua_sethook(dog.L, NULL, 0, 0);
 }
 
-static void on_count(lua_State *L, lua_Debug *ar)
+__attribute__((noreturn)) static void raise_unheard(lua_State *L)
 {
-    (void)ar;
-    if (dog.state == RUN_RAISED && is_back(L)) {
-        disarm();
-        dog.ticks = 0; /* what lua/sd says and asks now is a run of its own */
-        return;
-    }
-    if (is_let(L))
-        return;
-    if (dog.state == RUN_ARMED) {
-        dog.state = RUN_RAISED;
-        dog.count++;
-        dog.stack[0] = '\0';
-        keep_text(L);
-        keep_stack(L);
-    }
     for (;;) { /* a finalizer may come first and take the failure */
         heap_fail_next(vm_of(L)->heap);
         lua_newuserdata(L, 1);
     }
 }
 
+/* Lua does not collect when it is out of memory, but gives up.  Here it does,
+ * and only if that does not help, who has asked gets the error, once. */
+static void on_full_count(lua_State *L)
+{
+    struct heap *heap = vm_of(L)->heap;
+
+    heap_lift(heap, true);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    heap_lift(heap, false);
+    if (!heap_is_full(heap)) {
+        (void)heap_was_starved(heap);
+        disarm(RUN_FREE);
+        return;
+    }
+    dog.stack[0] = '\0';
+    keep_text(L, "not enough memory");
+    disarm(RUN_STOPPED);
+    raise_unheard(L);
+}
+
+static void on_run_count(lua_State *L)
+{
+    char what[128];
+
+    if (dog.state == RUN_ARMED) {
+        dog.state = RUN_RAISED;
+        dog.count++;
+        dog.stack[0] = '\0';
+        snprintf(what, sizeof(what),
+                 "stopped: it ran for %.6g s without waiting (server.max_run)",
+                 (double)dog.max_run * dog.times / 1000 / MS);
+        keep_text(L, what);
+        keep_stack(L);
+    }
+    raise_unheard(L);
+}
+
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    if (dog.state == RUN_RAISED && is_back(L)) {
+        disarm(RUN_STOPPED);
+        dog.ticks = 0; /* what lua/sd says and asks now is a run of its own */
+        return;
+    }
+    if (is_let(L))
+        return;
+    if (dog.is_full)
+        on_full_count(L);
+    else
+        on_run_count(L);
+}
+
 /* --- the signal --------------------------------------------------------------- */
+
+static void set_hook(void)
+{
+    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
+    if (dog.owner != NULL)
+        dog.sample(SIGPROF);
+}
 
 static void arm(void)
 {
@@ -208,9 +256,21 @@ static void arm(void)
         dog.state = RUN_ARMED;
         dog.patience = PATIENCE;
     }
-    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
-    if (dog.owner != NULL)
-        dog.sample(SIGPROF);
+    dog.is_full = false;
+    set_hook();
+}
+
+/* From the allocator: the heap is full, and what asks may be a compiled trace
+ * or the compiler, which do not survive a refusal. */
+static void on_full(void *arg)
+{
+    (void)arg;
+    if (dog.depth == 0 || dog.state == RUN_RAISED || dog.state == RUN_ARMED)
+        return;
+    dog.state = RUN_ARMED;
+    dog.patience = PATIENCE;
+    dog.is_full = true;
+    set_hook();
 }
 
 static void on_tick(int signum)
@@ -321,6 +381,7 @@ void watchdog_watch(lua_State *L, uint64_t max_run)
         dog.is_open = true;
     }
     set_pace(max_run);
+    heap_soften(vm_of(L)->heap, on_full, NULL);
     if (dog.owner == NULL)
         start_profiler(L);
     else
@@ -362,7 +423,7 @@ void watchdog_leave(void)
     if (dog.state != RUN_ARMED && dog.state != RUN_RAISED)
         return;
     if (dog.depth == 0)
-        disarm();
+        disarm(dog.state == RUN_RAISED ? RUN_STOPPED : RUN_FREE);
     else
         again();
 }
