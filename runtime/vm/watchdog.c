@@ -9,9 +9,8 @@
  * An armed hook is called before every instruction of the interpreter.
  * Compiled code does not look at hooks, but when LuaJIT's profiler was started
  * in its line mode, it looks at each new line whether a sample is due, and
- * leaves for the interpreter if so.  That is all we want of the profiler: its
- * own timer is stopped at once, and its signal handler is called by ours, only
- * to get a trace out.  A timer of POSIX ends with exec and is not inherited by
+ * leaves for the interpreter if so.  That is all we want of it: see
+ * vm/profiler.h.  A timer of POSIX ends with exec and is not inherited by
  * fork, so children have nothing of it, and its signal comes to this thread,
  * whatever threads libuv has.
  *
@@ -39,13 +38,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "vm/heap.h"
+#include "vm/profiler.h"
 #include "vm/state.h"
 
 enum {
@@ -70,8 +69,7 @@ static struct {
     bool is_open;
     lua_State *owner; /* of the profiler; NULL: nobody */
     timer_t timer;
-    void (*sample)(int signum); /* LuaJIT's own handler */
-    uint64_t max_run;           /* ns */
+    uint64_t max_run; /* ns */
     uint64_t count;
 
     /* Of the run; the handler reads and writes these. */
@@ -243,21 +241,16 @@ static void on_count(lua_State *L, lua_Debug *ar)
 
 /* --- the signal --------------------------------------------------------------- */
 
-static void set_hook(void)
-{
-    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
-    if (dog.owner != NULL)
-        dog.sample(SIGPROF);
-}
-
-static void arm(void)
+static void arm(bool is_full)
 {
     if (dog.state != RUN_RAISED && dog.state != RUN_ARMED) {
         dog.state = RUN_ARMED;
         dog.patience = PATIENCE;
     }
-    dog.is_full = false;
-    set_hook();
+    dog.is_full = is_full;
+    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
+    if (dog.owner != NULL)
+        profiler_sample();
 }
 
 /* From the allocator: the heap is full, and what asks may be a compiled trace
@@ -265,12 +258,8 @@ static void arm(void)
 static void on_full(void *arg)
 {
     (void)arg;
-    if (dog.depth == 0 || dog.state == RUN_RAISED || dog.state == RUN_ARMED)
-        return;
-    dog.state = RUN_ARMED;
-    dog.patience = PATIENCE;
-    dog.is_full = true;
-    set_hook();
+    if (dog.depth > 0 && dog.state != RUN_RAISED && dog.state != RUN_ARMED)
+        arm(true);
 }
 
 static void on_tick(int signum)
@@ -285,15 +274,8 @@ static void on_tick(int signum)
     if (dog.ticks++ == 0)
         dog.since = now;
     else if (now - dog.since >= dog.max_run * dog.times)
-        arm();
+        arm(false);
     errno = kept;
-}
-
-static void take_signal(void)
-{
-    struct sigaction ours = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
-
-    sigaction(SIGPROF, &ours, NULL);
 }
 
 static void start_timer(void)
@@ -318,45 +300,34 @@ static void set_pace(uint64_t max_run)
     dog.max_run = max_run * MS;
 }
 
-/* --- the profiler -------------------------------------------------------------- */
+/* --- vms ---------------------------------------------------------------------- */
 
-static void on_sample(void *arg, lua_State *L, int samples, int vmstate)
+static void disown(lua_State *L)
 {
-    (void)arg;
-    (void)L;
-    (void)samples;
-    (void)vmstate;
-}
-
-/* It puts its handler in place of ours, which it puts back when it stops. */
-static void start_profiler(lua_State *L)
-{
-    static const struct itimerval none;
-    struct sigaction theirs;
-
-    luaJIT_profile_start(L, "li1000", on_sample, NULL);
-    setitimer(ITIMER_PROF, &none, NULL);
-    sigaction(SIGPROF, NULL, &theirs);
-    sd_assert(theirs.sa_handler != on_tick);
-    dog.sample = theirs.sa_handler;
-    take_signal();
-    dog.owner = L;
-}
-
-static void stop_profiler(void)
-{
-    if (dog.owner == NULL)
+    if (L != dog.owner)
         return;
-    luaJIT_profile_stop(dog.owner);
+    profiler_stop(L);
     dog.owner = NULL;
+}
+
+/* From now on another thread may close it. */
+void watchdog_forget(lua_State *L)
+{
+    heap_soften(vm_of(L)->heap, NULL, NULL);
+    disown(L);
 }
 
 void watchdog_guard(lua_State *L)
 {
-    if (L == dog.owner)
-        stop_profiler();
+    disown(L);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH);
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+}
+
+static void own(lua_State *L)
+{
+    profiler_start(L, on_tick);
+    dog.owner = L;
 }
 
 void watchdog_own(lua_State *L)
@@ -368,7 +339,7 @@ void watchdog_own(lua_State *L)
         return;
     if (dog.owner != NULL)
         watchdog_guard(dog.owner);
-    start_profiler(L);
+    own(L);
     if (jit == NULL || strcmp(jit, "off") != 0)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
 }
@@ -376,22 +347,16 @@ void watchdog_own(lua_State *L)
 void watchdog_watch(lua_State *L, uint64_t max_run)
 {
     if (!dog.is_open) {
-        take_signal();
+        profiler_take_signal(on_tick);
         start_timer();
         dog.is_open = true;
     }
     set_pace(max_run);
     heap_soften(vm_of(L)->heap, on_full, NULL);
     if (dog.owner == NULL)
-        start_profiler(L);
+        own(L);
     else
         watchdog_guard(L);
-}
-
-void watchdog_forget(lua_State *L)
-{
-    if (L == dog.owner)
-        stop_profiler();
 }
 
 /* --- runs ---------------------------------------------------------------------- */
@@ -408,13 +373,8 @@ void watchdog_enter(lua_State *L, unsigned times)
     dog.depth++;
 }
 
-/* Something C called protected has been stopped; who called C shall end too.
- * And a protected call has taken the hook with it. */
-static void again(void)
-{
-    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
-}
-
+/* What C called protected may have been stopped, and the protected call has
+ * taken the hook with it; who called C shall end too. */
 void watchdog_leave(void)
 {
     sd_assert(dog.depth > 0);
@@ -425,7 +385,7 @@ void watchdog_leave(void)
     if (dog.depth == 0)
         disarm(dog.state == RUN_RAISED ? RUN_STOPPED : RUN_FREE);
     else
-        again();
+        lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
 }
 
 bool watchdog_stopped(const char **text, const char **stack)
