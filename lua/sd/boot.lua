@@ -162,7 +162,7 @@ end
 function boot.start()
     local ok, err = xpcall(start, catch, core.why)
     if not ok then
-        return failure(err)
+        return failure(fault.of_xpcall(err))
     end
 end
 
@@ -174,7 +174,7 @@ end
 function boot.save()
     local ok, err = xpcall(hooks.save and run_save or function() end, catch)
     if not ok then
-        log.error("save: " .. failure(err))
+        log.error("save: " .. failure(fault.of_xpcall(err)))
     end
 end
 
@@ -183,7 +183,7 @@ function boot.restore()
     if hooks.restore then
         local ok, err = xpcall(hooks.restore, catch, core.kept_state())
         if not ok then
-            log.error("restore: " .. failure(err))
+            log.error("restore: " .. failure(fault.of_xpcall(err)))
         end
     end
 end
@@ -191,7 +191,8 @@ end
 function boot.stop()
     if hooks.on_stop then
         local ok, err = xpcall(hooks.on_stop, catch)
-        if not ok and fault.is_raised(err) then
+        err = not ok and fault.of_xpcall(err)
+        if fault.is_raised(err) then
             log.raised(err)
         end
     end
@@ -207,7 +208,7 @@ local function run_hook(hook, self, ...)
         end
     end, catch, ...)
     if not ok then
-        serve.report(self, err)
+        serve.report(self, fault.of_xpcall(err))
     end
     return ok
 end
@@ -242,7 +243,8 @@ end
 function boot.uid_closed()
     local uid, last, reason = core.ended_uid()
     local ok, err = xpcall(hooks.on_uid_closed, catch, uid, last, reason)
-    if not ok and fault.is_raised(err) then
+    err = not ok and fault.of_xpcall(err)
+    if fault.is_raised(err) then
         log.raised(err)
     end
 end

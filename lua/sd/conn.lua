@@ -34,7 +34,8 @@ function conn.say_bye(handle, reason)
     if ok and packet ~= nil then
         ok, packet = xpcall(core.send, fault.catch, handle, packet)
     end
-    if not ok and fault.is_raised(packet) then
+    packet = not ok and fault.of_xpcall(packet)
+    if fault.is_raised(packet) then
         log.raised(packet)
     end
 end

@@ -83,10 +83,15 @@ function fault.catch(err)
     return setmetatable({ message = err, stack = stack }, Raised)
 end
 
---- What xpcall gave behind false: running out of memory does not pass through
---- `catch`, so it comes as a plain text.
+--- What xpcall gave behind false: running out of memory, and being stopped by
+--- the watchdog, do not pass through `catch` and come as a plain text.
 function fault.of_xpcall(err)
     if type(err) == "string" and err ~= "cancelled" then
+        local text, stopped_stack = core.stopped()
+        if text then
+            local raised = { message = text, stack = stopped_stack }
+            return setmetatable(raised, Raised)
+        end
         core.collect() -- or there is no room for the table that follows
         return setmetatable({ message = err, stack = "" }, Raised)
     end

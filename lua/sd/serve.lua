@@ -14,6 +14,7 @@ local log = require("sd.log")
 local session = require("sd.session")
 
 local catch = fault.catch
+local running = core.running_method
 local setmetatable, type, xpcall = setmetatable, type, xpcall
 
 ---@class sd.serve
@@ -23,6 +24,7 @@ local serve = {}
 ---@class sd.Method
 ---@field fn function
 ---@field mt table
+---@field name string "controller/method"
 
 --- Does the port's `controllers` list name this controller?
 local function is_served(list, name)
@@ -51,7 +53,8 @@ function serve.table_of(port, methods, fields)
             open[name] = {}
             for method, fn in pairs(app.methods(class)) do
                 if method:sub(1, #prefix) == prefix then
-                    open[name][method:sub(#prefix + 1)] = { fn = fn, mt = mt }
+                    open[name][method:sub(#prefix + 1)] =
+                        { fn = fn, mt = mt, name = name .. "/" .. method }
                 end
             end
         end
@@ -79,7 +82,7 @@ function serve.settle_failed()
     if calls.live > 0 then
         local ok, err = xpcall(serve.settle, catch)
         if not ok then
-            serve.report(nil, err)
+            serve.report(nil, fault.of_xpcall(err))
         end
     end
 end
@@ -95,7 +98,8 @@ function serve.report(self, err)
     local hook = app.hooks.on_error
     if hook and self then
         local ok, again = xpcall(hook, catch, self, err.message .. err.stack)
-        if not ok and fault.is_raised(again) then
+        again = not ok and fault.of_xpcall(again)
+        if fault.is_raised(again) then
             log.raised(again)
         end
     end
@@ -119,7 +123,7 @@ local function failed(handle, self, route, call, ok, err, code)
     serve.settle_failed()
     local fine, again = xpcall(refuse, catch, handle, route, call, err, code)
     if not fine then
-        serve.report(nil, again)
+        serve.report(nil, fault.of_xpcall(again))
     end
 end
 
@@ -176,7 +180,7 @@ function serve.own_packet()
     if ok then
         return packet, why
     end
-    return nil, packet
+    return nil, fault.of_xpcall(packet)
 end
 
 --- Bytes that are no packet.
@@ -194,6 +198,7 @@ end
 ---@return fun(handle: integer)
 function serve.direct(open, route, take)
     return function(handle)
+        running[1] = false
         local packet, why = take()
         if type(packet) ~= "table" then
             return unreadable(handle, route, why or "a packet is a map")
@@ -209,6 +214,7 @@ function serve.direct(open, route, take)
             return unknown(handle, route, call)
         end
         local self = setmetatable({ handle }, method.mt)
+        running[1] = method.name
         local ok, err, code =
             xpcall(invoke, catch, self, method.fn, packet.params, id)
         if not ok or err ~= nil then
@@ -238,6 +244,7 @@ chain = function(list, i, self, call, open)
         fault.fail(404, "no such method")
     end
     setmetatable(self, method.mt)
+    running[1] = method.name
     return method.fn(self, call.params)
 end
 
@@ -280,6 +287,7 @@ end
 function serve.routed(port)
     local route, take = port.route, port.take
     return function(handle)
+        running[1] = false
         local packet, why = take()
         if why then
             return unreadable(handle, route, why)

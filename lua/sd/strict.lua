@@ -26,6 +26,38 @@ if core.role == "worker" then
     forbid("io", "popen")
 end
 
+if core.watchdog then
+    package.preload["jit.profile"] = function()
+        fault.misuse("jit.profile: the watchdog of workers has the profiler")
+    end
+end
+
+--- All that a reader gives.
+local function read_all(read)
+    local parts = {}
+    for part in read do
+        if part == "" then
+            break
+        end
+        parts[#parts + 1] = part
+    end
+    return table.concat(parts)
+end
+
+--- A reader that is stopped inside of `load` would take the hook of the
+--- watchdog with it, so it is called here.
+local load_text = load
+rawset(_G, "load", function(chunk, ...)
+    if type(chunk) == "function" then
+        local ok, text = pcall(read_all, chunk)
+        if not ok then
+            return nil, text
+        end
+        chunk = text
+    end
+    return load_text(chunk, ...)
+end)
+
 --- What calls back from C uses C stack; a recursion through it must end in an
 --- error, not in the end of the process.
 local check_stack = core.check_stack

@@ -34,6 +34,7 @@ function timers.run(i, scheduled, run)
     calls.adopt({ request_id = core.request_id() })
     local ok, result, err =
         xpcall(call, fault.catch, config, config.args or {}, info)
+    result = ok and result or fault.of_xpcall(result)
     if not ok and fault.is_raised(result) then
         log.raised(result)
     elseif not ok then

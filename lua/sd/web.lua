@@ -10,6 +10,7 @@ local request = require("sd.request")
 local serve = require("sd.serve")
 
 local catch = fault.catch
+local running = core.running_method
 
 ---@class sd.web
 local web = {}
@@ -191,6 +192,7 @@ local function run_plain(self, entry, params, why, port)
         result, err, code =
             serve.chain(port.middlewares, 1, self, call, port.open)
     else
+        running[1] = entry.path
         result, err, code = entry.fn(self, params)
     end
     if result == nil and err ~= nil then
@@ -220,6 +222,7 @@ local function paths_of(open)
             paths["/" .. controller .. "/" .. name] = {
                 controller = controller,
                 name = name,
+                path = method.name,
                 fn = method.fn,
                 mt = method.mt,
             }
@@ -240,6 +243,7 @@ end
 function web.plain(port)
     local paths = paths_of(port.open)
     return function(number, handle)
+        running[1] = false
         local entry, params, why = core.http_entry(number, paths)
         if not entry then
             if not core.http_static(number) then
@@ -285,6 +289,7 @@ end
 ---@return fun(number: integer, handle: integer)
 function web.routed(port)
     return function(number, handle)
+        running[1] = false
         local self = setmetatable({ number, false, handle }, port.mt)
         finish(self, port.route, xpcall(run_routed, catch, self, port))
     end

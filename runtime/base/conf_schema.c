@@ -68,15 +68,15 @@ static const struct conf_key keys[] = {
      APPLIES, DOC("memory of all send queues of one worker")},
     {.path = "server.max_run", TYPE(DURATION), DEFAULT("1s"), RANGE(0, DAY),
      APPLIES, AS(U64, server, max_run),
-     DOC("how long Lua may run without waiting before it is stopped; "
-         "0: no limit")},
+     DOC("CPU time that Lua in a worker may burn without waiting before it "
+         "is stopped; 0: no limit")},
     {.path = "server.hang_timeout", TYPE(DURATION), DEFAULT("10s"),
-     RANGE(0, DAY), AS(U64, server, hang_timeout),
-     DOC("how long a worker may not answer before it is killed; 0: no "
-         "limit")},
-    {.path = "server.watchdog", TYPE(BOOL), DEFAULT("true"),
+     RANGE(0, DAY), APPLIES, AS(U64, server, hang_timeout),
+     DOC("how long a worker may burn CPU without answering before it is "
+         "killed; 0: no limit")},
+    {.path = "server.watchdog", TYPE(BOOL), DEFAULT("true"), APPLIES,
      AS(BOOL, server, watchdog),
-     DOC("stop Lua that runs longer than `max_run`")},
+     DOC("in workers, stop Lua that runs longer than `max_run`")},
     {.path = "server.dev", TYPE(BOOL), DEFAULT("false"), APPLIES,
      AS(BOOL, server, dev),
      DOC("show the text of errors to clients")},

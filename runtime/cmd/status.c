@@ -13,8 +13,8 @@
 #include "proc/pidfile.h"
 
 enum {
-    TEXT = 64, /* bytes of a field; longer ones are cut */
-    FIELDS = 16,
+    TEXT = 192, /* bytes of a field; longer ones are cut */
+    FIELDS = 24,
 };
 
 /* One flat JSON map as texts. */
@@ -64,6 +64,36 @@ static void duration(char *out, size_t size, double seconds)
                  s % units[i] / units[i + 1], names[i + 1]);
 }
 
+/* Clients choose their uids: nothing of them may reach the terminal as a
+ * command. */
+static void copy_printable(char *out, size_t size, const char *s)
+{
+    size_t n = 0;
+
+    for (; *s != '\0' && n + 5 < size; s++) {
+        unsigned char c = (unsigned char)*s;
+        bool is_c1 = c == 0xc2 && (unsigned char)s[1] < 0xa0;
+
+        if (c < 0x20 || c == 0x7f || is_c1)
+            n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+        else
+            out[n++] = *s;
+    }
+    out[n] = '\0';
+}
+
+/* A line more for a worker that does not answer. */
+static void print_blocked(const struct row *row)
+{
+    char at[4 * TEXT];
+
+    if (get(row, "blocked")[0] == '\0')
+        return;
+    copy_printable(at, sizeof(at), get(row, "blocked_at"));
+    printf("           has not answered for %.1f s, in %s\n",
+           number(row, "blocked"), at);
+}
+
 static void print_process(const struct row *row)
 {
     char name[2 * TEXT + 2], age[32];
@@ -80,6 +110,7 @@ static void print_process(const struct row *row)
            number(row, "memory") / 1048576, number(row, "vm_memory") / 1048576,
            number(row, "loop_lag") * 1000, get(row, "generation"),
            get(row, "restarts"));
+    print_blocked(row);
 }
 
 /* Pass over the map whose opening brace was read: what only programs want. */
@@ -143,24 +174,6 @@ static void print_port(const struct row *row)
 {
     printf("%-16s %-9s %s port %s\n", get(row, "name"), get(row, "protocol"),
            get(row, "address"), get(row, "port"));
-}
-
-/* Clients choose their uids: nothing of them may reach the terminal as a
- * command. */
-static void copy_printable(char *out, size_t size, const char *s)
-{
-    size_t n = 0;
-
-    for (; *s != '\0' && n + 5 < size; s++) {
-        unsigned char c = (unsigned char)*s;
-        bool is_c1 = c == 0xc2 && (unsigned char)s[1] < 0xa0;
-
-        if (c < 0x20 || c == 0x7f || is_c1)
-            n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
-        else
-            out[n++] = *s;
-    }
-    out[n] = '\0';
 }
 
 /* The first comes with the head of its table. */

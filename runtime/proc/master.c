@@ -24,6 +24,7 @@
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/reload.h"
+#include "proc/stall.h"
 #include "proc/status.h"
 #include "proc/tables.h"
 #include "proc/title.h"
@@ -60,6 +61,7 @@ struct master {
     struct crew *crew;
     struct reload *reload; /* NULL until it serves */
     struct ctl *ctl;
+    struct stall *stall;
 };
 
 /* --- steps of a start: 0, or negative after a complaint ---------------------- */
@@ -179,6 +181,7 @@ static void on_ready(void *arg)
         return;
     }
     m->reload = reload_new(m->loop, &m->node, m->mesh, m->crew);
+    m->stall = stall_open(m->loop, m->mesh, &m->node);
     m->state = MASTER_SERVING;
     m->served = true;
     status_table(&status, &table);
@@ -419,6 +422,7 @@ static void close_all(struct master *m)
 {
     reload_free(&m->reload);
     ctl_close(&m->ctl);
+    stall_close(&m->stall);
     crew_free(&m->crew);
     redis_server_close(&m->redis);
     mesh_close(&m->mesh);

@@ -80,6 +80,8 @@ static const struct series table[] = {
      COUNT, COUNT_TASK_CALLS, TASK, 1, NULL, NULL},
     {"sdlua_tasks_busy", "Calls that task processes are running.",
      FIGURE, SLOT_BUSY, TASK, 1, NULL, NULL},
+    {"sdlua_runs_stopped_total", "Lua stopped for running too long.",
+     COUNT, COUNT_STOPPED, WORKER, 1, NULL, NULL},
     {"sdlua_worker_loop_lag_seconds", "How late due timers run, smoothed.",
      FIGURE, SLOT_LOOP_LAG, ALL, 1e-6, NULL, NULL},
     {"sdlua_lua_memory_bytes", "Memory of the Lua vm.",

@@ -322,6 +322,8 @@ void process_start(struct process *p)
         .embedded_redis = p->h->redis,
     };
 
+    if (env.role == VM_WORKER)
+        env.running = tables_running(p->mesh, p->conf, p->h->slot);
     p->vms = vms_new(&env);
     vms_mesh_hooks(p->vms, &hooks);
     vms_build(p->vms, p->code, p->h->respawn ? "respawn" : "start", on_built,

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "codec/json.h"
 #include "net/push.h"
+#include "proc/stall.h"
 #include "proc/status.h"
 #include "proc/tables.h"
 
@@ -134,11 +135,25 @@ static void put_row(struct buf *out, const char *role, const char *state,
     put_number(out, "restarts", f[SLOT_RESTARTS]);
 }
 
+/* A worker that does not answer: for how long, and what it is at. */
+static void put_blocked(const struct status *s, struct buf *out, unsigned slot)
+{
+    uint64_t ms = stall_age(s->mesh, slot, clock_ms());
+    char text[RUNNING_TEXT];
+
+    if (ms == 0)
+        return;
+    stall_text(text, sizeof(text), s->mesh, s->conf, slot);
+    put_seconds(out, "blocked", (double)ms);
+    put_string(out, "blocked_at", text);
+}
+
 static void put_process(const struct status *s, struct buf *out, unsigned slot,
                         const struct slot_info *p)
 {
     put_row(out, slot_role_name((enum slot_role)p->role),
             slot_state_name((enum slot_state)p->state), slot, p);
+    put_blocked(s, out, slot);
     if (p->role != SLOT_MASTER)
         put_hops(out, mesh_counters(s->mesh, slot), p->role != SLOT_AGENT);
     put_end(out, "},");

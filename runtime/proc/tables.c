@@ -35,10 +35,17 @@ static size_t ports_offset(const struct conf *conf)
     return slowest_offset(conf) + conf->server.workers * slowest_size();
 }
 
+static size_t running_offset(const struct conf *conf)
+{
+    return (ports_offset(conf) +
+            conf->server.workers * port_counters_size(conf->nports) + LINE -
+            1) /
+           LINE * LINE;
+}
+
 size_t tables_size(const struct conf *conf)
 {
-    return ports_offset(conf) +
-           conf->server.workers * port_counters_size(conf->nports);
+    return running_offset(conf) + conf->server.workers * running_size();
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
@@ -98,4 +105,12 @@ struct port_counters *tables_ports(const struct mesh *m,
 
     return (struct port_counters *)(void *)(first + slot * port_counters_size(
                                                                conf->nports));
+}
+
+struct running *tables_running(const struct mesh *m, const struct conf *conf,
+                               unsigned slot)
+{
+    char *first = (char *)mesh_extra(m) + running_offset(conf);
+
+    return (struct running *)(void *)(first + slot * running_size());
 }

@@ -43,7 +43,7 @@ static struct conn *conn_of_call(struct vm *vm, uint64_t handle)
     return co != NULL && co->conn == handle ? co->arg : NULL;
 }
 
-static struct conn *conn_of(struct vm *vm, uint64_t handle)
+struct conn *vm_find_conn(struct vm *vm, uint64_t handle)
 {
     struct conn *c = conn_of_call(vm, handle);
 
@@ -54,7 +54,7 @@ static struct conn *conn_of(struct vm *vm, uint64_t handle)
 
 struct conn *vm_conn(lua_State *L, int idx)
 {
-    return conn_of(vm_of(L), (uint64_t)luaL_checknumber(L, idx));
+    return vm_find_conn(vm_of(L), (uint64_t)luaL_checknumber(L, idx));
 }
 
 /* nil, word */
@@ -372,7 +372,7 @@ static int l_call_uid(lua_State *L)
     struct conn *c = NULL;
 
     if (co != NULL && co->conn != 0)
-        c = conn_of(vm, co->conn);
+        c = vm_find_conn(vm, co->conn);
     if (c != NULL)
         uid = conn_uid(c);
     if (uid.len == 0)

@@ -12,6 +12,7 @@
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 /* core.now() -> seconds since 1970 */
 static int l_now(lua_State *L)
@@ -118,6 +119,19 @@ static int l_collect(lua_State *L)
     lua_gc(L, LUA_GCCOLLECT, 0);
     heap_lift(heap, false);
     return 0;
+}
+
+/* core.stopped() -> text, stack: what the watchdog has stopped, if it has and
+ * nobody has asked yet */
+static int l_stopped(lua_State *L)
+{
+    const char *text, *stack;
+
+    if (!watchdog_take(&text, &stack))
+        return 0;
+    lua_pushstring(L, text);
+    lua_pushstring(L, stack);
+    return 2;
 }
 
 /* core.scripts() -> list of "controllers/chat", sorted as bundled */
@@ -261,6 +275,7 @@ static const luaL_Reg functions[] = {
     {"request_id", l_request_id},
     {"deadline", l_deadline},
     {"collect", l_collect},
+    {"stopped", l_stopped},
     {"log", l_log},
     {"log_missing", l_log_missing},
     {"scripts", l_scripts},
@@ -291,6 +306,8 @@ void bind_sys(lua_State *L)
     lua_setfield(L, -2, "generation");
     lua_pushboolean(L, vm->env.conf->server.dev);
     lua_setfield(L, -2, "dev");
+    lua_pushboolean(L, vm_is_watched(vm));
+    lua_setfield(L, -2, "watchdog");
     lua_pushstring(L, vm->env.why);
     lua_setfield(L, -2, "why");
     lua_pushnumber(L, (double)vm->env.conf->server.call_timeout);

@@ -19,6 +19,7 @@
 #include "vm/deliver.h"
 #include "vm/door.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_START] = "start",
@@ -207,13 +208,26 @@ static int collect(lua_State *L)
     return 0;
 }
 
+/* A task's call that hangs is ended from outside: vm/task_run.c.  Its vm is
+ * watched only while it is made. */
+bool vm_is_watched(const struct vm *vm)
+{
+    const struct conf_server *server = &vm->env.conf->server;
+
+    return server->watchdog && server->max_run > 0 &&
+           (vm->env.role == VM_WORKER || vm->state < VM_STANDING_BY);
+}
+
 /* The library "jit" switches the compiler on: SD_JIT=off comes behind it. */
 static void open_libraries(lua_State *L)
 {
     const char *jit = getenv("SD_JIT");
+    struct vm *vm = vm_of(L);
 
     luaL_openlibs(L);
     open_iterate(L);
+    if (vm_is_watched(vm))
+        watchdog_watch(L, vm->env.conf->server.max_run);
     if (jit != NULL && strcmp(jit, "off") == 0)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }
@@ -227,6 +241,7 @@ int vm_boot(lua_State *L)
     lua_newtable(L);
     core = lua_gettop(L);
     bind_sys(L);
+    bind_note(L);
     bind_co(L);
     bind_ask(L);
     bind_conn(L);
@@ -280,5 +295,7 @@ int vm_boot_end(lua_State *L)
     vm->has_undeliverable_hook = flag_field(L, "has_undeliverable_hook");
     vm->has_end_hook = flag_field(L, "has_uid_closed_hook");
     keep_ports(L, vm);
+    if (vm == vm->all->current)
+        note_open(L);
     return 0;
 }

@@ -14,12 +14,14 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/running.h"
 #include "net/conn.h"
 #include "net/http.h"
 #include "net/net.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 #define MARK_CLOSED (1u << 31) /* on_close() came while calls were running */
 #define MARK_CALLS  (VM_MARK_STATE - 1)
@@ -49,6 +51,8 @@ static struct co *enter_conn(struct vm *vm, int ref, struct conn *c,
         return NULL;
     co->conn = (uint64_t)vm_handle(c);
     co->arg = c;
+    co->what = RUNNING_HOOK;
+    co->port = (uint16_t)conn_port(c);
     conn_set_mark(c, conn_mark(c) + 1);
     lua_pushnumber(co->L, vm_handle(c));
     lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
@@ -110,6 +114,7 @@ static void on_open(void *arg, struct conn *c)
         return;
     }
     co->on_end = open_ended;
+    co->name = "on_connect";
     co_start(co, 2);
 }
 
@@ -136,6 +141,7 @@ static void on_packet(void *arg, struct conn *c, struct slice packet)
         return;
     }
     co->on_end = packet_ended;
+    co->what = RUNNING_PACKET;
     vm->packet = packet;
     vm->packet_conn = c;
     co_start(co, 2);
@@ -158,6 +164,7 @@ static bool offer_answer(struct vm *vm, struct conn *c, struct slice packet)
     if (co == NULL)
         return false;
     co->on_end = answer_ended;
+    co->name = "answer";
     co->may_not_wait = true;
     vm->packet = packet;
     vm->packet_conn = c;
@@ -194,6 +201,7 @@ static void on_bye(void *arg, struct conn *c, const char *reason)
     if (co == NULL)
         return;
     co->on_end = answer_ended;
+    co->name = "bye";
     vm->bye_reason = reason;
     co_start(co, 2);
     vm->bye_reason = NULL;
@@ -248,6 +256,7 @@ static void start_close(struct vm *vm, struct conn *c)
         return;
     }
     co->on_end = close_ended;
+    co->name = "on_close";
     co_start(co, 2);
 }
 
@@ -408,6 +417,8 @@ static struct co *enter_request(struct vm *vm, int ref, struct conn *c,
     i = add_request(vm, r);
     co->number = (double)((uint64_t)vm->requests[i].serial << REQUEST_BITS | i);
     co->on_end = request_ended;
+    co->what = RUNNING_REQUEST;
+    co->port = (uint16_t)conn_port(c);
     lua_pushnumber(co->L, co->number);
     lua_pushnumber(co->L, vm_handle(c));
     return co;
@@ -425,6 +436,8 @@ static void on_handshake(void *arg, struct conn *c, struct http_request *r)
     co = enter_request(vm, vm->ports[conn_port(c)].handshake, c, r);
     if (co == NULL)
         return;
+    co->what = RUNNING_HOOK;
+    co->name = "on_handshake";
     co->conn = (uint64_t)vm_handle(c); /* found while it is open */
     vm_request(vm, co->number)->member = people_add(vm->all->people, c);
     co_start(co, 2);
@@ -458,11 +471,15 @@ static int length_call(lua_State *L)
 static int64_t on_length(void *arg, const struct conn *c, struct slice head)
 {
     struct vm *vm = vms_now(arg);
+    int rc;
 
     vm->length_ref = vm_pack_of(vm, c)->length;
     vm->packet = head;
     vm->length = -1;
-    if (lua_cpcall(vm->L, length_call, NULL) != 0) {
+    watchdog_enter(vm->L, 1);
+    rc = lua_cpcall(vm->L, length_call, NULL);
+    watchdog_leave();
+    if (rc != 0) {
         log_error("pack length: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }

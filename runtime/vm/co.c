@@ -22,8 +22,11 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/running.h"
 #include "loop/timer.h"
+#include "vm/note.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 #define CO_MAX      (1u << 20)
 #define CO_IDLE_MAX 4096
@@ -144,6 +147,9 @@ struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline)
     co->on_end = NULL;
     co->conn = 0;
     co->arg = NULL;
+    co->what = RUNNING_WORK;
+    co->port = RUNNING_NO_PORT;
+    co->name = NULL;
     if (kind == CO_CALL)
         cos->calls++;
     return co;
@@ -178,6 +184,10 @@ bool co_room(struct co *co, int n)
 
 const char *co_error_text(lua_State *L)
 {
+    const char *text, *stack;
+
+    if (watchdog_take(&text, &stack))
+        return text;
     if (lua_gettop(L) > 0 && lua_type(L, -1) == LUA_TSTRING)
         return lua_tostring(L, -1);
     return "(error object is no string)";
@@ -216,7 +226,9 @@ void co_start(struct co *co, int nargs)
     cos->current = co;
     co->state = CO_RUNNING;
     log_generation(co->vm->env.generation);
+    watchdog_enter(co->L, vm_is_watched(co->vm) ? 1 : 0);
     rc = lua_resume(co->L, nargs);
+    watchdog_leave();
     log_generation(co->vm->all->env.generation);
     cos->current = NULL;
     vm_unsend(co->vm);
@@ -225,6 +237,8 @@ void co_start(struct co *co, int nargs)
     } else if (co->state != CO_WAITING) {
         /* coroutine.yield is replaced (lua/sd/strict.lua), so this is ours. */
         sd_panic(__FILE__, __LINE__, __func__, "yield without a wait");
+    } else {
+        note_wait(co);
     }
 }
 

@@ -46,6 +46,9 @@ struct co {
     bool cancelled;    /* every wait raises from now on */
     bool may_not_wait; /* a route's functions run in it */
     bool tracked;      /* Lua wants to know when it ends */
+    uint8_t what;      /* enum running_kind: what it is for */
+    uint16_t port;     /* ... and of which port, or RUNNING_NO_PORT */
+    const char *name;  /* ... and what it is at; NULL: no name */
     bool own_timeout;  /* the running wait is cut by its own argument */
     uint64_t deadline; /* ms; 0: none */
     uint64_t root;     /* identity of the call it belongs to */

@@ -21,6 +21,7 @@
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 /* The value of the running fan-out, for one pack. */
 struct encoded {
@@ -185,7 +186,12 @@ static int encode_script(lua_State *L, const struct vm_pack *pack,
 {
     struct script_encode s = {pack, value, out, ""};
 
-    if (lua_cpcall(L, script_encode, &s) != 0) {
+    int rc;
+
+    watchdog_enter(L, 1);
+    rc = lua_cpcall(L, script_encode, &s);
+    watchdog_leave();
+    if (rc != 0) {
         log_error("encode of a pack: %s", co_error_text(L));
         lua_pop(L, 1);
         return SD_EINVALID;

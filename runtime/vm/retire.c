@@ -13,10 +13,12 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/running.h"
 #include "loop/timer.h"
 #include "loop/work.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 /* --- background work ------------------------------------------------------------ */
 
@@ -47,10 +49,14 @@ static unsigned end_background(struct vm *vm)
 static void ask_timers(struct vm *vm)
 {
     lua_State *L = vm->L;
+    int rc;
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entry[ENTRY_RETIRE]);
     lua_pushnumber(L, (double)vm->env.conf->server.reload_timeout);
-    if (lua_pcall(L, 1, 0, 0) != 0) {
+    watchdog_enter(L, 1);
+    rc = lua_pcall(L, 1, 0, 0);
+    watchdog_leave();
+    if (rc != 0) {
         log_error("timers of the old code: %s", co_error_text(L));
         lua_pop(L, 1);
     }
@@ -131,6 +137,8 @@ static void stop(struct vm *vm)
     if (co == NULL)
         return;
     co->on_end = stop_ended;
+    co->what = RUNNING_HOOK;
+    co->name = "on_stop";
     co_start(co, 0);
 }
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/mesh.h"
+#include "ipc/running.h"
 #include "ipc/shtimer.h"
 #include "ipc/slots.h"
 #include "loop/loop.h"
@@ -115,6 +116,8 @@ static void run(struct vm *vm, unsigned i, unsigned place, uint64_t due,
     }
     co->number = place;
     co->on_end = run_ended;
+    co->what = RUNNING_TIMER;
+    co->name = vm->env.conf->timers[i].name;
     lua_pushinteger(co->L, (lua_Integer)i + 1);
     lua_pushnumber(co->L, ((double)clock_wall_ms() - late) / 1000);
     lua_pushnumber(co->L, (double)runs + 1);

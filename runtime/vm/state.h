@@ -10,6 +10,7 @@
 #include "vm/co_wait.h"
 #include "vm/heir.h"
 #include "vm/kick.h"
+#include "vm/note.h"
 #include "vm/uidcall.h"
 #include "vm/vms.h"
 
@@ -144,6 +145,7 @@ struct vm {
 
     struct schedule *schedule; /* vm/schedule.c, while it serves */
     struct deliveries *deliveries;
+    lua_State *now; /* vm/note.c */
 
     struct list link;    /* of all->retired */
     struct list dormant; /* coroutines that begin when it serves */
@@ -223,6 +225,9 @@ void vm_retire(struct vm *vm);
 
 void vm_look_retired(struct vm *vm); /* once a turn */
 
+/* Does the watchdog look after it? */
+bool vm_is_watched(const struct vm *vm);
+
 /* Protected call of ENTRY_ENDED. */
 void vm_tell_end(struct vm *vm, uint64_t id);
 
@@ -237,6 +242,7 @@ void vm_log_end(struct co *co, int status);
 /* Handles: what scripts know conns by inside this process. */
 double vm_handle(const struct conn *c);
 struct conn *vm_conn(lua_State *L, int idx); /* NULL: gone */
+struct conn *vm_find_conn(struct vm *vm, uint64_t handle);
 
 /* A request by its number, NULL when it has ended; and its end. */
 struct vm_request *vm_request(struct vm *vm, double number);

@@ -21,6 +21,7 @@
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
+#include "vm/watchdog.h"
 
 #define STACK_GUARD (1u << 20)
 
@@ -29,6 +30,9 @@
 #define NESTED_MAX ((size_t)256 * 1024)
 
 #define SCRATCH_KEEP ((size_t)256 * 1024)
+
+/* A step of loading compiles much: it may take so many max_run. */
+#define LOAD_TIMES 10
 
 /* Of a vm that is being closed, maybe on another thread, nothing may be asked:
  * what scripts do when their values are finalized raises, and is ignored. */
@@ -156,12 +160,21 @@ static void vm_init(struct vm *vm, struct vms *all, struct code *code,
 /* Protected call of one of vm_boot()'s steps; its result stays on the stack. */
 static int boot(struct vm *vm, lua_CFunction step, char *text, size_t size)
 {
+    const char *what, *stack;
+    int rc;
+
     lua_settop(vm->L, 0);
     lua_pushcfunction(vm->L, traceback);
     lua_pushcfunction(vm->L, step);
-    if (lua_pcall(vm->L, 0, 1, 1) == 0)
+    watchdog_enter(vm->L, LOAD_TIMES);
+    rc = lua_pcall(vm->L, 0, 1, 1);
+    watchdog_leave();
+    if (rc == 0)
         return 0;
-    snprintf(text, size, "%s", co_error_text(vm->L));
+    if (watchdog_take(&what, &stack))
+        snprintf(text, size, "%s%s", what, stack);
+    else
+        snprintf(text, size, "%s", co_error_text(vm->L));
     return SD_EFAILED;
 }
 
@@ -197,9 +210,14 @@ int vm_load(struct vm *vm, char *text, size_t size)
 
 void vm_tell_end(struct vm *vm, uint64_t id)
 {
+    int rc;
+
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry[ENTRY_ENDED]);
     lua_pushnumber(vm->L, (double)id);
-    if (lua_pcall(vm->L, 1, 0, 0) != 0) {
+    watchdog_enter(vm->L, 1);
+    rc = lua_pcall(vm->L, 1, 0, 0);
+    watchdog_leave();
+    if (rc != 0) {
         log_error("end of a call: %s", co_error_text(vm->L));
         lua_pop(vm->L, 1);
     }
@@ -233,6 +251,9 @@ void vm_detach(struct vm *vm)
     end_requests(vm);
     schedule_close(&vm->schedule);
     redis_unbind(vm);
+    note_close(vm);
+    if (vm->L != NULL)
+        watchdog_forget(vm->L);
     tasks_forget(vm->all->tasks, vm);
     asks_forget(vm->all->people, vm);
     timer_stop(vm->env.loop, &vm->limit);

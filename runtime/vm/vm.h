@@ -14,6 +14,7 @@
 
 struct loop;
 struct mesh;
+struct running;
 struct net;
 struct uidmap;
 struct vm;
@@ -42,6 +43,7 @@ struct vm_env {
     struct net *net;            /* NULL in a task process */
     struct uidmap *uids;        /* NULL: uids of this process only */
     void *timers;               /* shared schedule block, ipc/shtimer.h */
+    struct running *running;    /* where to tell what Lua is at; NULL: not */
     const char *embedded_redis; /* socket path for url "embedded" */
 
     /* Of one vm; filled in by vms_build(). */

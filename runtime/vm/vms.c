@@ -17,6 +17,7 @@
 #include "ipc/counters.h"
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
+#include "ipc/running.h"
 #include "net/net.h"
 #include "net/reason.h"
 #include "vm/door.h"
@@ -27,6 +28,7 @@
 #include "vm/state.h"
 #include "vm/task.h"
 #include "vm/task_state.h"
+#include "vm/watchdog.h"
 
 enum {
     VMS_MAGIC = 0x766d7331,
@@ -74,6 +76,8 @@ static bool on_binding_end(void *arg, uint32_t debt)
                  : a->heir.is_in_page ? inherited_ended
                                       : vm_log_end;
     co->number = debt;
+    co->what = RUNNING_HOOK;
+    co->name = "on_uid_closed";
     heir_opened(&a->heir);
     co_ready(co, 0);
     return true;
@@ -180,11 +184,20 @@ static void fail(struct vms *a, const char *text)
     a->on_built(a->built_arg, SD_EFAILED, text);
 }
 
+static void settle_watchdog(struct vm *vm)
+{
+    if (vm_is_watched(vm))
+        watchdog_own(vm->L);
+    else
+        watchdog_forget(vm->L);
+}
+
 static void on_owned(struct vms *a)
 {
     struct vm *vm = a->current;
 
     vm->state = VM_SERVING;
+    settle_watchdog(vm);
     vm->schedule = schedule_open(vm);
     a->on_built(a->built_arg, 0, NULL);
     heir_look(&a->heir);
@@ -221,6 +234,8 @@ static void start(struct vms *a, struct vm *vm)
         return;
     }
     co->on_end = start_ended;
+    co->what = RUNNING_HOOK;
+    co->name = "on_start";
     co_start(co, 0);
 }
 
@@ -311,6 +326,8 @@ static void finish_switch(struct vms *a)
     a->env.generation = vm->env.generation;
     log_generation(vm->env.generation);
     vm->state = VM_SERVING;
+    note_open(vm->L);
+    settle_watchdog(vm);
     take_net(a, vm);
     vm_hold_conns(old);
     list_add(&a->retired, &old->link);
@@ -341,6 +358,8 @@ static bool run_hook(struct vm *vm, enum vm_entry entry, co_end_fn *on_end)
     if (co == NULL)
         return false;
     co->on_end = on_end;
+    co->what = RUNNING_HOOK;
+    co->name = entry == ENTRY_SAVE ? "save" : "restore";
     co_start(co, 0);
     return true;
 }
@@ -420,6 +439,8 @@ void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
         return;
     }
     co->on_end = stop_ended;
+    co->what = RUNNING_HOOK;
+    co->name = "on_stop";
     co_start(co, 0);
 }
 
@@ -545,5 +566,6 @@ void vms_count(const struct vms *a, uint64_t *counters)
     counters[COUNT_SENDS_SLOW] = c->slow;
     counters[COUNT_SENDS_BUSY] = c->busy;
     counters[COUNT_ENCODED] = c->encoded;
+    counters[COUNT_STOPPED] = watchdog_count();
     counters[COUNT_TASK_CALLS] = a->tasks->taken;
 }

@@ -31,6 +31,41 @@ function Hog:closures()
         all[#all + 1] = function() return all end
     end
 end
+function Hog:coroutines()
+    local all = {}
+    for i = 1, 1e9 do
+        all[i] = coroutine.create(function() return all end)
+    end
+end
+function Hog:texts()
+    local all = {}
+    for i = 1, 1e9 do
+        all[i] = tostring(i)
+    end
+end
+function Hog:pcalls() -- the compiled loop that is refused is in a pcall
+    local all = {}
+    for _ = 1, 1000 do
+        pcall(function()
+            for i = 1, 1e9 do
+                all[#all + 1] = { i }
+            end
+        end)
+    end
+    all[#all + 1] = ("x"):rep(2e7)
+    return {}
+end
+function Hog:garbage() -- so much is kept that Lua would collect too late
+    local keep = {}
+    for i = 1, 7 do
+        keep[i] = ("x"):rep(2e6 + i)
+    end
+    collectgarbage()
+    for i = 1, 200 do
+        keep[8] = ("x"):rep(1e6 + i)
+    end
+    return { fine = true }
+end
 function Hog:caught()
     return { ok = pcall(function()
         local all = {}
@@ -100,7 +135,8 @@ describe("a script that takes too much", function()
         assert.equal(pid, s:process("worker").pid)
     end
 
-    for _, name in ipairs({ "tables", "string", "strings", "closures" }) do
+    for _, name in ipairs({ "tables", "string", "strings", "closures",
+        "coroutines", "texts", "pcalls" }) do
         it("of memory (" .. name .. ") fails alone", function()
             for _ = 1, 3 do
                 local body, code = s:get("/hog/" .. name)
@@ -110,6 +146,33 @@ describe("a script that takes too much", function()
             end
         end)
     end
+
+    it("of memory names the line", function()
+        local body = s:get("/hog/tables")
+        assert.matches("hog.lua:%d+: not enough memory", body)
+    end)
+
+    it("of memory with garbage gets it all the same", function()
+        local body, code = s:get("/hog/garbage")
+        assert.equal(200, code, body)
+    end)
+
+    it("of memory gives back what it took", function()
+        local function resident()
+            return s:process("worker").memory / 1048576
+        end
+        for _, name in ipairs({ "tables", "closures", "texts", "coroutines",
+            "strings", "tables" }) do
+            local body, code = s:get("/hog/" .. name)
+            assert.equal(500, code, body)
+        end
+        if (os.getenv("SD_BUILD") or ""):find("release") then
+            server.until_(function()
+                return resident() < 24 + 32
+            end, "the memory is given back")
+        end
+        assert_fine()
+    end)
 
     it("of memory and catches it goes on", function()
         local body, code = s:get("/hog/caught")

@@ -336,6 +336,34 @@ return { workers = 1, tasks = 0, reload_timeout = "500ms" }]],
             d:receive().result)
     end)
 
+    it("takes the watchdog along, and leaves some of it", function()
+        local ports = start({
+            ["config/server.lua"] = [[
+return { workers = 1, tasks = 0, max_run = "200ms", name = "n" }]],
+            ["scripts/controllers/loop.lua"] = [[
+local sd = require("sd")
+local L = {}
+local function spin(n) while n > 0 do n = n + 1 end end
+function L:later(p)
+    sd.sleep(p.s)
+    spin(1)
+end
+function L:now() spin(1) end
+return L]],
+        })
+        local old, new = client.open(ports.game), client.open(ports.game)
+        old:send(client.packet("loop/later", { s = 0.5 }, 1))
+        result(new, "c/version")
+        reload_to(s, "two")
+        assert.equal(500, old:receive().error.code)
+        assert.equal(500, new:call("loop/now", {}).error.code)
+        local _, n = s:output():gsub("loop.lua:3: stopped", "")
+        assert.is_true(n >= 2)
+        assert.matches(" g1 [^\n]*loop.lua:3: stopped", s:output())
+        assert.matches(" g2 [^\n]*loop.lua:3: stopped", s:output())
+        assert.equal("two", result(old, "c/version").v)
+    end)
+
     it("is refused while another one is under way", function()
         start({ ["scripts/app.lua"] = [[
 local sd = require("sd")
@@ -380,7 +408,10 @@ describe("a reload of what is broken", function()
     local s, ports
 
     setup(function()
-        s = server.start(files())
+        s = server.start(files({
+            ["config/server.lua"] = [[
+return { workers = 2, tasks = 1, name = "n", max_run = "100ms" }]],
+        }))
         ports = client.ports(s)
     end)
 
@@ -407,6 +438,12 @@ describe("a reload of what is broken", function()
         { "a self_check that is false", "scripts/app.lua",
             "return { self_check = function() return false end }",
             "self_check: false" },
+        { "an endless loop at load", "scripts/models/m.lua",
+            "local M = {}\nwhile true do end\nreturn M",
+            "scripts/models/m.lua:2: stopped" },
+        { "an endless loop in on_start", "scripts/app.lua",
+            "return { on_start = function()\nwhile true do end end }",
+            "scripts/app.lua:2: stopped" },
         { "a wrong key", "config/server.lua", "return { workerz = 2 }",
             "config/server.lua:1: .*workerz" },
         { "a wrong value", "config/ports.lua",
