@@ -6,6 +6,7 @@
  *
  * A leash at its end means that the master is gone; then nothing here has a
  * purpose, and the process leaves at once. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,7 +28,8 @@ enum {
     PROCESS_MAGIC = 0x70726f63,
     HEARTBEAT = 250, /* ms */
     MESH_BATCH = 256,
-    RETIRED_MAX = 2, /* vms that finish, when another one is asked for */
+    RENEW_AGAIN = 60000, /* ms from a fresh vm to the next */
+    RETIRED_MAX = 2,     /* vms that finish, when another one is asked for */
     WHY_SIZE = LEASH_TEXT,
 };
 
@@ -105,12 +107,16 @@ static void on_leash(void *arg)
 
 /* --- heartbeat --------------------------------------------------------------- */
 
+static void look_at_memory(struct process *p, uint64_t now);
+
 static void on_heartbeat(struct timer *t)
 {
     struct process *p = list_entry(t, struct process, heartbeat);
     uint64_t now = clock_ms();
 
     figures_publish(p, now > t->due ? now - t->due : 0);
+    if (p->vms != NULL)
+        look_at_memory(p, now);
     timer_start(p->loop, t, HEARTBEAT);
 }
 
@@ -217,6 +223,13 @@ static void on_built(void *arg, int err, const char *text)
    slot.  vms look for it before anything is begun, so that nobody begins a call
    in old code after that. */
 
+static void stop_renewing(struct process *p)
+{
+    vms_drop(p->vms);
+    p->renews = false;
+    code_unref(&p->next);
+}
+
 static void say_built(const struct process *p, const char *error)
 {
     struct leash_msg m = {.type = error == NULL ? LEASH_BUILT : LEASH_UNBUILT,
@@ -245,6 +258,8 @@ static void build(struct process *p, const struct leash_msg *m, int fd)
     const char *why = NULL;
 
     p->vote = m->serial;
+    if (p->renews && !vms_is_switching(p->vms))
+        stop_renewing(p);
     if (p->next != NULL || vms_is_building(p->vms))
         why = "another generation is being made";
     else if (vms_retired(p->vms) >= RETIRED_MAX)
@@ -280,7 +295,43 @@ static void on_switched(void *arg)
 
     sd_check(p, PROCESS_MAGIC);
     p->next = NULL;
+    p->renews = false;
     take_code(p, code);
+}
+
+/* --- memory: a fresh vm for one that is nearly full ------------------------------ */
+
+static void on_renewed(void *arg, int err, const char *text)
+{
+    struct process *p = arg;
+
+    sd_check(p, PROCESS_MAGIC);
+    if (err == 0) {
+        vms_switch(p->vms, on_switched, p);
+        return;
+    }
+    log_error("a fresh vm cannot be made: %s", text);
+    p->renews = false;
+    code_unref(&p->next);
+}
+
+/* What lives in the vm fills it: values that scripts keep, most likely for
+ * ever.  As in a reload they begin anew, of the same code, in a vm with room;
+ * but if that is full too soon, it is what the application needs. */
+static void look_at_memory(struct process *p, uint64_t now)
+{
+    if (p->next != NULL || p->conf == NULL || !vms_can_switch(p->vms) ||
+        !vms_is_short(p->vms))
+        return;
+    if (p->renewed != 0 && now - p->renewed < RENEW_AGAIN)
+        return;
+    p->renewed = now;
+    p->renews = true;
+    p->next = code_ref(p->code);
+    log_warn("memory: %" PRIu64 " bytes of server.vm_memory live; a fresh vm "
+             "takes over",
+             vms_memory(p->vms));
+    vms_build(p->vms, p->next, "reload", on_renewed, p);
 }
 
 /* The agent: no code of scripts, but their names and limits. */

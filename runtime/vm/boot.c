@@ -202,12 +202,6 @@ static void keep_ports(lua_State *L, struct vm *vm)
     }
 }
 
-static int collect(lua_State *L)
-{
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    return 0;
-}
-
 /* A task's call that hangs is ended from outside: vm/task_run.c.  Its vm is
  * watched only while it is made. */
 bool vm_is_watched(const struct vm *vm)
@@ -265,8 +259,7 @@ int vm_boot(lua_State *L)
     for (i = 0; i < ENTRY_COUNT; i++)
         vm->entry[i] = ref_field(L, entry_names[i]);
     vm->boot = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, collect);
-    vm->collect = luaL_ref(L, LUA_REGISTRYINDEX);
+    garbage_boot(L);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "loop/loop.h"
 #include "vm/co_wait.h"
+#include "vm/garbage.h"
 #include "vm/heir.h"
 #include "vm/kick.h"
 #include "vm/note.h"
@@ -117,8 +118,7 @@ struct vm {
     struct loop_hook hook;
     int boot; /* what lua/sd/boot.lua returned */
     int entry[ENTRY_COUNT];
-    int collect;       /* a function that collects garbage */
-    size_t collect_at; /* bytes of the heap that call for it */
+    struct garbage garbage;
     unsigned nports;
     struct vm_port *ports;
     struct vm_packs packs;

@@ -67,46 +67,12 @@ static int traceback(lua_State *L)
     return 1;
 }
 
-/* Lua waits with a collection until the heap is twice what the last one left,
- * which may be more than it is ever given: one packet of 2 MB can make 140 MB
- * of garbage, and the next would fail.  So above half of the limit it is told
- * to collect, and again when half of what was left by that is used up. */
-static size_t collect_mark(const struct vm *vm, size_t used)
-{
-    size_t limit = vm->env.conf->server.vm_memory;
-
-    if (limit == 0)
-        return SIZE_MAX;
-    if (used >= limit) /* in the reserve */
-        return limit;
-    return used < limit / 4 ? limit / 2 : used + (limit - used) / 2;
-}
-
-/* Called with nothing that allocates: the function was kept at boot. */
-static void collect_garbage(struct vm *vm)
-{
-    heap_lift(vm->heap, true);
-    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->collect);
-    if (lua_pcall(vm->L, 0, 0, 0) != 0) {
-        log_error("garbage collection: %s", co_error_text(vm->L));
-        lua_pop(vm->L, 1);
-    }
-    heap_lift(vm->heap, false);
-    vm->collect_at = collect_mark(vm, heap_used(vm->heap));
-}
-
 static bool on_turn(struct loop_hook *hook)
 {
     struct vm *vm = list_entry(hook, struct vm, hook);
     unsigned ran;
 
-    if (heap_was_starved(vm->heap)) {
-        collect_garbage(vm);
-        log_warn("out of memory: %zu bytes left in use after a collection",
-                 heap_used(vm->heap));
-    } else if (heap_used(vm->heap) > vm->collect_at) {
-        collect_garbage(vm);
-    }
+    garbage_turn(&vm->garbage);
     if (vm->scratch.cap > SCRATCH_KEEP)
         buf_fini(&vm->scratch);
     ran = co_flush(vm);
@@ -145,7 +111,7 @@ static void vm_init(struct vm *vm, struct vms *all, struct code *code,
     vm->boot = LUA_NOREF;
     list_init(&vm->link);
     list_init(&vm->dormant);
-    vm->collect_at = collect_mark(vm, 0);
+    garbage_init(&vm->garbage, vm);
     vm->stack_low = stack_low();
     vm->stack_nested = (const char *)__builtin_frame_address(0) - NESTED_MAX;
     vm->heap = heap_new(limit > 0 ? limit : SIZE_MAX / 2);
@@ -257,6 +223,7 @@ void vm_detach(struct vm *vm)
     tasks_forget(vm->all->tasks, vm);
     asks_forget(vm->all->people, vm);
     timer_stop(vm->env.loop, &vm->limit);
+    garbage_stop(&vm->garbage);
     loop_hook_del(&vm->hook);
     list_del(&vm->link);
     cos_detach(vm);

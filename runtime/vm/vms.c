@@ -283,6 +283,17 @@ bool vms_is_building(const struct vms *a)
     return a->next != NULL;
 }
 
+bool vms_can_switch(const struct vms *a)
+{
+    return a->current != NULL && a->current->state == VM_SERVING &&
+           a->next == NULL;
+}
+
+bool vms_is_switching(const struct vms *a)
+{
+    return a->is_switching;
+}
+
 void vms_drop(struct vms *a)
 {
     sd_check(a, VMS_MAGIC);
@@ -526,6 +537,11 @@ unsigned vms_retired(const struct vms *a)
     list_each (it, &a->retired)
         n++;
     return n;
+}
+
+bool vms_is_short(const struct vms *a)
+{
+    return a->current->garbage.is_short;
 }
 
 unsigned vms_calls(const struct vms *a)

@@ -30,6 +30,12 @@ void vms_build(struct vms *a, struct code *code, const char *why,
 /* Is one being built or standing by? */
 bool vms_is_building(const struct vms *a);
 
+/* Does one serve, and may another be built? */
+bool vms_can_switch(const struct vms *a);
+
+/* Is one about to take over?  Then it cannot be dropped. */
+bool vms_is_switching(const struct vms *a);
+
 /* Forget it: on_built() does not come any more. */
 void vms_drop(struct vms *a);
 
@@ -50,6 +56,10 @@ void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg);
  * maybe before this returns.  No configured timer runs after this call. */
 typedef void vms_stopped_fn(void *arg);
 void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg);
+
+/* Does what lives in the one that serves fill three quarters of
+ * server.vm_memory?  Another one of the same generation begins empty. */
+bool vms_is_short(const struct vms *a);
 
 /* Vms of earlier generations that have not ended. */
 unsigned vms_retired(const struct vms *a);
