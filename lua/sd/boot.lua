@@ -151,7 +151,7 @@ local function start(why)
     end
     if why == "reload" and hooks.self_check then
         local ok, err = hooks.self_check()
-        if ok == false or err ~= nil then
+        if ok == false or (ok == nil and err ~= nil) then
             error("self_check: " .. tostring(err or "false"), 0)
         end
     end

@@ -14,60 +14,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "proc/crew.h"
-#include "proc/member.h"
+#include "proc/crew_seat.h"
 
 enum {
-    CREW_MAGIC = 0x63726577,
     NEIGHBOUR_WAIT = 1000, /* ms after a death */
     KILL_WAIT = 1000,      /* ms for the kernel to end what was killed */
-    NOBODY = -1,
-    VOTE_LIMIT = 60000, /* ms until a generation must stand by */
-    VOTE_LOOK = 100,
-};
-
-enum crew_state {
-    CREW_STARTING,
-    CREW_SERVING,
-    CREW_FAILED,
-    CREW_STOPPING
-};
-
-/* What a seat says to a generation that is to be built. */
-enum vote {
-    VOTE_NONE, /* it was not asked */
-    VOTE_AWAITED,
-    VOTE_YES,
-};
-
-/* A seat is a member and, of a worker, who serves its listeners meanwhile.  A
- * task has two, of which one rests: at a reload a fresh process takes over in
- * it while the other's call goes on. */
-struct seat {
-    struct member member;
-    struct crew *crew;
-    bool rests;    /* nobody is to be started in it */
-    bool is_fresh; /* during a commit: filled by it */
-    enum vote vote;
-    int server;  /* index of a seat, or NOBODY */
-    bool orphan; /* dead for longer than NEIGHBOUR_WAIT */
-    struct timer wait;
-};
-
-struct crew {
-    unsigned magic;
-    struct crew_config config;
-    struct member_env env;
-    enum crew_state state;
-    unsigned count;
-    struct seat *seats;    /* workers first, the agent last */
-    unsigned building;     /* a generation that is voted on; 0: none */
-    int bundle;            /* its bundle, borrowed */
-    unsigned vote;         /* counts votes: late answers to others are none */
-    struct timer deadline; /* of the stop */
-    uint64_t vote_until;   /* clock_ms() */
-    struct timer patience; /* with the vote */
-    struct loop_job empty;
 };
 
 /* --- neighbours ------------------------------------------------------------ */
@@ -137,39 +88,6 @@ static bool all_ready(const struct crew *c)
     return true;
 }
 
-static struct seat *seat_of(struct member *m)
-{
-    return list_entry(m, struct seat, member);
-}
-
-/* A task that runs a call does not read its leash, maybe for minutes. */
-static bool is_busy_task(const struct seat *s)
-{
-    return s->member.role == SLOT_TASK &&
-           slots_get(mesh_slots(s->crew->config.mesh), s->member.slot,
-                     SLOT_BUSY) > 0;
-}
-
-/* Let it make the generation that is voted on, if it can. */
-static void ask_vote(struct seat *s)
-{
-    struct crew *c = s->crew;
-
-    if (s->rests || s->member.role == SLOT_AGENT || is_busy_task(s))
-        return;
-    if (member_tell_code(&s->member, LEASH_BUILD, c->building, c->vote,
-                         c->bundle) == 0)
-        s->vote = VOTE_AWAITED;
-}
-
-/* The other seat of a task; NULL: it is of no task. */
-static struct seat *twin_of(struct seat *s)
-{
-    if (s->member.role != SLOT_TASK)
-        return NULL;
-    return (s->member.slot - s->crew->config.workers) % 2 == 0 ? s + 1 : s - 1;
-}
-
 static void on_ready(void *arg, struct member *m)
 {
     struct crew *c = arg;
@@ -179,7 +97,7 @@ static void on_ready(void *arg, struct member *m)
     timer_stop(c->config.loop, &s->wait);
     s->orphan = false;
     if (c->building != 0)
-        ask_vote(s);
+        crew_ask_vote(s);
     if (c->state == CREW_STARTING && all_ready(c)) {
         c->state = CREW_SERVING;
         c->config.hooks.on_ready(c->config.hooks.arg);
@@ -213,149 +131,6 @@ static void stop_next(struct crew *c)
             member_drain(&c->seats[i].member, UINT32_MAX);
 }
 
-/* --- a vote on a generation -------------------------------------------------- */
-
-static void end_vote(struct crew *c)
-{
-    c->building = 0;
-    timer_stop(c->config.loop, &c->patience);
-    for (unsigned i = 0; i < c->count; i++)
-        c->seats[i].vote = VOTE_NONE;
-}
-
-static void fail_vote(struct crew *c, const char *name, const char *why)
-{
-    unsigned number = c->building;
-    char text[LEASH_TEXT + 64];
-
-    snprintf(text, sizeof(text), "%s: %s", name, why);
-    end_vote(c);
-    crew_drop(c, number);
-    c->config.hooks.on_built(c->config.hooks.arg, text);
-}
-
-/* Has everybody voted who can? */
-static void count_votes(struct crew *c)
-{
-    for (unsigned i = 0; i < c->count; i++) {
-        struct seat *s = &c->seats[i];
-
-        if (s->vote == VOTE_AWAITED && !is_busy_task(s))
-            return;
-    }
-    timer_stop(c->config.loop, &c->patience);
-    c->config.hooks.on_built(c->config.hooks.arg, NULL);
-}
-
-static void on_built(void *arg, struct member *m, unsigned serial,
-                     const char *why)
-{
-    struct crew *c = arg;
-    struct seat *s = seat_of(m);
-    char name[32];
-
-    sd_check(c, CREW_MAGIC);
-    if (serial != c->vote || s->vote != VOTE_AWAITED)
-        return;
-    if (why != NULL) {
-        member_name(m, name, sizeof(name));
-        fail_vote(c, name, why);
-        return;
-    }
-    s->vote = VOTE_YES;
-    count_votes(c);
-}
-
-/* Somebody takes long: did it become busy, or is it stuck? */
-static void on_patience(struct timer *t)
-{
-    struct crew *c = list_entry(t, struct crew, patience);
-    char name[32];
-
-    if (clock_ms() < c->vote_until) {
-        timer_start(c->config.loop, t, VOTE_LOOK);
-        count_votes(c);
-        return;
-    }
-    for (unsigned i = 0; i < c->count; i++) {
-        if (c->seats[i].vote != VOTE_AWAITED || is_busy_task(&c->seats[i]))
-            continue;
-        member_name(&c->seats[i].member, name, sizeof(name));
-        fail_vote(c, name, "the new code is not ready in time");
-        return;
-    }
-    count_votes(c);
-}
-
-void crew_build(struct crew *c, unsigned number, int bundle)
-{
-    sd_check(c, CREW_MAGIC);
-    c->building = number;
-    c->vote_until = clock_ms() + VOTE_LIMIT;
-    c->bundle = bundle;
-    c->vote++;
-    for (unsigned i = 0; i < c->count; i++)
-        if (is_ready(c, (int)i))
-            ask_vote(&c->seats[i]);
-    timer_start(c->config.loop, &c->patience, VOTE_LOOK);
-    count_votes(c);
-}
-
-void crew_drop(struct crew *c, unsigned number)
-{
-    sd_check(c, CREW_MAGIC);
-    for (unsigned i = 0; i < c->count; i++)
-        if (c->seats[i].member.role != SLOT_AGENT)
-            member_tell(&c->seats[i].member, LEASH_DROP, number);
-    end_vote(c);
-}
-
-/* A task whose call goes on in old code: nobody gets in line behind it.  A
- * fresh one takes over in the other seat, unless not even an earlier call
- * there has ended; then in this one, later. */
-static void replace_task(struct seat *s)
-{
-    struct seat *twin = twin_of(s);
-
-    slots_set_state(mesh_slots(s->crew->config.mesh), s->member.slot,
-                    SLOT_DRAINING);
-    member_drain(&s->member, UINT32_MAX);
-    if (twin->member.pid != 0)
-        return;
-    s->rests = true;
-    twin->rests = false;
-    twin->is_fresh = true;
-    member_start(&twin->member);
-}
-
-static void commit_seat(struct seat *s, unsigned number, int bundle)
-{
-    struct member *m = &s->member;
-
-    if (m->role == SLOT_AGENT)
-        member_tell_code(m, LEASH_COMMIT, number, 0, bundle);
-    else if (s->vote == VOTE_YES)
-        member_tell(m, LEASH_COMMIT, number);
-    else if (s->rests || s->is_fresh)
-        return;
-    else if (m->pid == 0)
-        member_hurry(m); /* maybe what broke it is mended */
-    else if (member_state(m) == SLOT_READY && m->role == SLOT_TASK)
-        replace_task(s);
-    else if (member_state(m) != SLOT_DRAINING)
-        member_kill(m); /* it starts with old code */
-}
-
-void crew_commit(struct crew *c, unsigned number, int bundle)
-{
-    sd_check(c, CREW_MAGIC);
-    for (unsigned i = 0; i < c->count; i++)
-        commit_seat(&c->seats[i], number, bundle);
-    for (unsigned i = 0; i < c->count; i++)
-        c->seats[i].is_fresh = false;
-    end_vote(c);
-}
-
 static void on_end(void *arg, struct member *m, const char *why, bool crashed)
 {
     struct crew *c = arg;
@@ -365,7 +140,7 @@ static void on_end(void *arg, struct member *m, const char *why, bool crashed)
     sd_check(c, CREW_MAGIC);
     member_name(m, name, sizeof(name));
     if (s->vote != VOTE_NONE)
-        fail_vote(c, name, why);
+        crew_fail_vote(c, name, why);
     switch (c->state) {
     case CREW_STARTING:
         c->state = CREW_FAILED;
@@ -451,12 +226,12 @@ struct crew *crew_new(const struct crew_config *config)
         .output = config->output,
         .on_heritage = on_heritage,
         .on_ready = on_ready,
-        .on_built = on_built,
+        .on_built = crew_on_built,
         .on_end = on_end,
         .arg = c,
     };
     c->deadline.fn = on_deadline;
-    c->patience.fn = on_patience;
+    c->patience.fn = crew_on_patience;
     c->empty.fn = on_empty_job;
     c->seats = mem_zalloc((config->workers + 2 * config->tasks + 1) *
                           sizeof(*c->seats));
