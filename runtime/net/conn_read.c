@@ -55,12 +55,12 @@ void conn_packet(struct conn *c, struct slice packet)
     if (c->asks > 0 && n->ops->on_answer != NULL &&
         n->ops->on_answer(n->arg, c, packet))
         return;
-    if (c->waiting == 0 && may_start(c) && !n->is_stopping) {
+    if (c->waiting == 0 && may_start(c) && !conn_is_leaving(c)) {
         c->inflight++;
         n->ops->on_packet(n->arg, c, packet);
         return;
     }
-    if (!conn_is_alive(c) || n->is_stopping)
+    if (!conn_is_alive(c) || conn_is_leaving(c))
         return;
     net_take_buf(n, &c->queue);
     buf_append(&c->queue, &len, sizeof(len));

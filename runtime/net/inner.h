@@ -126,9 +126,10 @@ struct conn {
     bool owes_open : 1;  /* on_open() is to be called */
     bool owes_close : 1; /* on_close() is to be called */
     bool is_half_idle : 1;
-    bool had_uid : 1;  /* ... since it was opened: auth_timeout is over */
-    bool is_slow : 1;  /* to be closed for it at the end of the turn */
-    bool was_slow : 1; /* and counted so */
+    bool had_uid : 1;    /* ... since it was opened: auth_timeout is over */
+    bool is_slow : 1;    /* to be closed for it at the end of the turn */
+    bool was_slow : 1;   /* and counted so */
+    bool is_leaving : 1; /* to be closed when its work is done */
     uint8_t reason;
     uint16_t refs;
     uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
@@ -178,8 +179,10 @@ struct conn {
 struct net {
     unsigned magic;
     bool is_stopping; /* conns end when their work is done */
+    bool is_draining; /* HTTP conns do, and no WebSocket opens */
     bool is_closing;
-    int stop_reason; /* enum reason */
+    int stop_reason;  /* enum reason */
+    uint32_t shed_at; /* where net_shed() goes on */
     struct loop *loop;
     const struct conf *conf;
     const struct conn_ops *ops;
@@ -412,6 +415,12 @@ void ws_handshake(struct conn *c, struct http_request *r);
 static inline bool conn_is_alive(const struct conn *c)
 {
     return c->state == CONN_OPENING || c->state == CONN_OPEN;
+}
+
+/* Packets that come now are not taken any more. */
+static inline bool conn_is_leaving(const struct conn *c)
+{
+    return c->is_leaving || c->net->is_stopping;
 }
 
 static inline uint64_t conn_now(const struct conn *c)
