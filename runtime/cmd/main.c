@@ -23,6 +23,7 @@ enum option_bit {
     OPT_DISPATCH = 8,
     OPT_DIR = 16,
     OPT_HELP = 32,
+    OPT_RATE = 64,
 };
 
 struct verb {
@@ -39,6 +40,8 @@ static const struct verb verbs[] = {
      "start the node in this folder; -d: as a daemon"},
     {"stop", cmd_stop, OPT_NOW | OPT_JSON, 0, "[--now]",
      "finish requests, then stop; --now: at once"},
+    {"drain", cmd_drain, OPT_RATE | OPT_JSON, 0, "[--rate N]",
+     "close conns at a pace (N a second), then stop"},
     {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, 0, "[-d]",
      "stop, then start"},
     {"status", cmd_status, OPT_JSON, 0, "[--json]",
@@ -63,6 +66,7 @@ static const struct option long_options[] = {
     {"daemon", no_argument, NULL, OPT_DAEMON},
     {"dispatch", no_argument, NULL, OPT_DISPATCH},
     {"help", no_argument, NULL, OPT_HELP},
+    {"rate", required_argument, NULL, OPT_RATE},
     {NULL, 0, NULL, 0},
 };
 
@@ -110,9 +114,14 @@ static int option_bit(int c)
     return c == 'h' ? OPT_HELP : c;
 }
 
+/* Values of options. */
+struct words {
+    const char *dir, *rate;
+};
+
 /* The options, as bits; -1 after a complaint.  getopt moves the words behind
  * them, to argv[optind]. */
-static int read_options(int argc, char **argv, const char **dir)
+static int read_options(int argc, char **argv, struct words *words)
 {
     int bits = 0, c;
 
@@ -121,18 +130,22 @@ static int read_options(int argc, char **argv, const char **dir)
             return -1;
         bits |= option_bit(c);
         if (c == 'C')
-            *dir = optarg;
+            words->dir = optarg;
+        else if (c == OPT_RATE)
+            words->rate = optarg;
     }
     return bits;
 }
 
-static int run_verb(const struct verb *verb, int bits, int argc, char **argv)
+static int run_verb(const struct verb *verb, int bits,
+                    const struct words *words, int argc, char **argv)
 {
     struct cmd cmd = {
         .json = bits & OPT_JSON,
         .now = bits & OPT_NOW,
         .daemon = bits & OPT_DAEMON,
         .dispatch = bits & OPT_DISPATCH,
+        .rate = words->rate,
         .argc = argc,
         .argv = argv,
     };
@@ -152,14 +165,14 @@ static int run_verb(const struct verb *verb, int bits, int argc, char **argv)
 int main(int argc, char **argv)
 {
     const struct verb *verb;
-    const char *dir = NULL;
+    struct words words = {0};
     int bits;
 
     argv = title_init(argc, argv);
     if (argc == 3 && strcmp(argv[1], "--child") == 0)
         return child_main(argv[2]);
 
-    bits = read_options(argc, argv, &dir);
+    bits = read_options(argc, argv, &words);
     if (bits < 0 || (optind == argc && !(bits & OPT_HELP))) {
         usage(stderr);
         return CMD_USAGE;
@@ -173,9 +186,9 @@ int main(int argc, char **argv)
         cmd_complain("no such verb: %s (see sdlua --help)", argv[optind]);
         return CMD_USAGE;
     }
-    if (dir != NULL && chdir(dir) < 0) {
-        cmd_complain("%s: %s", dir, strerror(errno));
+    if (words.dir != NULL && chdir(words.dir) < 0) {
+        cmd_complain("%s: %s", words.dir, strerror(errno));
         return CMD_FAILED;
     }
-    return run_verb(verb, bits, argc - optind - 1, argv + optind + 1);
+    return run_verb(verb, bits, &words, argc - optind - 1, argv + optind + 1);
 }

@@ -243,22 +243,29 @@ static int read_line(int fd, struct buf *reply)
     }
 }
 
+int ctl_ask_again(int fd, const char *line, struct buf *reply)
+{
+    char text[LINE_MAX];
+    int n = snprintf(text, sizeof(text), "%s\n", line);
+
+    sd_assert(n < LINE_MAX);
+    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+        return -errno;
+    return read_line(fd, reply);
+}
+
 int ctl_ask(const char *line, struct buf *reply)
 {
     struct sockaddr_un a = address();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char text[LINE_MAX];
-    int n, err;
+    int err;
 
     if (fd < 0)
         return -errno;
-    n = snprintf(text, sizeof(text), "%s\n", line);
-    sd_assert(n < LINE_MAX);
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-        send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
         err = -errno;
     else
-        err = read_line(fd, reply);
+        err = ctl_ask_again(fd, line, reply);
     if (err == 0)
         return fd;
     close(fd);

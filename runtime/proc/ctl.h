@@ -3,7 +3,8 @@
  * A client sends one line and gets one line of JSON; then the connection
  * stays open until either side ends, so that one who asked for a stop sees
  * the end of the master.  Only root and the node's user are answered.
- * Lines: "status", "stop", "stop-now", "reload", "log-reopen". */
+ * Lines: "status", "stop", "stop-now", "drain [RATE]", "left", "reload",
+ * "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 
@@ -29,6 +30,9 @@ void ctl_close(struct ctl **cp);
  * open connection, or -errno: -ENOENT and -ECONNREFUSED mean that no master
  * listens. */
 int ctl_ask(const char *line, struct buf *reply);
+
+/* Send another line over it.  0 or a negative code. */
+int ctl_ask_again(int fd, const char *line, struct buf *reply);
 
 /* Wait until the master behind the connection `fd` (taken) has ended, up to
  * `ms`.  0 or SD_ETIMEOUT. */

@@ -15,6 +15,7 @@ enum leash_type {
     LEASH_ADOPT,      /* serve the listeners of slot `number` too */
     LEASH_RELEASE,    /* no longer */
     LEASH_DRAIN,      /* end in order, within `number` milliseconds */
+    LEASH_LEAVE,      /* accept no more, close `number` conns in 1000 s */
     LEASH_REOPEN_LOG, /* the log file was moved away */
     /* child -> master */
     LEASH_READY,

@@ -21,6 +21,7 @@
 #include "proc/crew.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
+#include "proc/drain.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/status.h"
@@ -36,6 +37,7 @@ static const uint64_t stack_least = 64 << 20;
 enum master_state {
     MASTER_STARTING,
     MASTER_SERVING,
+    MASTER_DRAINING,
     MASTER_STOPPING
 };
 
@@ -57,6 +59,7 @@ struct master {
     struct mesh *mesh;
     struct redis_server *redis;
     struct crew *crew;
+    struct drain *drain; /* while it drains */
     struct ctl *ctl;
 };
 
@@ -141,12 +144,20 @@ static void on_heritage(void *arg, struct heritage *h)
 
 static void on_line(void *arg, const char *line, struct buf *reply);
 
+static const char *const state_names[] = {
+    [MASTER_STARTING] = "starting",
+    [MASTER_SERVING] = "serving",
+    [MASTER_DRAINING] = "draining",
+    [MASTER_STOPPING] = "stopping",
+};
+
 static struct status status_of(const struct master *m)
 {
     return (struct status){
         .node = m->node.name,
         .version = m->node.options.version,
         .generation = m->node.generation,
+        .state = state_names[m->state],
         .started = m->node.started,
         .conf = m->node.conf,
         .ports = &m->node.ports,
@@ -280,17 +291,51 @@ static void stop(struct master *m, uint64_t ms, int status)
     if (m->state == MASTER_STARTING && status == EXIT_SUCCESS)
         status = EXIT_FAILURE;
     if (m->state != MASTER_STOPPING) {
-        if (m->state == MASTER_SERVING)
+        if (m->state != MASTER_STARTING)
             log_info(ms > 0 ? "stopping" : "stopping at once");
         m->exit = status;
     }
-    if (m->state != MASTER_SERVING)
+    if (m->state != MASTER_SERVING && m->state != MASTER_DRAINING)
         ms = 0;
     m->state = MASTER_STOPPING;
+    drain_free(&m->drain);
     if (m->crew != NULL)
         crew_stop(m->crew, ms);
     else
         on_empty(m);
+}
+
+static void on_drained(void *arg)
+{
+    struct master *m = arg;
+
+    sd_check(m, MASTER_MAGIC);
+    stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
+}
+
+/* "drain 50": begin, or go on at another pace.  "drain": at one that fits. */
+static void drain(struct master *m, const char *rate, struct buf *reply)
+{
+    struct drain_config config = {
+        .loop = m->loop,
+        .crew = m->crew,
+        .slots = mesh_slots(m->mesh),
+        .workers = m->node.conf->server.workers,
+        .limit = m->node.conf->server.stop_timeout,
+        .on_empty = on_drained,
+        .arg = m,
+    };
+    unsigned long n = strtoul(rate, NULL, 10);
+
+    if (m->state == MASTER_STOPPING) {
+        buf_append_str(reply, "{\"error\":\"stopping\"}");
+        return;
+    }
+    if (m->state == MASTER_SERVING)
+        m->drain = drain_new(&config);
+    m->state = MASTER_DRAINING;
+    drain_set_rate(m->drain, n < DRAIN_RATE_MAX ? (unsigned)n : DRAIN_RATE_MAX);
+    drain_json(m->drain, reply);
 }
 
 static void reap(struct master *m)
@@ -365,6 +410,10 @@ static void on_line(void *arg, const char *line, struct buf *reply)
     } else if (strcmp(line, "stop-now") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         stop(m, 0, EXIT_SUCCESS);
+    } else if (strncmp(line, "drain", 5) == 0) {
+        drain(m, line + 5, reply);
+    } else if (strcmp(line, "left") == 0 && m->drain != NULL) {
+        drain_json(m->drain, reply);
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);
@@ -378,6 +427,7 @@ static void on_line(void *arg, const char *line, struct buf *reply)
 static void close_all(struct master *m)
 {
     ctl_close(&m->ctl);
+    drain_free(&m->drain);
     crew_free(&m->crew);
     redis_server_close(&m->redis);
     mesh_close(&m->mesh);

@@ -303,11 +303,26 @@ void member_tell(struct member *m, enum leash_type type, uint32_t number)
         leash_send(m->leash, type, number, NULL);
 }
 
+static bool is_serving(const struct member *m)
+{
+    enum slot_state state = member_state(m);
+
+    return state == SLOT_READY || state == SLOT_DRAINING;
+}
+
+void member_leave(struct member *m, uint32_t rate)
+{
+    if (is_serving(m))
+        member_tell(m, LEASH_LEAVE, rate);
+    else
+        member_kill(m);
+}
+
 void member_drain(struct member *m, uint32_t ms)
 {
     if (m->pid == 0)
         return;
-    if (member_state(m) != SLOT_READY) {
+    if (!is_serving(m)) {
         member_kill(m);
         return;
     }

@@ -70,8 +70,10 @@ void member_reaped(struct member *m, int status);
 
 void member_tell(struct member *m, enum leash_type type, uint32_t number);
 
-/* Tell it to end in order; if it has not begun yet, kill it. */
+/* Tell it to end in order, or to close its conns at a pace (LEASH_LEAVE); if
+ * it has not begun yet, kill it. */
 void member_drain(struct member *m, uint32_t ms);
+void member_leave(struct member *m, uint32_t rate);
 void member_kill(struct member *m);
 
 enum slot_state member_state(const struct member *m);

@@ -278,6 +278,12 @@ static void stop_ended(struct co *co, int status)
     vm->on_stopped(vm->stopped_arg);
 }
 
+void vm_rest(struct vm *vm)
+{
+    sd_check(vm, VM_MAGIC);
+    schedule_close(&vm->schedule);
+}
+
 void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg)
 {
     struct co *co;

@@ -62,8 +62,11 @@ int vm_open(struct vm **out, const struct vm_env *env, char *why,
 typedef void vm_started_fn(void *arg, int err, const char *text);
 void vm_start(struct vm *vm, vm_started_fn *on_started, void *arg);
 
+/* No configured timer runs any more. */
+void vm_rest(struct vm *vm);
+
 /* Run on_stop, for at most server.call_timeout; `on_stopped(arg)` comes once,
- * maybe before this returns.  No configured timer runs after this call. */
+ * maybe before this returns.  vm_rest() is part of it. */
 typedef void vm_stopped_fn(void *arg);
 void vm_stop(struct vm *vm, vm_stopped_fn *on_stopped, void *arg);
 
