@@ -94,6 +94,20 @@ static int take_node(struct master *m)
 
 static void on_signal(void *arg, int signum);
 
+/* The kernel drops a signal to the first process of a container that has no
+ * handler for it: those that come before there is one shall wait instead. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+
+    if (getpid() != 1)
+        return;
+    sigemptyset(&set);
+    for (unsigned i = 0; i < SIGNALS; i++)
+        sigaddset(&set, master_signals[i]);
+    sigprocmask(how, &set, NULL);
+}
+
 /* From here on a signal waits for the loop, so that nothing is left behind. */
 static int open_loop(struct master *m)
 {
@@ -101,6 +115,7 @@ static int open_loop(struct master *m)
 
     for (unsigned i = 0; i < SIGNALS && err == 0; i++)
         err = sig_open(&m->sigs[i], m->loop, master_signals[i], on_signal, m);
+    hold_signals(SIG_UNBLOCK);
     return err < 0 ? complain(slice_str(err_str(err))) : 0;
 }
 
@@ -445,6 +460,7 @@ int master_run(const struct node_options *options)
 {
     struct master m = {.magic = MASTER_MAGIC, .exit = EXIT_SUCCESS};
 
+    hold_signals(SIG_BLOCK);
     title_set("sdlua: master");
     signal(SIGPIPE, SIG_IGN);
     if (open_node(&m, options) < 0 || open_loop(&m) < 0 || take_node(&m) < 0 ||
