@@ -52,6 +52,7 @@ void conn_packet(struct conn *c, struct slice packet)
     uint32_t len = (uint32_t)packet.len;
 
     n->counters.packets_in++;
+    c->packets_in++;
     if (c->asks > 0 && n->ops->on_answer != NULL &&
         n->ops->on_answer(n->arg, c, packet))
         return;
@@ -207,6 +208,7 @@ static void on_bytes(struct conn *c, const char *at, size_t n)
     c->last_in = conn_now(c);
     c->is_half_idle = false;
     c->net->counters.bytes_in += n;
+    c->bytes += n;
     c->net->counters.reads++;
     if (!conn_is_alive(c))
         return;

@@ -71,6 +71,7 @@ void http_end(struct http_request *r)
     sd_assert(c->request == r);
     c->request = NULL;
     if (conn_is_alive(c)) {
+        c->packets_out++;
         conn_queue(c);
         c->last_in = conn_now(c);
         if (!r->keep_alive)

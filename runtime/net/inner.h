@@ -155,6 +155,8 @@ struct conn {
     struct ws_reader *ws;         /* of a WebSocket */
     struct http_request *request; /* in work or in the upper layer's hands */
     uint64_t last_in;             /* when the client last sent a byte */
+    uint64_t bytes;               /* read and written */
+    uint32_t packets_in, packets_out; /* and requests and their replies */
     uint64_t opened_at;
     uint64_t due;             /* of proto, a look or closing; 0: none */
     uint64_t slow_at;         /* when the queue last moved; 0: nothing waits */
