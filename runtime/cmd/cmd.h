@@ -18,15 +18,16 @@ enum cmd_exit {
 /* What the user typed. */
 struct cmd {
     bool json, now, daemon, dispatch;
-    const char *rate; /* NULL: not given */
-    int argc;         /* words behind the verb */
-    char **argv;      /* NULL at the end */
+    const char *rate, *count, *interval; /* NULL: not given */
+    int argc;                            /* words behind the verb */
+    char **argv;                         /* NULL at the end */
 };
 
 /* Each prints its answer to stdout, or one clear line an error to stderr, and
  * returns an enum cmd_exit. */
 int cmd_start(const struct cmd *cmd);
 int cmd_stop(const struct cmd *cmd);
+int cmd_attach(const struct cmd *cmd);
 int cmd_drain(const struct cmd *cmd);
 int cmd_restart(const struct cmd *cmd);
 int cmd_status(const struct cmd *cmd);

@@ -24,6 +24,8 @@ enum option_bit {
     OPT_DIR = 16,
     OPT_HELP = 32,
     OPT_RATE = 64,
+    OPT_COUNT = 128,
+    OPT_INTERVAL = 256,
 };
 
 struct verb {
@@ -46,6 +48,8 @@ static const struct verb verbs[] = {
      "stop, then start"},
     {"status", cmd_status, OPT_JSON, 0, "[--json]",
      "processes with pid, uptime, conns, memory"},
+    {"attach", cmd_attach, 0, 1, "[WORKER]",
+     "a console in a live worker: Lua, conns, coroutines, timers"},
     {"check", cmd_check, OPT_JSON, 0, "[--json]",
      "every error in configuration and scripts, with file and line"},
     {"config", cmd_config, OPT_JSON, 1, "[KEY] [--json]",
@@ -88,7 +92,7 @@ static void usage(FILE *f)
         char left[64];
 
         snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].usage);
-        fprintf(f, "  %-22s %s\n", left, verbs[i].help);
+        fprintf(f, "  %-24s %s\n", left, verbs[i].help);
     }
     fputs("\n  -C DIR   the application folder (default: this one)\n"
           "  --json   print data as JSON\n"
@@ -111,12 +115,16 @@ static int option_bit(int c)
         return OPT_DIR;
     if (c == 'd')
         return OPT_DAEMON;
+    if (c == 'n')
+        return OPT_COUNT;
+    if (c == 'i')
+        return OPT_INTERVAL;
     return c == 'h' ? OPT_HELP : c;
 }
 
 /* Values of options. */
 struct words {
-    const char *dir, *rate;
+    const char *dir, *rate, *count, *interval;
 };
 
 /* The options, as bits; -1 after a complaint.  getopt moves the words behind
@@ -125,7 +133,8 @@ static int read_options(int argc, char **argv, struct words *words)
 {
     int bits = 0, c;
 
-    while ((c = getopt_long(argc, argv, "C:dh", long_options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "C:dhn:i:", long_options, NULL)) !=
+           -1) {
         if (c == '?')
             return -1;
         bits |= option_bit(c);
@@ -133,6 +142,10 @@ static int read_options(int argc, char **argv, struct words *words)
             words->dir = optarg;
         else if (c == OPT_RATE)
             words->rate = optarg;
+        else if (c == 'n')
+            words->count = optarg;
+        else if (c == 'i')
+            words->interval = optarg;
     }
     return bits;
 }
@@ -146,6 +159,8 @@ static int run_verb(const struct verb *verb, int bits,
         .daemon = bits & OPT_DAEMON,
         .dispatch = bits & OPT_DISPATCH,
         .rate = words->rate,
+        .count = words->count,
+        .interval = words->interval,
         .argc = argc,
         .argv = argv,
     };

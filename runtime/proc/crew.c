@@ -350,6 +350,13 @@ void crew_stop(struct crew *c, uint64_t ms)
     stop_next(c);
 }
 
+int crew_attach(struct crew *c, unsigned i, int fd)
+{
+    sd_check(c, CREW_MAGIC);
+    sd_assert(i < c->config.workers);
+    return member_attach(&c->seats[i].member, fd);
+}
+
 void crew_reopen_logs(struct crew *c)
 {
     sd_check(c, CREW_MAGIC);

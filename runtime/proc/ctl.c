@@ -38,6 +38,7 @@ struct ctl {
     void *arg;
     struct list clients;
     unsigned nclients;
+    int asking; /* socket of the client whose line is read */
 };
 
 struct client {
@@ -73,12 +74,24 @@ static void answer(struct client *c)
     struct buf reply = {0};
     struct slice s;
 
+    c->ctl->asking = c->fd;
     c->ctl->on_line(c->ctl->arg, c->line, &reply);
+    c->ctl->asking = -1;
+    if (reply.len == 0) {
+        client_free(c);
+        return;
+    }
     buf_append_str(&reply, "\n");
     s = buf_slice(&reply);
     if (send(c->fd, s.p, s.len, MSG_NOSIGNAL) != (ssize_t)s.len)
         log_warn("a client of the control socket did not take its answer");
     buf_fini(&reply);
+}
+
+int ctl_client(const struct ctl *ctl)
+{
+    sd_check(ctl, CTL_MAGIC);
+    return ctl->asking;
 }
 
 static void on_client(void *arg)
@@ -179,6 +192,7 @@ int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
     ctl->loop = l;
     ctl->user = user;
     ctl->fd = fd;
+    ctl->asking = -1;
     ctl->on_line = on_line;
     ctl->arg = arg;
     list_init(&ctl->clients);

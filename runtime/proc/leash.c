@@ -21,7 +21,7 @@ int leash_pair(int fds[2])
 
 int leash_send(int fd, enum leash_type type, uint32_t number, const char *text)
 {
-    struct leash_msg m = {.type = type, .number = number};
+    struct leash_msg m = {.type = type, .number = number, .fd = -1};
     size_t len;
 
     snprintf(m.text, sizeof(m.text), "%s", text != NULL ? text : "");
@@ -29,12 +29,54 @@ int leash_send(int fd, enum leash_type type, uint32_t number, const char *text)
     return send(fd, &m, len, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+/* Room for one descriptor. */
+union rights {
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int leash_send_fd(int fd, enum leash_type type, int passed)
+{
+    struct leash_msg m = {.type = type, .fd = -1};
+    struct iovec v = {.iov_base = &m, .iov_len = HEAD + 1};
+    union rights rights = {.bytes = {0}};
+    struct msghdr h = {.msg_iov = &v,
+                       .msg_iovlen = 1,
+                       .msg_control = &rights,
+                       .msg_controllen = sizeof(rights)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &passed, sizeof(passed));
+    return sendmsg(fd, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* As recv(), with the descriptor that came along in m->fd. */
+static ssize_t receive(int fd, struct leash_msg *m)
+{
+    struct iovec v = {.iov_base = m, .iov_len = sizeof(*m)};
+    union rights rights;
+    struct msghdr h = {.msg_iov = &v,
+                       .msg_iovlen = 1,
+                       .msg_control = &rights,
+                       .msg_controllen = sizeof(rights)};
+    ssize_t n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
+
+    m->fd = -1;
+    if (c != NULL && c->cmsg_type == SCM_RIGHTS)
+        memcpy(&m->fd, CMSG_DATA(c), sizeof(int));
+    return n;
+}
+
 int leash_receive(int fd, struct leash_msg *m)
 {
     ssize_t n;
 
     do
-        n = recv(fd, m, sizeof(*m), 0);
+        n = receive(fd, m);
     while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;

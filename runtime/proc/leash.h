@@ -17,6 +17,7 @@ enum leash_type {
     LEASH_DRAIN,      /* end in order, within `number` milliseconds */
     LEASH_LEAVE,      /* accept no more, close `number` conns in 1000 s */
     LEASH_REOPEN_LOG, /* the log file was moved away */
+    LEASH_CONSOLE,    /* with a descriptor: somebody wants to look inside */
     /* child -> master */
     LEASH_READY,
     LEASH_REFUSED, /* cannot start; text says why */
@@ -33,6 +34,7 @@ enum {
 struct leash_msg {
     uint32_t type; /* enum leash_type */
     uint32_t number;
+    int32_t fd; /* a descriptor that came with it, yours now; -1: none */
     char text[LEASH_TEXT]; /* NUL-terminated */
 };
 
@@ -41,6 +43,9 @@ int leash_pair(int fds[2]);
 
 /* 0 or -errno; text may be NULL and is cut. */
 int leash_send(int fd, enum leash_type type, uint32_t number, const char *text);
+
+/* The same without a text, with a descriptor (borrowed). */
+int leash_send_fd(int fd, enum leash_type type, int passed);
 
 /* 1: *m is filled; 0: nothing waits; negative: the other end is gone. */
 int leash_receive(int fd, struct leash_msg *m);

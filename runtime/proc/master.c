@@ -353,6 +353,17 @@ static void drain(struct master *m, const char *rate, struct buf *reply)
     drain_json(m->drain, reply);
 }
 
+/* "attach 1": from now on the client speaks with that worker. */
+static void attach(struct master *m, const char *worker, struct buf *reply)
+{
+    unsigned long i = strtoul(worker, NULL, 10);
+
+    if (i >= m->node.conf->server.workers)
+        buf_printf(reply, "{\"error\":\"no worker %lu\"}", i);
+    else if (crew_attach(m->crew, (unsigned)i, ctl_client(m->ctl)) < 0)
+        buf_printf(reply, "{\"error\":\"worker %lu does not serve\"}", i);
+}
+
 static void reap(struct master *m)
 {
     int status;
@@ -429,6 +440,8 @@ static void on_line(void *arg, const char *line, struct buf *reply)
         drain(m, line + 5, reply);
     } else if (strcmp(line, "left") == 0 && m->drain != NULL) {
         drain_json(m->drain, reply);
+    } else if (strncmp(line, "attach ", 7) == 0) {
+        attach(m, line + 7, reply);
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);

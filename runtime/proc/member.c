@@ -56,6 +56,13 @@ static void say(const struct member *m, enum log_level level, const char *text)
     log_event(level, NULL, NULL, "%s (pid %d) %s", name, (int)m->last, text);
 }
 
+static bool is_serving(const struct member *m)
+{
+    enum slot_state state = member_state(m);
+
+    return state == SLOT_READY || state == SLOT_DRAINING;
+}
+
 static void on_next(struct timer *t)
 {
     struct member *m = list_entry(t, struct member, next);
@@ -303,11 +310,11 @@ void member_tell(struct member *m, enum leash_type type, uint32_t number)
         leash_send(m->leash, type, number, NULL);
 }
 
-static bool is_serving(const struct member *m)
+int member_attach(struct member *m, int fd)
 {
-    enum slot_state state = member_state(m);
-
-    return state == SLOT_READY || state == SLOT_DRAINING;
+    if (m->leash < 0 || !is_serving(m))
+        return SD_EUNAVAILABLE;
+    return leash_send_fd(m->leash, LEASH_CONSOLE, fd);
 }
 
 void member_leave(struct member *m, uint32_t rate)

@@ -70,6 +70,10 @@ void member_reaped(struct member *m, int status);
 
 void member_tell(struct member *m, enum leash_type type, uint32_t number);
 
+/* Give it the descriptor of somebody who wants to look inside (borrowed).  0
+ * or a negative code. */
+int member_attach(struct member *m, int fd);
+
 /* Tell it to end in order, or to close its conns at a pace (LEASH_LEAVE); if
  * it has not begun yet, kill it. */
 void member_drain(struct member *m, uint32_t ms);

@@ -51,6 +51,14 @@ static void on_wake(void *arg)
     mesh_on_wake(p->mesh);
 }
 
+static void open_console(struct process *p, int fd)
+{
+    if (p->vm != NULL && fd >= 0)
+        vm_console(p->vm, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
 static void on_leash(void *arg)
 {
     struct process *p = arg;
@@ -62,6 +70,8 @@ static void on_leash(void *arg)
         if (m.type == LEASH_REOPEN_LOG) {
             if (p->h->log[0] != '\0')
                 logfile_reopen(p->h->log_fd, p->h->log, NULL, false);
+        } else if (m.type == LEASH_CONSOLE) {
+            open_console(p, m.fd);
         } else {
             p->on_leash(p, &m);
         }

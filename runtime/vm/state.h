@@ -42,6 +42,7 @@ enum vm_entry {
     ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
+    ENTRY_CONSOLE,     /* (number): a line of somebody who looks inside */
     ENTRY_COUNT
 };
 
@@ -123,7 +124,8 @@ struct vm {
     struct kicks kicks;
     struct uidcalls uidcalls;
     struct deliveries *deliveries;
-    struct doors *doors; /* vm/door.c */
+    struct doors *doors;  /* vm/door.c */
+    struct list consoles; /* vm/console.c */
     vm_started_fn *on_started;
     void *started_arg;
     vm_stopped_fn *on_stopped;
@@ -208,5 +210,7 @@ void bind_far(lua_State *L);
 void bind_crypto(lua_State *L);
 void bind_bytes(lua_State *L);
 void bind_struct(lua_State *L);
+void bind_console(lua_State *L);
+void bind_look(lua_State *L);
 
 #endif

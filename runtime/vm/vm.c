@@ -19,6 +19,7 @@
 #include "ipc/msg.h"
 #include "net/http.h"
 #include "net/reason.h"
+#include "vm/console.h"
 #include "vm/deliver.h"
 #include "vm/door.h"
 #include "vm/heap.h"
@@ -209,6 +210,7 @@ static void vm_init(struct vm *vm, const struct vm_env *env)
     loop_hook_add(env->loop, &vm->hook);
     vm->tasks = tasks_new(vm);
     vm->doors = doors_new(vm);
+    list_init(&vm->consoles);
     open_people(vm);
     vm->deliveries =
         deliveries_new(PACK_SCRIPT + 2 * env->conf->nports, env->conf->nports);
@@ -424,6 +426,7 @@ void vm_close(struct vm **vp)
         return;
     sd_check(vm, VM_MAGIC);
     *vp = NULL;
+    consoles_close(vm);
     end_requests(vm);
     schedule_close(&vm->schedule);
     redis_unbind(vm);

@@ -82,6 +82,9 @@ void vm_count(const struct vm *vm, uint64_t *counters);
  * close callbacks may run later without touching the vm. */
 void vm_close(struct vm **vp);
 
+/* Let somebody look inside, over the socket `fd` (taken): vm/console.h. */
+void vm_console(struct vm *vm, int fd);
+
 /* Close a conn with its route's last packet; not while Lua runs. */
 void vm_close_conn(struct vm *vm, struct conn *c, const char *reason);
 
