@@ -28,6 +28,7 @@ struct cmd {
 int cmd_start(const struct cmd *cmd);
 int cmd_stop(const struct cmd *cmd);
 int cmd_attach(const struct cmd *cmd);
+int cmd_top(const struct cmd *cmd);
 int cmd_drain(const struct cmd *cmd);
 int cmd_restart(const struct cmd *cmd);
 int cmd_status(const struct cmd *cmd);

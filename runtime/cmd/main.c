@@ -50,6 +50,8 @@ static const struct verb verbs[] = {
      "processes with pid, uptime, conns, memory"},
     {"attach", cmd_attach, 0, 1, "[WORKER]",
      "a console in a live worker: Lua, conns, coroutines, timers"},
+    {"top", cmd_top, OPT_COUNT | OPT_INTERVAL | OPT_JSON, 0,
+     "[-n N] [-i SECONDS]", "busiest routes, conns and workers, live"},
     {"check", cmd_check, OPT_JSON, 0, "[--json]",
      "every error in configuration and scripts, with file and line"},
     {"config", cmd_config, OPT_JSON, 1, "[KEY] [--json]",

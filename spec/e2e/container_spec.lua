@@ -59,7 +59,7 @@ describe("in a container", function()
     end
 
     local function pid_of_init()
-        for pid, args in server.shell("ps -eo pid,args"):gmatch("(%d+) ([^\n]*)") do
+        for pid, args in server.shell("env -u LD_PRELOAD ps -eo pid,args"):gmatch("(%d+) ([^\n]*)") do
             if args:match("^%S*python3 (%S+)") == s.dir .. "/init.py" then
                 return tonumber(pid)
             end
@@ -79,7 +79,7 @@ describe("in a container", function()
     --- Children of the master that have ended and were not waited for.
     local function zombies(master)
         local n = 0
-        for state in server.shell("ps -o stat= --ppid " .. master):gmatch("%S+") do
+        for state in server.shell("env -u LD_PRELOAD ps -o stat= --ppid " .. master):gmatch("%S+") do
             n = n + (state:sub(1, 1) == "Z" and 1 or 0)
         end
         return n
@@ -135,7 +135,7 @@ return { shell = function() return sd.task("shell"):run() end }]] })
         end, "the orphans have done their work")
         until_(function()
             return zombies(master) == 0
-                and not server.shell("ps -o args= --ppid " .. master):find("sleep")
+                and not server.shell("env -u LD_PRELOAD ps -o args= --ppid " .. master):find("sleep")
         end, "nobody is left unburied")
         assert.equal(200, select(2, s:get("/probe/shell")))
     end)

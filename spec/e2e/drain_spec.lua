@@ -215,7 +215,7 @@ describe("a node that is told to drain", function()
         begin("drain --rate 5")
         local verb
         until_(function()
-            for pid, args in server.shell("ps -eo pid,args"):gmatch("(%d+) ([^\n]*)") do
+            for pid, args in server.shell("env -u LD_PRELOAD ps -eo pid,args"):gmatch("(%d+) ([^\n]*)") do
                 if args:find("^%S*sdlua %-C " .. s.dir:gsub("%p", "%%%0") .. " drain") then
                     verb = tonumber(pid)
                 end
