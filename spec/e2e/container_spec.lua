@@ -9,6 +9,11 @@ end
 
 local until_ = server.until_
 
+--- What ps says; it does not start with what sanitized specs preload.
+local function ps(options)
+    return (server.shell("env -u LD_PRELOAD ps " .. options))
+end
+
 local CONTAINER = "unshare --pid --fork --kill-child --mount-proc "
 
 -- Hands TERM on, reaps whatever ends, ends as its child does.
@@ -59,7 +64,7 @@ describe("in a container", function()
     end
 
     local function pid_of_init()
-        for pid, args in server.shell("env -u LD_PRELOAD ps -eo pid,args"):gmatch("(%d+) ([^\n]*)") do
+        for pid, args in ps("-eo pid,args"):gmatch("(%d+) ([^\n]*)") do
             if args:match("^%S*python3 (%S+)") == s.dir .. "/init.py" then
                 return tonumber(pid)
             end
@@ -79,7 +84,7 @@ describe("in a container", function()
     --- Children of the master that have ended and were not waited for.
     local function zombies(master)
         local n = 0
-        for state in server.shell("env -u LD_PRELOAD ps -o stat= --ppid " .. master):gmatch("%S+") do
+        for state in ps("-o stat= --ppid " .. master):gmatch("%S+") do
             n = n + (state:sub(1, 1) == "Z" and 1 or 0)
         end
         return n
@@ -135,7 +140,7 @@ return { shell = function() return sd.task("shell"):run() end }]] })
         end, "the orphans have done their work")
         until_(function()
             return zombies(master) == 0
-                and not server.shell("env -u LD_PRELOAD ps -o args= --ppid " .. master):find("sleep")
+                and not ps("-o args= --ppid " .. master):find("sleep")
         end, "nobody is left unburied")
         assert.equal(200, select(2, s:get("/probe/shell")))
     end)

@@ -7,6 +7,11 @@ local socket = require("socket")
 
 local until_ = server.until_
 
+--- What ps says; it does not start with what sanitized specs preload.
+local function ps(options)
+    return (server.shell("env -u LD_PRELOAD ps " .. options))
+end
+
 local FILES = {
     ["config/server.lua"] = [[return { workers = 2, tasks = 1, name = "n" }]],
     ["config/admin.lua"] = [[return { listen = "127.0.0.1:0" }]],
@@ -215,7 +220,7 @@ describe("a node that is told to drain", function()
         begin("drain --rate 5")
         local verb
         until_(function()
-            for pid, args in server.shell("env -u LD_PRELOAD ps -eo pid,args"):gmatch("(%d+) ([^\n]*)") do
+            for pid, args in ps("-eo pid,args"):gmatch("(%d+) ([^\n]*)") do
                 if args:find("^%S*sdlua %-C " .. s.dir:gsub("%p", "%%%0") .. " drain") then
                     verb = tonumber(pid)
                 end
