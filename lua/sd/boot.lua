@@ -266,6 +266,11 @@ boot.timer = timers.run
 boot.door = door.serve
 boot.groups = groups.doubted
 
+--- Somebody looks inside. Nothing of it is loaded before.
+function boot.console(number)
+    return require("sd.console").serve(number)
+end
+
 function boot.ended(id)
     go.ended(id)
     calls.ended(id)

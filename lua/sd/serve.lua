@@ -12,6 +12,7 @@ local core = require("sd.core")
 local fault = require("sd.fault")
 local log = require("sd.log")
 local session = require("sd.session")
+local usage = require("sd.usage")
 
 local catch = fault.catch
 local running = core.running_method
@@ -19,12 +20,6 @@ local setmetatable, type, xpcall = setmetatable, type, xpcall
 
 ---@class sd.serve
 local serve = {}
-
---- A method that may be called: its function and the metatable of its self.
----@class sd.Method
----@field fn function
----@field mt table
----@field name string "controller/method"
 
 --- Does the port's `controllers` list name this controller?
 local function is_served(list, name)
@@ -53,8 +48,9 @@ function serve.table_of(port, methods, fields)
             open[name] = {}
             for method, fn in pairs(app.methods(class)) do
                 if method:sub(1, #prefix) == prefix then
-                    open[name][method:sub(#prefix + 1)] =
-                        { fn = fn, mt = mt, name = name .. "/" .. method }
+                    local short = method:sub(#prefix + 1)
+                    open[name][short] =
+                        usage.entry(port.name, name, short, fn, mt)
                 end
             end
         end
@@ -213,11 +209,13 @@ function serve.direct(open, route, take)
             end
             return unknown(handle, route, call)
         end
+        method.calls = method.calls + 1
         local self = setmetatable({ handle }, method.mt)
         running[1] = method.name
         local ok, err, code =
             xpcall(invoke, catch, self, method.fn, packet.params, id)
         if not ok or err ~= nil then
+            method.errors = method.errors + 1
             failed(handle, self, route, { id = id }, ok, err, code)
         end
     end
@@ -243,6 +241,7 @@ chain = function(list, i, self, call, open)
         core.log_missing(call.controller, call.method)
         fault.fail(404, "no such method")
     end
+    method.calls = method.calls + 1
     setmetatable(self, method.mt)
     running[1] = method.name
     return method.fn(self, call.params)
@@ -295,6 +294,7 @@ function serve.routed(port)
         local self = setmetatable({ handle, false }, port.mt)
         local ok, err, code = xpcall(run_routed, catch, self, packet, port)
         if not ok or err ~= nil then
+            usage.failed(port.open, self[2] or nil)
             failed(handle, self, route, self[2] or nil, ok, err, code)
         end
     end

@@ -8,6 +8,7 @@ local model = require("sd.model")
 local normal = require("sd.normal").normal
 local request = require("sd.request")
 local serve = require("sd.serve")
+local usage = require("sd.usage")
 
 local catch = fault.catch
 local running = core.running_method
@@ -156,10 +157,12 @@ local function fail(self, number, route, call, err, code)
 end
 
 --- The outcome of xpcall: what failed is answered, what shall close closes.
-local function finish(self, route, ok, err, code)
+--- `entry` is what the path named, if it did.
+local function finish(self, port, entry, ok, err, code)
     if not ok or err ~= nil then
+        usage.failed(port.open, entry or self[2] or nil)
         err = ok and err or fault.of_xpcall(err)
-        fail(self, self[1], route, self[2] or nil, err, code)
+        fail(self, self[1], port.route, self[2] or nil, err, code)
     end
     if rawget(self, "closing") then
         core.close(self[3], "closed")
@@ -185,7 +188,7 @@ local function run_plain(self, entry, params, why, port)
     if port.middlewares[1] then
         local call = {
             controller = entry.controller,
-            method = entry.name,
+            method = entry.method,
             params = params,
         }
         self[2] = call
@@ -193,6 +196,8 @@ local function run_plain(self, entry, params, why, port)
             serve.chain(port.middlewares, 1, self, call, port.open)
     else
         running[1] = entry.path
+        local count = entry.usage
+        count.calls = count.calls + 1
         result, err, code = entry.fn(self, params)
     end
     if result == nil and err ~= nil then
@@ -221,10 +226,11 @@ local function paths_of(open)
         for name, method in pairs(methods_open) do
             paths["/" .. controller .. "/" .. name] = {
                 controller = controller,
-                name = name,
+                method = name,
                 path = method.name,
                 fn = method.fn,
                 mt = method.mt,
+                usage = method,
             }
         end
     end
@@ -254,7 +260,8 @@ function web.plain(port)
         local self = setmetatable({ number, false, handle }, entry.mt)
         finish(
             self,
-            normal,
+            port,
+            entry,
             xpcall(run_plain, catch, self, entry, params, why, port)
         )
     end
@@ -291,7 +298,7 @@ function web.routed(port)
     return function(number, handle)
         running[1] = false
         local self = setmetatable({ number, false, handle }, port.mt)
-        finish(self, port.route, xpcall(run_routed, catch, self, port))
+        finish(self, port, nil, xpcall(run_routed, catch, self, port))
     end
 end
 

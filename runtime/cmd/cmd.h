@@ -18,8 +18,9 @@ enum cmd_exit {
 /* What the user typed. */
 struct cmd {
     bool json, now, daemon, dispatch;
-    int argc;    /* words behind the verb */
-    char **argv; /* NULL at the end */
+    const char *rate, *count, *interval; /* NULL: not given */
+    int argc;                            /* words behind the verb */
+    char **argv;                         /* NULL at the end */
 };
 
 /* Each prints its answer to stdout, or one clear line an error to stderr, and
@@ -27,6 +28,9 @@ struct cmd {
 int cmd_start(const struct cmd *cmd);
 int cmd_stop(const struct cmd *cmd);
 int cmd_reload(const struct cmd *cmd);
+int cmd_attach(const struct cmd *cmd);
+int cmd_top(const struct cmd *cmd);
+int cmd_drain(const struct cmd *cmd);
 int cmd_restart(const struct cmd *cmd);
 int cmd_status(const struct cmd *cmd);
 int cmd_check(const struct cmd *cmd);

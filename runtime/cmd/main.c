@@ -23,6 +23,9 @@ enum option_bit {
     OPT_DISPATCH = 8,
     OPT_DIR = 16,
     OPT_HELP = 32,
+    OPT_RATE = 64,
+    OPT_COUNT = 128,
+    OPT_INTERVAL = 256,
 };
 
 struct verb {
@@ -41,10 +44,16 @@ static const struct verb verbs[] = {
      "finish requests, then stop; --now: at once"},
     {"reload", cmd_reload, OPT_JSON, 0, "[--json]",
      "serve changed scripts and configuration; no client notices"},
+    {"drain", cmd_drain, OPT_RATE | OPT_JSON, 0, "[--rate N]",
+     "close conns at a pace (N a second), then stop"},
     {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, 0, "[-d]",
      "stop, then start"},
     {"status", cmd_status, OPT_JSON, 0, "[--json]",
      "processes with pid, uptime, conns, memory"},
+    {"attach", cmd_attach, 0, 1, "[WORKER]",
+     "a console in a live worker: Lua, conns, coroutines, timers"},
+    {"top", cmd_top, OPT_COUNT | OPT_INTERVAL | OPT_JSON, 0,
+     "[-n N] [-i SECONDS]", "busiest routes, conns and workers, live"},
     {"check", cmd_check, OPT_JSON, 0, "[--json]",
      "every error in configuration and scripts, with file and line"},
     {"config", cmd_config, OPT_JSON, 1, "[KEY] [--json]",
@@ -65,6 +74,7 @@ static const struct option long_options[] = {
     {"daemon", no_argument, NULL, OPT_DAEMON},
     {"dispatch", no_argument, NULL, OPT_DISPATCH},
     {"help", no_argument, NULL, OPT_HELP},
+    {"rate", required_argument, NULL, OPT_RATE},
     {NULL, 0, NULL, 0},
 };
 
@@ -86,7 +96,7 @@ static void usage(FILE *f)
         char left[64];
 
         snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].usage);
-        fprintf(f, "  %-22s %s\n", left, verbs[i].help);
+        fprintf(f, "  %-24s %s\n", left, verbs[i].help);
     }
     fputs("\n  -C DIR   the application folder (default: this one)\n"
           "  --json   print data as JSON\n"
@@ -109,32 +119,52 @@ static int option_bit(int c)
         return OPT_DIR;
     if (c == 'd')
         return OPT_DAEMON;
+    if (c == 'n')
+        return OPT_COUNT;
+    if (c == 'i')
+        return OPT_INTERVAL;
     return c == 'h' ? OPT_HELP : c;
 }
 
+/* Values of options. */
+struct words {
+    const char *dir, *rate, *count, *interval;
+};
+
 /* The options, as bits; -1 after a complaint.  getopt moves the words behind
  * them, to argv[optind]. */
-static int read_options(int argc, char **argv, const char **dir)
+static int read_options(int argc, char **argv, struct words *words)
 {
     int bits = 0, c;
 
-    while ((c = getopt_long(argc, argv, "C:dh", long_options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "C:dhn:i:", long_options, NULL)) !=
+           -1) {
         if (c == '?')
             return -1;
         bits |= option_bit(c);
         if (c == 'C')
-            *dir = optarg;
+            words->dir = optarg;
+        else if (c == OPT_RATE)
+            words->rate = optarg;
+        else if (c == 'n')
+            words->count = optarg;
+        else if (c == 'i')
+            words->interval = optarg;
     }
     return bits;
 }
 
-static int run_verb(const struct verb *verb, int bits, int argc, char **argv)
+static int run_verb(const struct verb *verb, int bits,
+                    const struct words *words, int argc, char **argv)
 {
     struct cmd cmd = {
         .json = bits & OPT_JSON,
         .now = bits & OPT_NOW,
         .daemon = bits & OPT_DAEMON,
         .dispatch = bits & OPT_DISPATCH,
+        .rate = words->rate,
+        .count = words->count,
+        .interval = words->interval,
         .argc = argc,
         .argv = argv,
     };
@@ -154,14 +184,14 @@ static int run_verb(const struct verb *verb, int bits, int argc, char **argv)
 int main(int argc, char **argv)
 {
     const struct verb *verb;
-    const char *dir = NULL;
+    struct words words = {0};
     int bits;
 
     argv = title_init(argc, argv);
     if (argc == 3 && strcmp(argv[1], "--child") == 0)
         return child_main(argv[2]);
 
-    bits = read_options(argc, argv, &dir);
+    bits = read_options(argc, argv, &words);
     if (bits < 0 || (optind == argc && !(bits & OPT_HELP))) {
         usage(stderr);
         return CMD_USAGE;
@@ -175,9 +205,9 @@ int main(int argc, char **argv)
         cmd_complain("no such verb: %s (see sdlua --help)", argv[optind]);
         return CMD_USAGE;
     }
-    if (dir != NULL && chdir(dir) < 0) {
-        cmd_complain("%s: %s", dir, strerror(errno));
+    if (words.dir != NULL && chdir(words.dir) < 0) {
+        cmd_complain("%s: %s", words.dir, strerror(errno));
         return CMD_FAILED;
     }
-    return run_verb(verb, bits, argc - optind - 1, argv + optind + 1);
+    return run_verb(verb, bits, &words, argc - optind - 1, argv + optind + 1);
 }

@@ -2,34 +2,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "cmd/cmd.h"
+#include "cmd/gone.h"
 #include "proc/ctl.h"
 #include "proc/node.h"
 #include "proc/pidfile.h"
-
-enum {
-    STOP_WAIT = 24 * 3600 * 1000, /* ms; the master has its own limit */
-    EXIT_WAIT = 10000,
-    STEP = 10000000, /* ns */
-};
-
-/* The lock is the last thing that a master gives up. */
-static int wait_unlocked(int ms)
-{
-    struct timespec step = {.tv_nsec = STEP};
-    uint64_t limit = clock_ms() + (uint64_t)ms;
-
-    while (pidfile_owner(NODE_PIDFILE) != 0) {
-        if (clock_ms() >= limit)
-            return SD_ETIMEOUT;
-        nanosleep(&step, NULL);
-    }
-    return 0;
-}
 
 /* A master that is still starting has no control socket yet. */
 static int stop_by_signal(bool now)
@@ -41,7 +20,7 @@ static int stop_by_signal(bool now)
         return CMD_NOT_RUNNING;
     }
     if (kill(pid, now ? SIGQUIT : SIGTERM) < 0 ||
-        wait_unlocked(STOP_WAIT) < 0) {
+        gone_wait(-1, GONE_EVER) < 0) {
         cmd_complain("cannot stop pid %d", (int)pid);
         return CMD_FAILED;
     }
@@ -60,7 +39,7 @@ int cmd_stop(const struct cmd *cmd)
         cmd_complain(CTL_PATH ": %s", err_str(fd));
         return CMD_FAILED;
     }
-    if (ctl_wait_end(fd, STOP_WAIT) < 0 || wait_unlocked(EXIT_WAIT) < 0) {
+    if (gone_wait(fd, GONE_EVER) < 0) {
         cmd_complain("the master does not end");
         return CMD_FAILED;
     }

@@ -207,8 +207,12 @@ void net_stop_accepting(struct net *n)
 
     sd_check(n, NET_MAGIC);
     list_each (it, &n->doors) {
-        if (!take(list_entry(it, struct door, node), ACCEPTS_AT_END))
+        struct door *d = list_entry(it, struct door, node);
+
+        if (!take(d, ACCEPTS_AT_END))
             break;
     }
+    list_each (it, &n->doors)
+        (void)shutdown(list_entry(it, struct door, node)->fd, SHUT_RDWR);
     doors_close(n);
 }

@@ -185,7 +185,7 @@ void conn_done(struct conn *c)
         return;
     if (c->waiting > 0 || c->has_eof)
         net_ready(c);
-    else if (c->net->is_stopping && c->inflight == 0)
+    else if (conn_is_leaving(c) && c->inflight == 0)
         conn_end(c, c->net->stop_reason, 0);
 }
 

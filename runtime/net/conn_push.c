@@ -273,6 +273,7 @@ void push_written(struct conn *c)
 {
     c->port->pushes.written++;
     c->net->counters.packets_out++;
+    c->packets_out++;
 }
 
 /* --- the whole worker ----------------------------------------------------------- */

@@ -53,15 +53,16 @@ void conn_packet(struct conn *c, struct slice packet)
     uint32_t len = (uint32_t)packet.len;
 
     n->counters.packets_in++;
+    c->packets_in++;
     if (c->asks > 0 && n->ops->on_answer != NULL &&
         n->ops->on_answer(n->arg, c, packet))
         return;
-    if (c->waiting == 0 && may_start(c) && !n->is_stopping) {
+    if (c->waiting == 0 && may_start(c) && !conn_is_leaving(c)) {
         c->inflight++;
         n->ops->on_packet(n->arg, c, packet);
         return;
     }
-    if (!conn_is_alive(c) || n->is_stopping)
+    if (!conn_is_alive(c) || conn_is_leaving(c))
         return;
     net_take_buf(n, &c->queue);
     buf_append(&c->queue, &len, sizeof(len));
@@ -208,6 +209,7 @@ static void on_bytes(struct conn *c, const char *at, size_t n)
     c->last_in = conn_now(c);
     c->is_half_idle = false;
     c->net->counters.bytes_in += n;
+    c->bytes += n;
     c->net->counters.reads++;
     if (!conn_is_alive(c))
         return;

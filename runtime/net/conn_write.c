@@ -106,6 +106,7 @@ static void on_written(uv_write_t *req, int status)
 
     sd_check(c, CONN_MAGIC);
     c->net->counters.bytes_out += w->size;
+    c->bytes += w->size;
     write_free(w);
     c->write = NULL;
     c->slow_at = 0;
@@ -164,6 +165,7 @@ static ssize_t try_write(struct conn *c, const uv_buf_t *v, unsigned n)
         return -1;
     }
     c->net->counters.bytes_out += (unsigned)done;
+    c->bytes += (unsigned)done;
     return done;
 }
 
@@ -364,6 +366,7 @@ int conn_send_commit(struct conn *c)
         return err;
     }
     c->net->counters.packets_out++;
+    c->packets_out++;
     conn_queue(c);
     return 0;
 }

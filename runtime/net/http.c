@@ -126,6 +126,7 @@ static void dispatch(struct conn *c, struct http_request *r)
     c->due = 0;
     c->need = 0;
     c->net->counters.requests++;
+    c->packets_in++;
     r->state = REQUEST_IN_HAND;
     r->is_head = r->head.method == HTTP1_HEAD;
     r->keep_alive = r->head.keep_alive;

@@ -48,7 +48,7 @@ void http_put_head(struct http_request *r, int status, int64_t length,
         .headers = lines,
     };
 
-    if (c->net->is_stopping || length == HTTP_BODY_CLOSE)
+    if (c->net->is_draining || length == HTTP_BODY_CLOSE)
         r->keep_alive = false;
     h.keep_alive = r->keep_alive;
     if (cors_origin(&origin, r)) {
@@ -71,10 +71,11 @@ void http_end(struct http_request *r)
     sd_assert(c->request == r);
     c->request = NULL;
     if (conn_is_alive(c)) {
+        c->packets_out++;
         conn_queue(c);
         c->last_in = conn_now(c);
         if (!r->keep_alive)
-            conn_end(c, n->is_stopping ? n->stop_reason : REASON_CLIENT, 0);
+            conn_end(c, n->is_draining ? n->stop_reason : REASON_CLIENT, 0);
         else if (!c->is_working)
             net_ready(c);
     }

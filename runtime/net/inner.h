@@ -125,10 +125,11 @@ struct conn {
     bool owes_open : 1;  /* on_open() is to be called */
     bool owes_close : 1; /* on_close() is to be called */
     bool is_half_idle : 1;
-    bool had_uid : 1;  /* ... since it was opened: auth_timeout is over */
-    bool is_slow : 1;  /* to be closed for it at the end of the turn */
-    bool was_slow : 1; /* and counted so */
-    bool is_held : 1;  /* see conn_hold() */
+    bool had_uid : 1;    /* ... since it was opened: auth_timeout is over */
+    bool is_slow : 1;    /* to be closed for it at the end of the turn */
+    bool was_slow : 1;   /* and counted so */
+    bool is_held : 1;    /* see conn_hold() */
+    bool is_leaving : 1; /* to be closed when its work is done */
     uint8_t reason;
     uint16_t refs;
     uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
@@ -155,6 +156,8 @@ struct conn {
     struct ws_reader *ws;         /* of a WebSocket */
     struct http_request *request; /* in work or in the upper layer's hands */
     uint64_t last_in;             /* when the client last sent a byte */
+    uint64_t bytes;               /* read and written */
+    uint32_t packets_in, packets_out; /* and requests and their replies */
     uint64_t opened_at;
     uint64_t due;             /* of proto, a look or closing; 0: none */
     uint64_t slow_at;         /* when the queue last moved; 0: nothing waits */
@@ -179,9 +182,11 @@ struct conn {
 struct net {
     unsigned magic;
     bool is_stopping; /* conns end when their work is done */
+    bool is_draining; /* HTTP conns do, and no WebSocket opens */
     bool is_closing;
-    bool is_held;    /* see net_hold() */
-    int stop_reason; /* enum reason */
+    bool is_held;     /* see net_hold() */
+    int stop_reason;  /* enum reason */
+    uint32_t shed_at; /* where net_shed() goes on */
     struct loop *loop;
     const struct conf *conf;
     const struct conn_ops *ops;
@@ -430,6 +435,12 @@ void ws_handshake(struct conn *c, struct http_request *r);
 static inline bool conn_is_alive(const struct conn *c)
 {
     return c->state == CONN_OPENING || c->state == CONN_OPEN;
+}
+
+/* Packets that come now are not taken any more. */
+static inline bool conn_is_leaving(const struct conn *c)
+{
+    return c->is_leaving || c->net->is_stopping;
 }
 
 static inline uint64_t conn_now(const struct conn *c)

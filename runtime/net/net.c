@@ -190,20 +190,6 @@ void net_unhold(struct net *n)
         net_ready(list_entry(it, struct conn, all));
 }
 
-void net_close_conns(struct net *n, const char *reason)
-{
-    uint32_t cursor = 0;
-    struct conn *c;
-
-    sd_check(n, NET_MAGIC);
-    n->is_stopping = true;
-    n->stop_reason = reason_of(reason);
-    while ((c = conns_next(n->conns, &cursor)) != NULL) {
-        if (c->request == NULL && c->inflight == 0 && c->waiting == 0)
-            conn_end(c, n->stop_reason, 0);
-    }
-}
-
 void net_close(struct net **np)
 {
     struct net *n = *np;

@@ -121,14 +121,21 @@ void net_set_ops(struct net *n, const struct conn_ops *ops, void *arg);
 int net_adopt(struct net *n, unsigned slot, const int *fds);
 void net_release(struct net *n, unsigned slot);
 
-/* Take in what is queued at the listeners, then serve none of them.  The
- * caller closes the descriptors. */
+/* Take in what is queued at the listeners, then shut them, for all who have
+ * them open: from now on clients are refused.  The caller closes the
+ * descriptors. */
 void net_stop_accepting(struct net *n);
 
 /* Close every conn: idle HTTP conns at once, those with a request when it was
  * answered (with Connection: close), others by conn_close(c, reason, 0) when
  * the packets they have sent so far are handled; later ones are not taken. */
 void net_close_conns(struct net *n, const char *reason);
+
+/* The same at the caller's pace.  From net_drain() on no WebSocket opens and
+ * HTTP conns close behind their next answer; net_shed() closes up to `max` of
+ * the conns, as net_close_conns() would.  Returns how many it found. */
+void net_drain(struct net *n, const char *reason);
+unsigned net_shed(struct net *n, unsigned max);
 
 /* End: conns left are cut without a word and without on_close().  Memory goes
  * in close callbacks; turn the loop until it is idle.  Requests and conns

@@ -125,7 +125,7 @@ int conn_ws_accept(struct http_request *r, struct slice lines)
         http_end(r);
         return SD_EGONE;
     }
-    if (c->net->is_stopping) {
+    if (c->net->is_draining) {
         http_fail(r, 503, slice_str("stopping"));
         return SD_EGONE;
     }

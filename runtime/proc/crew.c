@@ -159,6 +159,12 @@ static void on_end(void *arg, struct member *m, const char *why, bool crashed)
         if (all_workers(c, SLOT_BROKEN))
             c->config.hooks.on_broken(c->config.hooks.arg);
         break;
+    case CREW_LEAVING:
+        if (m->role != SLOT_WORKER)
+            member_retry(m, why, crashed);
+        else if (crashed)
+            log_error("%s ended while it drained: %s", name, why);
+        break;
     case CREW_FAILED:
         break;
     case CREW_STOPPING:
@@ -287,6 +293,24 @@ bool crew_on_exit(struct crew *c, int pid, int status)
     return false;
 }
 
+void crew_leave(struct crew *c)
+{
+    sd_check(c, CREW_MAGIC);
+    sd_assert(c->state == CREW_SERVING);
+    c->state = CREW_LEAVING;
+    for (unsigned i = 0; i < c->config.workers; i++) {
+        timer_stop(c->config.loop, &c->seats[i].wait);
+        member_rest(&c->seats[i].member);
+    }
+}
+
+void crew_pace(struct crew *c, unsigned i, uint32_t rate)
+{
+    sd_check(c, CREW_MAGIC);
+    sd_assert(c->state == CREW_LEAVING && i < c->config.workers);
+    member_leave(&c->seats[i].member, rate);
+}
+
 void crew_stop(struct crew *c, uint64_t ms)
 {
     sd_check(c, CREW_MAGIC);
@@ -305,6 +329,13 @@ void crew_stop(struct crew *c, uint64_t ms)
             member_drain(m, (uint32_t)ms);
     }
     stop_next(c);
+}
+
+int crew_attach(struct crew *c, unsigned i, int fd)
+{
+    sd_check(c, CREW_MAGIC);
+    sd_assert(i < c->config.workers);
+    return member_attach(&c->seats[i].member, fd);
 }
 
 void crew_reopen_logs(struct crew *c)

@@ -55,10 +55,20 @@ void crew_start(struct crew *c);
 /* Call at SIGCHLD, with a pid from waitpid(): true if it was a member's. */
 bool crew_on_exit(struct crew *c, int pid, int status);
 
+/* No worker is started any more; the other processes are. */
+void crew_leave(struct crew *c);
+
+/* Then, as often as wanted: worker `i` closes so many conns in 1000 s. */
+void crew_pace(struct crew *c, unsigned i, uint32_t rate);
+
 /* No more starting.  Workers end what they are doing, then tasks; what is
  * left after `ms` is killed.  0: kill at once.  May be called again with
  * less.  on_empty() comes later, never inside this call. */
 void crew_stop(struct crew *c, uint64_t ms);
+
+/* Somebody wants to look inside worker `i`, over the socket `fd` (borrowed).
+ * 0, or a negative code: it does not serve. */
+int crew_attach(struct crew *c, unsigned i, int fd);
 
 /* Tell every process. */
 void crew_reopen_logs(struct crew *c);

@@ -13,6 +13,7 @@ enum {
 enum crew_state {
     CREW_STARTING,
     CREW_SERVING,
+    CREW_LEAVING, /* without its dead workers */
     CREW_FAILED,
     CREW_STOPPING
 };

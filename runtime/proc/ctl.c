@@ -93,9 +93,18 @@ static void answer(struct client *c)
     c->ctl->asking = c;
     c->ctl->on_line(c->ctl->arg, c->line, &reply);
     c->ctl->asking = NULL;
-    if (c->call == NULL)
+    if (c->call == NULL && reply.len == 0)
+        client_free(c); /* it speaks with somebody else now */
+    else if (c->call == NULL)
         send_reply(c, &reply);
     buf_fini(&reply);
+}
+
+int ctl_client(const struct ctl *ctl)
+{
+    sd_check(ctl, CTL_MAGIC);
+    sd_assert(ctl->asking != NULL);
+    return ctl->asking->fd;
 }
 
 struct ctl_call *ctl_defer(struct ctl *ctl)
@@ -223,6 +232,7 @@ int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
     ctl->loop = l;
     ctl->user = user;
     ctl->fd = fd;
+    ctl->asking = -1;
     ctl->on_line = on_line;
     ctl->arg = arg;
     list_init(&ctl->clients);
@@ -287,22 +297,29 @@ static int read_line(int fd, struct buf *reply)
     }
 }
 
+int ctl_ask_again(int fd, const char *line, struct buf *reply)
+{
+    char text[LINE_MAX];
+    int n = snprintf(text, sizeof(text), "%s\n", line);
+
+    sd_assert(n < LINE_MAX);
+    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+        return -errno;
+    return read_line(fd, reply);
+}
+
 int ctl_ask(const char *line, struct buf *reply)
 {
     struct sockaddr_un a = address();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char text[LINE_MAX];
-    int n, err;
+    int err;
 
     if (fd < 0)
         return -errno;
-    n = snprintf(text, sizeof(text), "%s\n", line);
-    sd_assert(n < LINE_MAX);
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-        send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
         err = -errno;
     else
-        err = read_line(fd, reply);
+        err = ctl_ask_again(fd, line, reply);
     if (err == 0)
         return fd;
     close(fd);

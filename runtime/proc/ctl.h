@@ -3,7 +3,10 @@
  * A client sends one line and gets one line of JSON; then the connection
  * stays open until either side ends, so that one who asked for a stop sees
  * the end of the master.  Only root and the node's user are answered.
- * Lines: "status", "stop", "stop-now", "reload", "log-reopen". */
+ * Who asks to attach speaks with a worker from then on: the master gives his
+ * socket away.
+ * Lines: "status", "stop", "stop-now", "drain [RATE]", "left",
+ * "attach WORKER", "reload", "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 
@@ -15,8 +18,8 @@
 
 struct ctl;
 
-/* Serve.  `on_line` appends its answer, without a newline, to `reply`.  An old
- * socket file is replaced: the pid file's lock says that its owner is gone.
+/* Serve.  `on_line` appends its answer, without a newline, to `reply`; without
+ * one the client is let go.  An old socket file is replaced: the pid file's lock says that its owner is gone.
  * 0 or a negative code. */
 int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
              void (*on_line)(void *arg, const char *line, struct buf *reply),
@@ -29,6 +32,9 @@ struct ctl_call;
 struct ctl_call *ctl_defer(struct ctl *ctl);
 void ctl_answer(struct ctl_call **cp, struct buf *reply);
 
+/* During on_line(): the socket of the client who asks, borrowed. */
+int ctl_client(const struct ctl *ctl);
+
 /* Idempotent; removes the file. */
 void ctl_close(struct ctl **cp);
 
@@ -36,6 +42,9 @@ void ctl_close(struct ctl **cp);
  * open connection, or -errno: -ENOENT and -ECONNREFUSED mean that no master
  * listens. */
 int ctl_ask(const char *line, struct buf *reply);
+
+/* Send another line over it.  0 or a negative code. */
+int ctl_ask_again(int fd, const char *line, struct buf *reply);
 
 /* Wait until the master behind the connection `fd` (taken) has ended, up to
  * `ms`.  0 or SD_ETIMEOUT. */

@@ -141,15 +141,23 @@ static int query_json(struct buf *out, struct slice query)
     return err;
 }
 
+/* One that is ready, else one that drains. */
 static int first_worker(const struct slots *slots)
 {
+    int found = -1;
     unsigned i;
 
-    for (i = 0; i < slots_count(slots); i++)
-        if (slots_role(slots, i) == SLOT_WORKER &&
-            slots_state(slots, i) == SLOT_READY)
+    for (i = 0; i < slots_count(slots); i++) {
+        enum slot_state state = slots_state(slots, i);
+
+        if (slots_role(slots, i) != SLOT_WORKER)
+            continue;
+        if (state == SLOT_READY)
             return (int)i;
-    return -1;
+        if (state == SLOT_DRAINING && found < 0)
+            found = (int)i;
+    }
+    return found;
 }
 
 static int send_call(struct door_calls *d, unsigned slot, struct slice verb,

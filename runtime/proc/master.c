@@ -21,6 +21,7 @@
 #include "proc/crew.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
+#include "proc/drain.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/reload.h"
@@ -38,6 +39,7 @@ static const uint64_t stack_least = 64 << 20;
 enum master_state {
     MASTER_STARTING,
     MASTER_SERVING,
+    MASTER_DRAINING,
     MASTER_STOPPING
 };
 
@@ -60,6 +62,7 @@ struct master {
     struct redis_server *redis;
     struct crew *crew;
     struct reload *reload; /* NULL until it serves */
+    struct drain *drain; /* while it drains */
     struct ctl *ctl;
     struct stall *stall;
 };
@@ -95,6 +98,20 @@ static int take_node(struct master *m)
 
 static void on_signal(void *arg, int signum);
 
+/* The kernel drops a signal to the first process of a container that has no
+ * handler for it: those that come before there is one shall wait instead. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+
+    if (getpid() != 1)
+        return;
+    sigemptyset(&set);
+    for (unsigned i = 0; i < SIGNALS; i++)
+        sigaddset(&set, master_signals[i]);
+    sigprocmask(how, &set, NULL);
+}
+
 /* From here on a signal waits for the loop, so that nothing is left behind. */
 static int open_loop(struct master *m)
 {
@@ -102,6 +119,7 @@ static int open_loop(struct master *m)
 
     for (unsigned i = 0; i < SIGNALS && err == 0; i++)
         err = sig_open(&m->sigs[i], m->loop, master_signals[i], on_signal, m);
+    hold_signals(SIG_UNBLOCK);
     return err < 0 ? complain(slice_str(err_str(err))) : 0;
 }
 
@@ -148,12 +166,20 @@ static void on_heritage(void *arg, struct heritage *h)
 
 static void on_line(void *arg, const char *line, struct buf *reply);
 
+static const char *const state_names[] = {
+    [MASTER_STARTING] = "starting",
+    [MASTER_SERVING] = "serving",
+    [MASTER_DRAINING] = "draining",
+    [MASTER_STOPPING] = "stopping",
+};
+
 static struct status status_of(const struct master *m)
 {
     return (struct status){
         .node = m->node.name,
         .version = m->node.options.version,
         .generation = m->node.generation,
+        .state = state_names[m->state],
         .started = m->node.started,
         .conf = m->node.conf,
         .ports = &m->node.ports,
@@ -298,19 +324,66 @@ static void stop(struct master *m, uint64_t ms, int status)
     if (m->state == MASTER_STARTING && status == EXIT_SUCCESS)
         status = EXIT_FAILURE;
     if (m->state != MASTER_STOPPING) {
-        if (m->state == MASTER_SERVING)
+        if (m->state != MASTER_STARTING)
             log_info(ms > 0 ? "stopping" : "stopping at once");
         m->exit = status;
     }
-    if (m->state != MASTER_SERVING)
+    if (m->state != MASTER_SERVING && m->state != MASTER_DRAINING)
         ms = 0;
     m->state = MASTER_STOPPING;
     if (m->reload != NULL)
         reload_cancel(m->reload, "the node stops");
+    drain_free(&m->drain);
     if (m->crew != NULL)
         crew_stop(m->crew, ms);
     else
         on_empty(m);
+}
+
+static void on_drained(void *arg)
+{
+    struct master *m = arg;
+
+    sd_check(m, MASTER_MAGIC);
+    stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
+}
+
+/* "drain 50": begin, or go on at another pace.  "drain": at one that fits. */
+static void drain(struct master *m, const char *rate, struct buf *reply)
+{
+    struct drain_config config = {
+        .loop = m->loop,
+        .crew = m->crew,
+        .slots = mesh_slots(m->mesh),
+        .workers = m->node.conf->server.workers,
+        .limit = m->node.conf->server.stop_timeout,
+        .on_empty = on_drained,
+        .arg = m,
+    };
+    unsigned long n = strtoul(rate, NULL, 10);
+
+    if (m->state == MASTER_STOPPING) {
+        buf_append_str(reply, "{\"error\":\"stopping\"}");
+        return;
+    }
+    if (m->state == MASTER_SERVING) {
+        reload_cancel(m->reload, "the node drains");
+        m->drain = drain_new(&config);
+    }
+    m->state = MASTER_DRAINING;
+    drain_set_rate(m->drain, n < DRAIN_RATE_MAX ? (unsigned)n : DRAIN_RATE_MAX);
+    drain_json(m->drain, reply);
+}
+
+/* "attach 1": from now on the client speaks with that worker. */
+static void attach(struct master *m, const char *worker, struct buf *reply)
+{
+    unsigned long i = strtoul(worker, NULL, 10);
+
+    if (i >= m->node.conf->server.workers)
+        buf_printf(reply, "{\"error\":\"no worker %lu\"}", i);
+    else if (crew_attach(m->crew, (unsigned)i, ctl_client(m->ctl)) < 0)
+        buf_printf(reply, "{\"error\":\"worker %lu does not serve\"}", i);
 }
 
 static void reap(struct master *m)
@@ -408,6 +481,12 @@ static void on_line(void *arg, const char *line, struct buf *reply)
         stop(m, 0, EXIT_SUCCESS);
     } else if (strcmp(line, "reload") == 0) {
         reload(m, ctl_defer(m->ctl));
+    } else if (strncmp(line, "drain", 5) == 0) {
+        drain(m, line + 5, reply);
+    } else if (strcmp(line, "left") == 0 && m->drain != NULL) {
+        drain_json(m->drain, reply);
+    } else if (strncmp(line, "attach ", 7) == 0) {
+        attach(m, line + 7, reply);
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);
@@ -423,6 +502,7 @@ static void close_all(struct master *m)
     reload_free(&m->reload);
     ctl_close(&m->ctl);
     stall_close(&m->stall);
+    drain_free(&m->drain);
     crew_free(&m->crew);
     redis_server_close(&m->redis);
     mesh_close(&m->mesh);
@@ -440,6 +520,7 @@ int master_run(const struct node_options *options)
 {
     struct master m = {.magic = MASTER_MAGIC, .exit = EXIT_SUCCESS};
 
+    hold_signals(SIG_BLOCK);
     title_set("sdlua: master");
     signal(SIGPIPE, SIG_IGN);
     if (open_node(&m, options) < 0 || open_loop(&m) < 0 || take_node(&m) < 0 ||

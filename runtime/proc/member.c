@@ -56,6 +56,13 @@ static void say(const struct member *m, enum log_level level, const char *text)
     log_event(level, NULL, NULL, "%s (pid %d) %s", name, (int)m->last, text);
 }
 
+static bool is_serving(const struct member *m)
+{
+    enum slot_state state = member_state(m);
+
+    return state == SLOT_READY || state == SLOT_DRAINING;
+}
+
 static void on_next(struct timer *t)
 {
     struct member *m = list_entry(t, struct member, next);
@@ -325,11 +332,28 @@ void member_hurry(struct member *m)
         timer_start(m->env->loop, &m->next, 0);
 }
 
+int member_attach(struct member *m, int fd)
+{
+    struct leash_msg msg = {.type = LEASH_CONSOLE};
+
+    if (m->leash < 0 || !is_serving(m))
+        return SD_EUNAVAILABLE;
+    return leash_send_msg(m->leash, &msg, fd);
+}
+
+void member_leave(struct member *m, uint32_t rate)
+{
+    if (is_serving(m))
+        member_tell(m, LEASH_LEAVE, rate);
+    else
+        member_kill(m);
+}
+
 void member_drain(struct member *m, uint32_t ms)
 {
     if (m->pid == 0)
         return;
-    if (member_state(m) != SLOT_READY && member_state(m) != SLOT_DRAINING) {
+    if (!is_serving(m)) {
         member_kill(m);
         return;
     }

@@ -81,8 +81,14 @@ int member_tell_code(struct member *m, enum leash_type type, uint32_t number,
 /* Start it now if it waits for that, as if it had never crashed. */
 void member_hurry(struct member *m);
 
-/* Tell it to end in order; if it has not begun yet, kill it. */
+/* Give it the descriptor of somebody who wants to look inside (borrowed).  0
+ * or a negative code. */
+int member_attach(struct member *m, int fd);
+
+/* Tell it to end in order, or to close its conns at a pace (LEASH_LEAVE); if
+ * it has not begun yet, kill it. */
 void member_drain(struct member *m, uint32_t ms);
+void member_leave(struct member *m, uint32_t rate);
 void member_kill(struct member *m);
 
 enum slot_state member_state(const struct member *m);

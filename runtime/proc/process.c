@@ -62,6 +62,15 @@ static void reopen_log(const struct process *p)
         logfile_reopen(p->h->log_fd, p->h->log, NULL, false);
 }
 
+/* Takes the descriptor. */
+static void open_console(struct process *p, int fd)
+{
+    if (p->vms != NULL && fd >= 0)
+        vms_console(p->vms, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
 static void build(struct process *p, const struct leash_msg *m, int fd);
 static void drop(struct process *p, unsigned generation);
 static void take_config(struct process *p, unsigned generation, int fd);
@@ -76,6 +85,9 @@ static void dispatch(struct process *p, const struct leash_msg *m, int fd)
     case LEASH_BUILD:
         build(p, m, fd);
         break;
+    case LEASH_CONSOLE:
+        open_console(p, fd);
+        return;
     case LEASH_DROP:
         drop(p, m->number);
         break;

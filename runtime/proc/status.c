@@ -271,6 +271,7 @@ void status_json(const struct status *s, struct buf *out)
     put_string(out, "node", s->node);
     put_string(out, "version", s->version);
     put_number(out, "generation", s->generation);
+    put_string(out, "state", s->state);
     put_number(out, "pid", (uint64_t)getpid());
     put_seconds(out, "uptime", (double)age(s->started));
     if (s->admin[0] != '\0')

@@ -12,7 +12,7 @@
 #include "proc/redis_server.h"
 
 struct status {
-    const char *node, *version;
+    const char *node, *version, *state;
     unsigned generation;
     uint64_t started; /* clock_ms() */
     const struct conf *conf;

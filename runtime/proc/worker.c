@@ -3,6 +3,9 @@
  * Peers: the master by the leash (dispatch below); other workers and tasks by
  * the mesh, whose messages the vm dispatches; clients by net.
  *
+ * A drain comes before the end: nothing is accepted any more and conns leave
+ * at the master's pace, but the worker stays until it is told to end.
+ *
  * The end, in order: accept what is queued and no more; let each conn finish
  * what it has sent and close it with the reason "stop"; run on_stop when the
  * last one has gone.  Late conns are closed in the middle of their calls, and
@@ -14,6 +17,7 @@
 #include "net/conn.h"
 #include "net/net.h"
 #include "proc/child.h"
+#include "proc/pace.h"
 #include "proc/process.h"
 #include "proc/tables.h"
 
@@ -24,6 +28,7 @@ enum {
 
 enum worker_state {
     WORKER_SERVING,
+    WORKER_LEAVING,
     WORKER_DRAINING,
     WORKER_LATE,
     WORKER_ENDING
@@ -34,6 +39,7 @@ struct worker {
     enum worker_state state;
     uint64_t close_at; /* clock_ms(): close conns, finished or not */
     struct timer look;
+    struct pace pace; /* while it leaves */
 };
 
 static struct worker *worker_of(struct process *p)
@@ -86,10 +92,30 @@ static void on_look(struct timer *t)
     }
 }
 
+/* The state says that no conn comes any more: what is open now must be known
+ * before it. */
+static void leave(struct worker *w, uint32_t rate)
+{
+    struct process *p = &w->process;
+
+    if (w->state > WORKER_LEAVING)
+        return;
+    if (w->state == WORKER_SERVING) {
+        w->state = WORKER_LEAVING;
+        net_stop_accepting(p->net);
+        net_drain(p->net, reason_word(REASON_DRAIN));
+        slots_set(p->slots, p->h->slot, SLOT_CONNS, net_conns(p->net));
+        slots_set_state(p->slots, p->h->slot, SLOT_DRAINING);
+    }
+    pace_set(&w->pace, p->loop, p->net, rate);
+}
+
 static void drain(struct worker *w, uint32_t ms)
 {
-    if (w->state != WORKER_SERVING)
+    if (w->state > WORKER_LEAVING)
         return;
+    pace_stop(&w->pace);
+    vms_rest(w->process.vms);
     w->state = WORKER_DRAINING;
     w->close_at = clock_ms() + ms - ms / DRAIN_SHARE;
     slots_set_state(w->process.slots, w->process.h->slot, SLOT_DRAINING);
@@ -112,6 +138,9 @@ static void on_leash(struct process *p, const struct leash_msg *m)
         break;
     case LEASH_DRAIN:
         drain(w, m->number);
+        break;
+    case LEASH_LEAVE:
+        leave(w, m->number);
         break;
     default:
         sd_panic(__FILE__, __LINE__, __func__, "no message for a worker");

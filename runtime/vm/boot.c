@@ -35,6 +35,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_UID_CLOSED] = "uid_closed",
     [ENTRY_DOOR] = "door",
     [ENTRY_GROUPS] = "groups",
+    [ENTRY_CONSOLE] = "console",
     [ENTRY_UID_CALLED] = "uid_called",
     [ENTRY_UNDELIVERED] = "undelivered",
     [ENTRY_RETIRE] = "retire",
@@ -248,6 +249,8 @@ int vm_boot(lua_State *L)
     bind_people(L);
     bind_crypto(L);
     bind_bytes(L);
+    bind_console(L);
+    bind_look(L);
     open_package(L, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");

@@ -143,6 +143,7 @@ struct co *co_take(struct vm *vm, enum co_kind kind, uint64_t deadline)
     co->kind = (uint8_t)kind;
     co->cancelled = co->tracked = co->may_not_wait = false;
     co->deadline = deadline;
+    co->began = loop_now(vm->env.loop);
     co->root = co_id(co);
     co->on_end = NULL;
     co->conn = 0;

@@ -51,6 +51,8 @@ struct co {
     const char *name;  /* ... and what it is at; NULL: no name */
     bool own_timeout;  /* the running wait is cut by its own argument */
     uint64_t deadline; /* ms; 0: none */
+    uint64_t began;    /* ms: when it was taken */
+    uint64_t parked;   /* ms: its last wait, while it waits */
     uint64_t root;     /* identity of the call it belongs to */
     struct timer timer;
     struct list link; /* in the ready queue */

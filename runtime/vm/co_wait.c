@@ -39,6 +39,7 @@ static void arm(struct co *co, uint64_t timeout)
     struct loop *loop = co->vm->env.loop;
     uint64_t now = loop_now(loop), ms = timeout;
 
+    co->parked = now;
     co->own_timeout = true;
     if (co->deadline != 0) {
         uint64_t left = co->deadline > now ? co->deadline - now : 0;

@@ -164,18 +164,25 @@ static uint64_t run_due(struct schedule *s, uint64_t now)
     return first;
 }
 
-/* Is no worker below us ready? */
+/* One that drains still has conns, and the world they know goes on. */
+static bool is_serving(const struct slots *slots, unsigned i)
+{
+    enum slot_state state = slots_state(slots, i);
+
+    return state == SLOT_READY || state == SLOT_DRAINING;
+}
+
+/* Does no worker below us serve? */
 static bool is_lowest(const struct vm *vm)
 {
     struct slots *slots = mesh_slots(vm->env.mesh);
     unsigned i;
 
     for (i = 0; i < vm->env.slot; i++) {
-        if (slots_role(slots, i) == SLOT_WORKER &&
-            slots_state(slots, i) == SLOT_READY)
+        if (slots_role(slots, i) == SLOT_WORKER && is_serving(slots, i))
             return false;
     }
-    return slots_state(slots, vm->env.slot) == SLOT_READY;
+    return is_serving(slots, vm->env.slot);
 }
 
 static void on_timer(struct timer *timer)

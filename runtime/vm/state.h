@@ -47,6 +47,7 @@ enum vm_entry {
     ENTRY_RETIRE,      /* (ms): say which timers may still run */
     ENTRY_SAVE,        /* run save */
     ENTRY_RESTORE,     /* run restore */
+    ENTRY_CONSOLE,     /* (number): a line of somebody who looks inside */
     ENTRY_COUNT
 };
 
@@ -145,7 +146,8 @@ struct vm {
 
     struct schedule *schedule; /* vm/schedule.c, while it serves */
     struct deliveries *deliveries;
-    lua_State *now; /* vm/note.c */
+    lua_State *now;       /* vm/note.c */
+    struct list consoles; /* vm/console.c */
 
     struct list link;    /* of all->retired */
     struct list dormant; /* coroutines that begin when it serves */
@@ -322,5 +324,7 @@ void bind_far(lua_State *L);
 void bind_crypto(lua_State *L);
 void bind_bytes(lua_State *L);
 void bind_struct(lua_State *L);
+void bind_console(lua_State *L);
+void bind_look(lua_State *L);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "loop/timer.h"
 #include "net/http.h"
+#include "vm/console.h"
 #include "vm/deliver.h"
 #include "vm/heap.h"
 #include "vm/schedule.h"
@@ -111,6 +112,7 @@ static void vm_init(struct vm *vm, struct vms *all, struct code *code,
     vm->boot = LUA_NOREF;
     list_init(&vm->link);
     list_init(&vm->dormant);
+    list_init(&vm->consoles);
     garbage_init(&vm->garbage, vm);
     vm->stack_low = stack_low();
     vm->stack_nested = (const char *)__builtin_frame_address(0) - NESTED_MAX;
@@ -214,6 +216,7 @@ static void end_requests(struct vm *vm)
 void vm_detach(struct vm *vm)
 {
     sd_check(vm, VM_MAGIC);
+    consoles_close(vm);
     end_requests(vm);
     schedule_close(&vm->schedule);
     redis_unbind(vm);

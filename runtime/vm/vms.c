@@ -434,6 +434,12 @@ static void stop_ended(struct co *co, int status)
     a->on_stopped(a->stopped_arg);
 }
 
+void vms_rest(struct vms *a)
+{
+    sd_check(a, VMS_MAGIC);
+    schedule_close(&a->current->schedule);
+}
+
 void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
 {
     struct vm *vm = vms_now(a);
@@ -442,7 +448,7 @@ void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
     sd_check(a, VMS_MAGIC);
     a->on_stopped = on_stopped;
     a->stopped_arg = arg;
-    schedule_close(&vm->schedule);
+    vms_rest(a);
     co = vm_enter(vm, vm->entry[ENTRY_STOP], CO_WORK,
                   vm->env.conf->server.call_timeout);
     if (co == NULL) {

@@ -52,8 +52,15 @@ bool vms_look_for_commit(struct vms *a);
 /* The same without a commit: another vm of the same generation. */
 void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg);
 
+/* No configured timer runs any more. */
+void vms_rest(struct vms *a);
+
+/* Let somebody look inside the one that serves, over the socket `fd` (taken):
+ * vm/console.h. */
+void vms_console(struct vms *a, int fd);
+
 /* Run on_stop, for at most server.call_timeout; `on_stopped(arg)` comes once,
- * maybe before this returns.  No configured timer runs after this call. */
+ * maybe before this returns.  vms_rest() is part of it. */
 typedef void vms_stopped_fn(void *arg);
 void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg);
 

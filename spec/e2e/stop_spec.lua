@@ -132,6 +132,22 @@ return { run = function() sd.sleep(1) return { done = true } end }]],
         assert_gone(0)
     end)
 
+    it("refuses clients while it finishes", function()
+        start()
+        local port = s:port("web")
+        local tcp = busy(nap(4))
+        server.shell(s:command("stop") .. " > /dev/null 2>&1 &")
+        until_(function()
+            local other = socket.tcp()
+            local ok, why = other:connect("127.0.0.1", port)
+            other:close()
+            return not ok and why == "connection refused"
+        end, "clients are refused")
+        assert.equal("stopping", s:status().state)
+        assert.equal('{"done":true}', tcp:receive("*l"))
+        assert_gone(0)
+    end)
+
     it("does not wait for a stuck script beyond stop_timeout", function()
         start({ ["config/server.lua"] = [[
 return { workers = 2, tasks = 1, stop_timeout = "1s" }]] })

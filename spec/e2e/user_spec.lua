@@ -64,6 +64,16 @@ describe("a root master with server.user", function()
         assert.equal(0, code, out)
         local other = NOBODY:gsub("65534", "65533")
         assert.equal(1, select(2, server.shell(other .. s:command("status"))))
+        for _, verb in ipairs({ "attach", "top", "drain" }) do
+            assert.equal(1, select(2, server.shell("echo 1 | " .. other .. s:command(verb))))
+        end
+        -- Nor one for whom the file's mode is no obstacle.
+        server.shell("chmod 666 " .. s.dir .. "/run/control.sock")
+        out, code = server.shell("echo 1 | " .. other .. s:command("attach"))
+        assert.equal(1, code, out)
+        out, code = server.shell("echo '= 1' | " .. NOBODY .. s:command("attach"))
+        assert.equal(0, code, out)
+        assert.equal("1\n", out)
         assert.equal(0, select(2, server.shell(NOBODY .. s:command("stop"))))
         assert.is_false(s:has("run/control.sock"))
         assert.is_false(s:has("run/sdlua.pid"))

@@ -1,0 +1,340 @@
+/* top_look.c - see top_look.h.
+ *
+ * The master says which workers there are; each of them is asked itself, over
+ * a console of its own.  It remembers there what it has told last, so that a
+ * look costs a worker little and nobody anything while nobody looks.  One that
+ * does not answer (it is busy, or dead) is shown without figures. */
+#include "cmd/top_look.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "proc/ctl.h"
+
+enum {
+    ANSWER_WAIT = 2000 /* ms */
+};
+
+/* --- what the master says ------------------------------------------------------- */
+
+static void take_process(struct top *t, const struct row *row)
+{
+    unsigned i = (unsigned)row_number(row, "index");
+
+    if (strcmp(row_get(row, "role"), "worker") != 0 || i >= TOP_WORKERS)
+        return;
+    t->workers[i].status = *row;
+    if (i >= t->nworkers)
+        t->nworkers = i + 1;
+}
+
+static bool take_processes(struct top *t, struct json *j)
+{
+    struct row row;
+    int token;
+
+    if (json_next(j) != JSON_LIST)
+        return false;
+    while ((token = json_next(j)) == JSON_MAP) {
+        if (!row_read(&row, j))
+            return false;
+        take_process(t, &row);
+    }
+    return token == JSON_LIST_END;
+}
+
+static bool skip_list(struct json *j)
+{
+    struct row row;
+    int token;
+
+    if (json_next(j) != JSON_LIST)
+        return false;
+    while ((token = json_next(j)) == JSON_MAP)
+        if (!row_read(&row, j))
+            return false;
+    return token == JSON_LIST_END;
+}
+
+static bool take_status(struct top *t, struct slice text)
+{
+    struct buf scratch = {0};
+    struct row head = {0};
+    struct json j;
+    bool good;
+    int token = JSON_KEY;
+
+    json_init(&j, text, &scratch);
+    good = json_next(&j) == JSON_MAP;
+    while (good && (token = json_next(&j)) == JSON_KEY) {
+        if (slice_is(j.text, "processes"))
+            good = take_processes(t, &j);
+        else if (slice_is(j.text, "ports") || slice_is(j.text, "slow"))
+            good = skip_list(&j);
+        else
+            good = row_read_field(&head, &j);
+    }
+    snprintf(t->node, sizeof(t->node), "%s", row_get(&head, "node"));
+    snprintf(t->state, sizeof(t->state), "%s", row_get(&head, "state"));
+    buf_fini(&scratch);
+    return good && token == JSON_MAP_END;
+}
+
+/* --- what a worker says ---------------------------------------------------------- */
+
+static struct top_route *route_of(struct top *t, const struct row *row)
+{
+    struct top_route *r;
+
+    for (unsigned i = 0; i < t->nroutes; i++) {
+        r = &t->routes[i];
+        if (strcmp(r->port, row_get(row, "port")) == 0 &&
+            strcmp(r->route, row_get(row, "route")) == 0)
+            return r;
+    }
+    if (t->nroutes == TOP_ROWS)
+        return NULL;
+    r = &t->routes[t->nroutes++];
+    *r = (struct top_route){0};
+    snprintf(r->port, sizeof(r->port), "%s", row_get(row, "port"));
+    snprintf(r->route, sizeof(r->route), "%s", row_get(row, "route"));
+    return r;
+}
+
+static void add_route(struct top *t, unsigned worker, const struct row *row)
+{
+    double seconds = t->workers[worker].seconds;
+    struct top_route *r = seconds > 0 ? route_of(t, row) : NULL;
+
+    if (r == NULL)
+        return;
+    r->calls += row_number(row, "calls") / seconds;
+    r->errors += row_number(row, "errors") / seconds;
+}
+
+static void add_conn(struct top *t, unsigned worker, const struct row *row)
+{
+    double seconds = t->workers[worker].seconds;
+    struct top_conn c = {.row = *row, .worker = worker};
+    unsigned i;
+
+    if (seconds <= 0)
+        return;
+    c.packets = row_number(row, "packets") / seconds;
+    c.bytes = row_number(row, "bytes") / seconds;
+    for (i = t->nconns; i > 0 && t->conns[i - 1].packets < c.packets; i--)
+        if (i < TOP_ROWS)
+            t->conns[i] = t->conns[i - 1];
+    if (i < TOP_ROWS)
+        t->conns[i] = c;
+    if (t->nconns < TOP_ROWS)
+        t->nconns++;
+}
+
+/* One map of an answer: its numbers into `head`; with `add`, its lists into
+ * what that adds to. */
+struct answer {
+    struct top *top;
+    unsigned worker;
+    bool is_second; /* figures are read: lists need their seconds */
+    struct row head;
+};
+
+static bool read_list(struct answer *a, struct json *j,
+                      void (*add)(struct top *t, unsigned worker,
+                                  const struct row *row))
+{
+    struct row row;
+    int token;
+
+    if (json_next(j) != JSON_LIST)
+        return false;
+    while ((token = json_next(j)) == JSON_MAP) {
+        if (!row_read(&row, j))
+            return false;
+        if (a->is_second)
+            add(a->top, a->worker, &row);
+    }
+    return token == JSON_LIST_END;
+}
+
+static bool read_top(struct answer *a, struct json *j)
+{
+    int token;
+    bool good = json_next(j) == JSON_MAP;
+
+    while (good && (token = json_next(j)) != JSON_MAP_END) {
+        if (token != JSON_KEY)
+            return false;
+        if (slice_is(j->text, "routes"))
+            good = read_list(a, j, add_route);
+        else if (slice_is(j->text, "busiest"))
+            good = read_list(a, j, add_conn);
+        else
+            good = row_read_field(&a->head, j);
+    }
+    return good;
+}
+
+static bool read_answer(struct answer *a, struct slice line)
+{
+    struct buf scratch = {0};
+    struct row rest = {0};
+    struct json j;
+    int token = JSON_KEY;
+    bool good;
+
+    json_init(&j, line, &scratch);
+    a->head = (struct row){0};
+    good = json_next(&j) == JSON_MAP;
+    while (good && (token = json_next(&j)) == JSON_KEY)
+        good = slice_is(j.text, "top") ? read_top(a, &j)
+                                       : row_read_field(&rest, &j);
+    buf_fini(&scratch);
+    return good && token == JSON_MAP_END;
+}
+
+/* The keys of a map come in any order, so it is read twice: rates need the
+ * seconds, which may stand behind them. */
+static bool take_answer(struct top *t, unsigned i, struct slice line)
+{
+    struct answer a = {.top = t, .worker = i};
+    struct top_worker *w = &t->workers[i];
+
+    if (!read_answer(&a, line))
+        return false;
+    w->seconds = row_number(&a.head, "seconds");
+    if (w->seconds > 0) {
+        w->packets = (row_number(&a.head, "packets_in") +
+                      row_number(&a.head, "packets_out")) /
+                     w->seconds;
+        w->bytes = (row_number(&a.head, "bytes_in") +
+                    row_number(&a.head, "bytes_out")) /
+                   w->seconds;
+    }
+    a.is_second = true;
+    return read_answer(&a, line);
+}
+
+/* A new process is reached anew; its greeting is the first line. */
+static void reach(struct top_worker *w, unsigned i)
+{
+    int pid = (int)row_number(&w->status, "pid");
+    char why[TOP_WHY];
+    struct slice line;
+
+    if (w->pid != pid) {
+        inside_close(&w->inside);
+        w->pid = 0;
+    }
+    w->seconds = w->packets = w->bytes = 0;
+    if (w->pid != 0 || pid == 0 ||
+        inside_open(&w->inside, i, why, sizeof(why)) < 0)
+        return;
+    if (inside_line(&w->inside, &line, ANSWER_WAIT) == 0)
+        w->pid = pid;
+    else
+        inside_close(&w->inside);
+}
+
+static void ask(struct top *t, unsigned i)
+{
+    struct top_worker *w = &t->workers[i];
+    struct slice line;
+
+    if (w->pid == 0)
+        return;
+    if (inside_line(&w->inside, &line, ANSWER_WAIT) < 0 ||
+        !take_answer(t, i, line)) {
+        inside_close(&w->inside);
+        w->pid = 0;
+    }
+}
+
+/* --- what the kernel says ---------------------------------------------------------- */
+
+static uint64_t cpu_of(int pid)
+{
+    unsigned long user = 0, system = 0;
+    char path[32], text[512];
+    const char *end;
+    size_t n = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    f = pid > 0 ? fopen(path, "re") : NULL;
+    if (f != NULL) {
+        n = fread(text, 1, sizeof(text) - 1, f);
+        fclose(f);
+    }
+    text[n] = '\0';
+    end = strrchr(text, ')'); /* the name may hold anything */
+    if (end == NULL ||
+        sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+               &user, &system) != 2)
+        return 0;
+    return user + system;
+}
+
+static void take_cpu(struct top_worker *w)
+{
+    uint64_t cpu = cpu_of((int)row_number(&w->status, "pid"));
+    uint64_t now = clock_ms();
+    double ticks = (double)sysconf(_SC_CLK_TCK);
+
+    w->cpu_share = 0;
+    if (w->cpu_at != 0 && now > w->cpu_at && cpu >= w->cpu)
+        w->cpu_share =
+            (double)(cpu - w->cpu) / ticks * 1000 / (double)(now - w->cpu_at);
+    w->cpu = cpu;
+    w->cpu_at = now;
+}
+
+/* --- the look --------------------------------------------------------------------- */
+
+static int by_calls(const void *a, const void *b)
+{
+    const struct top_route *x = a, *y = b;
+
+    if (x->calls != y->calls)
+        return x->calls < y->calls ? 1 : -1;
+    return strcmp(x->route, y->route);
+}
+
+int top_look(struct top *t, char *why)
+{
+    struct buf reply = {0};
+    int fd = ctl_ask("status", &reply), err = fd;
+    char request[32];
+
+    snprintf(why, TOP_WHY, "%s", err_str(fd < 0 ? fd : SD_EPROTO));
+    if (fd >= 0) {
+        close(fd);
+        err = take_status(t, buf_slice(&reply)) ? 0 : SD_EPROTO;
+    }
+    buf_fini(&reply);
+    if (err < 0)
+        return err;
+    t->nroutes = t->nconns = 0;
+    snprintf(request, sizeof(request), "{\"top\":%d}", TOP_ROWS);
+    for (unsigned i = 0; i < t->nworkers; i++) {
+        reach(&t->workers[i], i);
+        take_cpu(&t->workers[i]);
+        if (t->workers[i].pid != 0)
+            inside_send(&t->workers[i].inside, slice_str(request));
+    }
+    for (unsigned i = 0; i < t->nworkers; i++)
+        ask(t, i);
+    qsort(t->routes, t->nroutes, sizeof(t->routes[0]), by_calls);
+    return 0;
+}
+
+void top_close(struct top *t)
+{
+    for (unsigned i = 0; i < t->nworkers; i++)
+        inside_close(&t->workers[i].inside);
+}
