@@ -307,11 +307,9 @@ local resting = {}
 local function plan(timer, due, ms, fn, again)
     local id
     id = core.spawn(true, function()
-        local ok, err = pcall(rest, timer, due)
+        rest(timer, due) -- cancelled only when the vm ends, and with it
         resting[id] = nil
-        if not ok then
-            error(err, 0)
-        elseif timer.off then
+        if timer.off then
             return
         end
         run(fn)

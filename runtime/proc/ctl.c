@@ -232,7 +232,6 @@ int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
     ctl->loop = l;
     ctl->user = user;
     ctl->fd = fd;
-    ctl->asking = -1;
     ctl->on_line = on_line;
     ctl->arg = arg;
     list_init(&ctl->clients);

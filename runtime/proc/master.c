@@ -62,7 +62,7 @@ struct master {
     struct redis_server *redis;
     struct crew *crew;
     struct reload *reload; /* NULL until it serves */
-    struct drain *drain; /* while it drains */
+    struct drain *drain;   /* while it drains */
     struct ctl *ctl;
     struct stall *stall;
 };

@@ -182,8 +182,8 @@ static void on_look(struct timer *t)
 struct stall *stall_open(struct loop *loop, struct mesh *mesh,
                          const struct node *node)
 {
-    struct stall *s =
-        mem_zalloc(sizeof(*s) + node->conf->server.workers * sizeof(struct seen));
+    struct stall *s = mem_zalloc(sizeof(*s) + node->conf->server.workers *
+                                                  sizeof(struct seen));
 
     s->loop = loop;
     s->mesh = mesh;
