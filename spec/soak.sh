@@ -14,3 +14,7 @@ SD_RACES=${SD_RACES:-5000} \
 echo "== crowd"
 SD_CROWD_SECONDS=${SD_CROWD_SECONDS:-60} SD_CROWD_CONNS=${SD_CROWD_CONNS:-1000} \
     spec/busted.sh dev -o plainTerminal spec/e2e/crowd_spec.lua
+echo "== reloads"
+SD_RELOADS=${SD_RELOADS:-100} SD_RELOAD_PAUSE=${SD_RELOAD_PAUSE:-2} \
+    SD_RELOAD_CONNS=${SD_RELOAD_CONNS:-1000} SD_RELOAD_RATE=${SD_RELOAD_RATE:-2500} \
+    spec/busted.sh release --run=e2e -o plainTerminal spec/e2e/reload_load_spec.lua

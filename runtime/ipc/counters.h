@@ -23,8 +23,10 @@ enum counter {
     COUNT_BYTES_IN,
     COUNT_BYTES_OUT,
     COUNT_REQUESTS,
-    COUNT_TASK_CALLS, /* taken by a task process */
-    COUNT_STOPPED,    /* runs that the watchdog has stopped */
+    COUNT_TASK_CALLS,     /* taken by a task process */
+    COUNT_STOPPED,        /* runs that the watchdog has stopped */
+    COUNT_RELOADS,        /* the master's: those that were committed ... */
+    COUNT_RELOADS_FAILED, /* ... and the others */
 
     /* Three hops.  In each, accepted is the sum of all the others.  In flight
      * are gauges, 0 for a new process; what the last one had so has crashed. */

@@ -87,7 +87,7 @@ static void on_metrics(struct admin *a, struct http_request *r)
     struct metrics m = {
         .node = p->h->node,
         .version = p->h->version,
-        .generation = p->h->generation,
+        .generation = p->code->generation,
         .now = clock_ms(),
         .mesh = p->mesh,
         .conf = p->conf,

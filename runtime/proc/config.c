@@ -111,7 +111,7 @@ static void build_fini(struct build *b)
 /* 0, or a negative code with a line in b->errors; build_fini() either way. */
 static int build_begin(struct build *b, const struct user *owner, int running)
 {
-    int pair[2], err;
+    int pair[2] = {-1, -1}, err;
 
     *b = (struct build){.file = -1, .leash = -1, .at = "config"};
     if (install_lua_dir() == NULL) {

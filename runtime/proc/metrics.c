@@ -338,6 +338,21 @@ static void put_build(struct buf *out, const struct metrics *m)
                about_luajit(), uv_version_string(), m->generation);
 }
 
+static void put_reloads(struct buf *out, const struct metrics *m)
+{
+    static const char *const outcomes[] = {"committed", "failed"};
+    uint64_t v[COUNTERS];
+
+    counters_read(mesh_counters(m->mesh, mesh_master(m->mesh)), v);
+    put_head(out, "sdlua_reloads_total", "Reloads of the node.", true);
+    for (unsigned i = 0; i < 2; i++) {
+        buf_append_str(out, "sdlua_reloads_total{node=\"");
+        put_escaped(out, m->node);
+        buf_printf(out, "\",outcome=\"%s\"} %" PRIu64 "\n", outcomes[i],
+                   v[COUNT_RELOADS + i]);
+    }
+}
+
 /* What belongs to no process, or to its slot while it is empty too. */
 static void put_node(struct buf *out, const struct metrics *m,
                      const struct process_row *rows, unsigned n)
@@ -349,6 +364,7 @@ static void put_node(struct buf *out, const struct metrics *m,
     buf_append_str(out, "sdlua_generation{node=\"");
     put_escaped(out, m->node);
     buf_printf(out, "\"} %u\n", m->generation);
+    put_reloads(out, m);
     put_head(out, "sdlua_up", "Is the process ready?", false);
     for (i = 0; i < n; i++) {
         put_labels(out, m, "sdlua_up", &rows[i].info);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "ipc/counters.h"
 #include "proc/config.h"
 #include "proc/tables.h"
 #include "proc/watch.h"
@@ -40,6 +41,8 @@ struct reload {
     uint64_t began;         /* clock_ms() */
     struct watch *watch;    /* while server.dev is set */
     bool again;             /* a file was saved meanwhile */
+    struct counters_writer counters;
+    uint64_t count[COUNTERS];
 };
 
 static void fit_watch(struct reload *r);
@@ -55,6 +58,7 @@ struct reload *reload_new(struct loop *loop, struct node *node,
     r->mesh = mesh;
     r->crew = crew;
     r->bundle = -1;
+    counters_begin(&r->counters, mesh_counters(mesh, mesh_master(mesh)));
     fit_watch(r);
     return r;
 }
@@ -116,6 +120,12 @@ static void rest(struct reload *r)
         on_change(r);
 }
 
+static void count(struct reload *r, enum counter which)
+{
+    r->count[which]++;
+    counters_publish(&r->counters, r->count);
+}
+
 static void refuse(struct ctl_call **call, const char *why)
 {
     struct buf reply = {0};
@@ -134,6 +144,7 @@ static void fail(struct reload *r, const char *why)
     log_error("reload: %.*s", (int)n, why);
     if (why[n] != '\0' && why[n + 1] != '\0')
         log_info("%s", why + n + 1); /* more errors, or the stack */
+    count(r, COUNT_RELOADS_FAILED);
     refuse(&r->call, why);
     rest(r);
 }
@@ -155,6 +166,7 @@ static void succeed(struct reload *r)
     const struct conf_server *server = &r->node->conf->server;
     struct buf reply = {0};
 
+    count(r, COUNT_RELOADS);
     log_info("generation %u serves, %u ms after the reload began",
              r->node->generation, (unsigned)(clock_ms() - r->began));
     buf_printf(&reply,

@@ -396,6 +396,20 @@ end }]] })
         assert.matches("^scripts/controllers/c.lua:1: ", answer.errors[1])
     end)
 
+    it("is counted, and so is one that failed", function()
+        start({ ["config/admin.lua"] =
+            'return { listen = "unix:run/admin.sock" }' })
+        assert.equal(0, select(2, s:run("reload")))
+        s:write("scripts/controllers/c.lua", "return nonsense nonsense")
+        assert.equal(1, select(2, s:run("reload")))
+        local text = server.shell("env -u LD_PRELOAD curl -s --unix-socket "
+            .. s.dir .. "/run/admin.sock http://x/metrics")
+        assert.matches('sdlua_generation{node="n"} 2', text, 1, true)
+        assert.matches(',gen="2"}', text, 1, true)
+        assert.matches('reloads_total{node="n",outcome="committed"} 1', text, 1, true)
+        assert.matches('reloads_total{node="n",outcome="failed"} 1', text, 1, true)
+    end)
+
     it("needs a node that runs", function()
         s = server.new()
         local out, code = s:run("reload")
