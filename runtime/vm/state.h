@@ -25,7 +25,8 @@ struct mesh_msg;
 struct people;
 struct reach;
 
-#define VM_MAGIC 0x766d3031u
+#define VM_MAGIC  0x766d3031u
+#define VMS_MAGIC 0x766d7331u
 
 /* Functions of the framework that C calls (lua/sd/boot.lua returns them). */
 enum vm_entry {
@@ -219,6 +220,9 @@ void vm_close(struct vm **vp);
 /* The first half of that, on the loop's thread, and the second, anywhere. */
 void vm_detach(struct vm *vm);
 void vm_destroy(struct vm *vm);
+
+/* Who serves owns LuaJIT's profiler, if it is watched. */
+void vm_settle_watchdog(struct vm *vm);
 
 /* --- retire.c: the end of a vm that does not serve any more ------------------ */
 

@@ -1,38 +1,28 @@
 /* vms.c - see vms.h.
  *
- * A switch goes like this, with the net held, so that what clients send waits:
- * the old vm's background work ends, save() runs in it, restore() in the new
- * one, and then the new one is `current`, which is all that being the one that
- * serves means.  Nothing of it can fail: a hook that raises is logged. */
+ * Made, built, asked, ended; vms_switch.c lets the next one take over,
+ * vms_mesh.c hands on what comes from other processes. */
 #include "vm/vms.h"
 
-#include <lua.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "ipc/counters.h"
-#include "ipc/mesh.h"
-#include "ipc/msg.h"
 #include "ipc/running.h"
-#include "net/net.h"
 #include "net/reason.h"
 #include "vm/door.h"
 #include "vm/heap.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/schedule.h"
-#include "vm/state.h"
 #include "vm/task.h"
 #include "vm/task_state.h"
 #include "vm/watchdog.h"
 
 enum {
-    VMS_MAGIC = 0x766d7331,
-    TEXT = 4000, /* bytes of a build's error */
+    TEXT = 4000 /* bytes of a build's error */
 };
 
 /* --- what all vms share ------------------------------------------------------- */
@@ -184,20 +174,12 @@ static void fail(struct vms *a, const char *text)
     a->on_built(a->built_arg, SD_EFAILED, text);
 }
 
-static void settle_watchdog(struct vm *vm)
-{
-    if (vm_is_watched(vm))
-        watchdog_own(vm->L);
-    else
-        watchdog_forget(vm->L);
-}
-
 static void on_owned(struct vms *a)
 {
     struct vm *vm = a->current;
 
     vm->state = VM_SERVING;
-    settle_watchdog(vm);
+    vm_settle_watchdog(vm);
     vm->schedule = schedule_open(vm);
     a->on_built(a->built_arg, 0, NULL);
     heir_look(&a->heir);
@@ -303,126 +285,6 @@ void vms_drop(struct vms *a)
         vm_close(&a->next);
 }
 
-/* --- switching ------------------------------------------------------------------ */
-
-static void keep_packs(struct vm *vm)
-{
-    lua_pushcfunction(vm->L, vm_keep_packs);
-    if (lua_pcall(vm->L, 0, 0, 0) == 0)
-        return;
-    log_error("packs of older conns: %s", co_error_text(vm->L));
-    lua_pop(vm->L, 1);
-}
-
-static void take_net(struct vms *a, struct vm *vm)
-{
-    const char *why = NULL;
-
-    if (a->env.net == NULL)
-        return;
-    if (net_set_conf(a->env.net, vm->env.conf, &why) < 0)
-        log_error("ports stay as they were: %s", why);
-    for (unsigned i = 0; i < vm->nports; i++)
-        vm->ports[i].format = net_format(a->env.net, i);
-    keep_packs(vm);
-}
-
-static void finish_switch(struct vms *a)
-{
-    struct vm *old = a->current, *vm = a->next;
-
-    a->next = NULL;
-    a->current = vm;
-    a->is_switching = false;
-    a->env.generation = vm->env.generation;
-    log_generation(vm->env.generation);
-    vm->state = VM_SERVING;
-    note_open(vm->L);
-    settle_watchdog(vm);
-    take_net(a, vm);
-    vm_hold_conns(old);
-    list_add(&a->retired, &old->link);
-    cos_wake_dormant(vm);
-    vm->schedule = schedule_open(vm);
-    if (a->env.net != NULL)
-        net_unhold(a->env.net);
-    mesh_resume(a->env.mesh);
-    a->on_switched(a->switched_arg);
-}
-
-static void restore_ended(struct co *co, int status)
-{
-    struct vms *a = co->vm->all;
-
-    vm_log_end(co, status);
-    buf_fini(&a->kept);
-    finish_switch(a);
-}
-
-/* Run a hook that takes part in a switch; its end goes on, whatever it was.
- * False: out of memory. */
-static bool run_hook(struct vm *vm, enum vm_entry entry, co_end_fn *on_end)
-{
-    struct co *co = vm_enter(vm, vm->entry[entry], CO_WORK,
-                             vm->env.conf->server.call_timeout);
-
-    if (co == NULL)
-        return false;
-    co->on_end = on_end;
-    co->what = RUNNING_HOOK;
-    co->name = entry == ENTRY_SAVE ? "save" : "restore";
-    co_start(co, 0);
-    return true;
-}
-
-static void restore(struct vms *a)
-{
-    if (a->kept.len == 0 || !run_hook(a->next, ENTRY_RESTORE, restore_ended))
-        finish_switch(a);
-}
-
-static void save_ended(struct co *co, int status)
-{
-    vm_log_end(co, status);
-    restore(co->vm->all);
-}
-
-void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg)
-{
-    sd_check(a, VMS_MAGIC);
-    sd_assert(a->next != NULL && a->next->state == VM_STANDING_BY);
-    a->is_awaiting = false;
-    a->is_switching = true;
-    a->on_switched = on_switched;
-    a->switched_arg = arg;
-    if (a->env.net != NULL)
-        net_hold(a->env.net);
-    vm_retire(a->current);
-    if (!run_hook(a->current, ENTRY_SAVE, save_ended))
-        restore(a);
-}
-
-void vms_await_commit(struct vms *a, void (*on_switched)(void *arg), void *arg)
-{
-    sd_check(a, VMS_MAGIC);
-    sd_assert(a->next != NULL && a->next->state == VM_STANDING_BY);
-    a->is_awaiting = true;
-    a->on_switched = on_switched;
-    a->switched_arg = arg;
-}
-
-bool vms_look_for_commit(struct vms *a)
-{
-    struct mesh *m = a->env.mesh;
-
-    if (!a->is_awaiting ||
-        slots_get(mesh_slots(m), mesh_master(m), SLOT_GENERATION) !=
-            a->next->env.generation)
-        return false;
-    vms_switch(a, a->on_switched, a->switched_arg);
-    return true;
-}
-
 /* --- the end --------------------------------------------------------------------- */
 
 static void stop_ended(struct co *co, int status)
@@ -459,78 +321,6 @@ void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
     co->what = RUNNING_HOOK;
     co->name = "on_stop";
     co_start(co, 0);
-}
-
-/* --- messages -------------------------------------------------------------------- */
-
-/* Does this message begin a call?  One must wait for the new vm then. */
-static bool is_call(uint32_t type)
-{
-    return type == MSG_TASK_CALL || type == MSG_UID_CALL || type == MSG_DOOR;
-}
-
-static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
-{
-    struct vms *a = data;
-    struct vm *vm = vms_now(a);
-
-    sd_check(a, VMS_MAGIC);
-    if (a->is_switching && is_call(m->type))
-        return MESH_HOLD;
-    switch (m->type) {
-    case MSG_TASK_CALL:
-        return tasks_on_call(a->tasks, m);
-    case MSG_UID_CALL:
-        uidcalls_take(vm, m);
-        break;
-    case MSG_UID_REPLY:
-    case MSG_TASK_REPLY:
-        tasks_on_reply(a->tasks, m);
-        break;
-    case MSG_SEND:
-    case MSG_PUBLISH:
-    case MSG_GROUP:
-    case MSG_CLOSE_CONN:
-    case MSG_SEND_UIDS:
-    case MSG_KICK:
-    case MSG_MISSED:
-        people_on_msg(vm, m);
-        break;
-    case MSG_DOOR:
-        doors_on_msg(vm, m);
-        break;
-    case MSG_TASK_CANCEL:
-        tasks_on_cancel(a->tasks, m);
-        break;
-    default:
-        log_warn("message of type %u from slot %u: not for this process",
-                 m->type, m->from);
-    }
-    return MESH_DONE;
-}
-
-static void on_back(void *data, const struct mesh_msg *m)
-{
-    struct vms *a = data;
-
-    tasks_on_back(a->tasks, m);
-    people_on_back(vms_now(a), m);
-}
-
-static void on_gone(void *data, unsigned slot, uint16_t epoch)
-{
-    struct vms *a = data;
-
-    tasks_on_gone(a->tasks, slot, epoch);
-    uidcalls_on_gone(&a->uidcalls, slot, epoch);
-    heir_look(&a->heir);
-    doors_on_gone(a, slot, epoch);
-}
-
-void vms_mesh_hooks(struct vms *a, struct mesh_hooks *out)
-{
-    *out = (struct mesh_hooks){
-        .on_msg = on_msg, .on_back = on_back, .on_gone = on_gone, .data = a};
 }
 
 /* --- figures ---------------------------------------------------------------------- */
