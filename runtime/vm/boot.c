@@ -189,6 +189,7 @@ static void keep_ports(lua_State *L, struct vm *vm)
     vm->nports = conf->nports;
     vm->ports = mem_zalloc(vm->nports * sizeof(*vm->ports));
     for (i = 0; i < vm->nports; i++) {
+        vm->ports[i].format = net_format(vm->env.net, i);
         set_pack(L, &vm->ports[i].pack[0], conf->ports[i].codec);
         set_pack(L, &vm->ports[i].pack[1], conf->ports[i].websocket.codec);
         lua_getfield(L, -1, "ports");

@@ -73,7 +73,8 @@ static void leave_conn(struct vm *vm, struct conn *c)
     conn_set_mark(c, mark);
     if ((mark & MARK_CALLS) != 0)
         return;
-    conn_hold(c, false);
+    if (!list_empty(&vm->all->retired))
+        conn_hold(c, false);
     if ((mark & MARK_CLOSED) != 0)
         start_close(vms_now(vm->all), c);
 }
