@@ -69,6 +69,23 @@ static int fetch_far(struct mesh *m, struct peer *p,
     return err;
 }
 
+int mesh_claim_fd(struct mesh *m, unsigned from, uint64_t number)
+{
+    struct body_name name = {.number = number,
+                             .slot = from,
+                             .epoch = m->peers[from].epoch,
+                             .to_epoch = m->epoch};
+    int got = 0, fd;
+
+    sd_check(m, MESH_MAGIC);
+    fd = body_claim_fd(m->box, &name);
+    if (fd < 0) {
+        got = body_receive(m->box, m->body_in[m->self], m->epoch);
+        fd = body_claim_fd(m->box, &name);
+    }
+    return fd < 0 && got == SD_EFULL ? SD_EBUSY : fd;
+}
+
 /* What a record says, without its large body: then `name` is set and body is
  * v[0].  False when it is garbage. */
 static bool read_record(struct mesh_msg *out, struct body_name *name,
@@ -296,6 +313,17 @@ unsigned mesh_poll(struct mesh *m, unsigned max)
     }
     m->polling = false;
     return done;
+}
+
+void mesh_look_everywhere(struct mesh *m)
+{
+    unsigned i;
+
+    sd_check(m, MESH_MAGIC);
+    for (i = 0; i < m->map.n; i++) {
+        if (m->peers[i].talks)
+            mesh_bit_set(m->pending, i);
+    }
 }
 
 void mesh_resume(struct mesh *m)

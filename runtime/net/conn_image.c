@@ -167,24 +167,6 @@ static bool is_text(int token)
     return token == MSGPACK_STR || token == MSGPACK_BIN;
 }
 
-/* Go past one value, whose first token was read. */
-static int skip(struct msgpack *m, int token)
-{
-    uint64_t left = 1;
-
-    for (;;) {
-        if (token <= MSGPACK_END)
-            return SD_EINVALID;
-        if (token == MSGPACK_ARRAY)
-            left += m->count;
-        else if (token == MSGPACK_MAP)
-            left += 2 * (uint64_t)m->count;
-        if (--left == 0)
-            return 0;
-        token = msgpack_next(m);
-    }
-}
-
 static int read_uint(struct msgpack *m, int token, uint64_t *out)
 {
     if (token == MSGPACK_UINT) {
@@ -216,6 +198,7 @@ static int read_field(struct conn_image *image, const struct field *f,
     void *at = (char *)image + f->at;
     const char *from = m->p;
     int token = msgpack_next(m);
+    uint32_t left;
 
     switch (f->kind) {
     case UINT:
@@ -234,7 +217,11 @@ static int read_field(struct conn_image *image, const struct field *f,
     case LIST:
         break;
     }
-    if (token != MSGPACK_ARRAY || skip(m, token) < 0)
+    for (left = token == MSGPACK_ARRAY ? m->count : 0; left > 0; left--) {
+        if (msgpack_skip(m) < 0)
+            return SD_EINVALID;
+    }
+    if (token != MSGPACK_ARRAY)
         return SD_EINVALID;
     *(struct slice *)at = slice_make(from, (size_t)(m->p - from));
     return 0;
@@ -265,7 +252,7 @@ static int read_map(struct conn_image *image, struct slice bytes)
         if (!is_text(msgpack_next(&m)))
             return SD_EINVALID;
         f = find_field(m.text);
-        err = f != NULL ? read_field(image, f, &m) : skip(&m, msgpack_next(&m));
+        err = f != NULL ? read_field(image, f, &m) : msgpack_skip(&m);
     }
     return err == 0 && msgpack_next(&m) == MSGPACK_END ? 0 : SD_EINVALID;
 }

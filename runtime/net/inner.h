@@ -261,6 +261,12 @@ void conn_shut(struct conn *c);
 /* What is left to do for a conn at the end of a turn. */
 void conn_work(struct conn *c);
 
+/* --- conn_move.c -------------------------------------------------------------- */
+
+/* Protocol, framing and codec as text: to be the same where a conn moves. */
+void conn_put_pack(struct buf *out, const struct net_port *port,
+                   const struct proto *proto);
+
 /* --- conn_read.c -------------------------------------------------------------- */
 
 /* One packet came and was paid for: hand it up, or let it wait. */

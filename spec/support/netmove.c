@@ -1,14 +1,17 @@
 /* netmove.c - see netmove.h.
  *
  * A conn is written down and forgotten in one net and made anew in the other,
- * from an image and a descriptor that came out of a socket. */
+ * from an image and a descriptor that came out of a socket.  Images are tried
+ * with wrong bytes in them besides. */
 #include "netmove.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "ipc/body.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
@@ -17,7 +20,8 @@
 #include "net/net.h"
 
 enum {
-    MANY = 4096
+    MANY = 4096,
+    ABUSED_MAX = 16384 /* larger images only move */
 };
 
 static struct {
@@ -44,6 +48,30 @@ static void arrive(struct net *to, struct body_name *fd_name,
     body_unmap(&image);
 }
 
+/* An image that was tampered with, and a socket of nobody: refused or taken,
+ * nothing may be left of it. */
+static void abuse(struct net *to, struct slice image)
+{
+    char *copy = mem_dup(image.p, image.len), byte;
+    size_t len = image.len, changes = (size_t)random() % 4;
+    struct conn_place place;
+    struct conn *c;
+    int pair[2];
+
+    sd_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    for (; changes > 0 && len > 0; changes--)
+        copy[(size_t)random() % len] = (char)random();
+    if (random() % 4 == 0)
+        len = (size_t)random() % len;
+    if (net_unpack(&c, to, slice_make(copy, len), pair[0]) == 0) {
+        conn_forget(c, &place);
+        net_leave_place(to, &place);
+    }
+    sd_assert(read(pair[1], &byte, 1) == 0);
+    close(pair[1]);
+    mem_free(copy);
+}
+
 static void move(struct conn *c, struct net *to)
 {
     struct body_name name = {.number = ++mover.name.number, .to_epoch = 1};
@@ -62,6 +90,8 @@ static void move(struct conn *c, struct net *to)
     bytes = buf_slice(&image);
     sd_assert(body_send_fd(mover.pair[1], &fd_name, conn_descriptor(c)) == 0);
     sd_assert(body_send(mover.pair[1], &name, &bytes, 1) == 0);
+    if (image.len < ABUSED_MAX)
+        abuse(to, bytes);
     buf_fini(&image);
     conn_forget(c, &place);
     sd_assert(net_find(from, place.id) == NULL);
