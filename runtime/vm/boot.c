@@ -13,6 +13,7 @@
 #include "base/conf.h"
 #include "base/mem.h"
 #include "vm/door.h"
+#include "vm/move.h"
 #include "vm/state.h"
 
 static const char *const entry_names[ENTRY_COUNT] = {
@@ -190,6 +191,7 @@ int vm_boot(lua_State *L)
     bind_door(L);
     bind_redis(L);
     bind_people(L);
+    bind_move(L);
     bind_crypto(L);
     bind_bytes(L);
     open_package(L, core);

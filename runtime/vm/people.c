@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "ipc/uidmap.h"
 #include "net/conn.h"
+#include "vm/move.h"
 #include "vm/rivals.h"
 
 #define PEOPLE_MAGIC 0x9e0b1e01u
@@ -36,6 +37,7 @@ struct people *people_new(void)
     list_init(&p->members);
     list_init(&p->ends);
     list_init(&p->kicked);
+    list_init(&p->parted);
     return p;
 }
 
@@ -44,6 +46,9 @@ static void free_member(struct member *m)
     list_del(&m->binding.link);
     list_del(&m->link);
     mem_free(m->reason);
+    mem_free(m->heard);
+    move_wait_free(&m->wait);
+    buf_fini(&m->parted_uid);
     mem_free(m);
 }
 
@@ -323,6 +328,7 @@ void people_pass_over(struct people *p, struct slice uid)
 
     for (; b != NULL; b = uids_next(b))
         list_entry(b, struct member, binding)->passed_over = p->fanouts;
+    people_pass_over_parted(p, uid);
 }
 
 bool people_is_passed_over(const struct people *p, const struct member *m)

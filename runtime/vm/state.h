@@ -20,6 +20,7 @@ struct deliveries;
 struct doors;
 struct member;
 struct mesh_msg;
+struct moves;
 struct people;
 struct reach;
 
@@ -119,6 +120,7 @@ struct vm {
     struct schedule *schedule; /* vm/schedule.c, once started */
     struct people *people;
     struct reach *reach; /* uids on other workers */
+    struct moves *moves; /* conns that go to other workers */
     struct heir heir;
     struct kicks kicks;
     struct uidcalls uidcalls;

@@ -22,6 +22,7 @@
 #include "vm/deliver.h"
 #include "vm/door.h"
 #include "vm/heap.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/schedule.h"
@@ -188,6 +189,7 @@ static void open_people(struct vm *vm)
     if (vm->env.role == VM_WORKER)
         vm->people->map = vm->env.uids;
     vm->reach = reach_new(vm);
+    vm->moves = moves_new(vm);
     kicks_init(&vm->kicks, vm);
     uidcalls_init(&vm->uidcalls);
     heir_init(&vm->heir, vm);
@@ -328,7 +330,15 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_SEND_UIDS:
     case MSG_KICK:
     case MSG_MISSED:
+    case MSG_FOLLOW:
+    case MSG_MOVE_END:
         people_on_msg(vm, m);
+        break;
+    case MSG_MOVE:
+        moves_take(vm, m);
+        break;
+    case MSG_MOVED:
+        moves_on_end(vm, m);
         break;
     case MSG_DOOR:
         doors_on_msg(vm, m);
@@ -355,6 +365,7 @@ static void on_gone(void *data, unsigned slot, uint16_t epoch)
 
     tasks_on_gone(vm, slot, epoch);
     uidcalls_on_gone(&vm->uidcalls, slot, epoch);
+    moves_on_gone(vm, slot, epoch);
     heir_look(&vm->heir);
     doors_on_gone(vm, slot, epoch);
 }
@@ -428,6 +439,7 @@ void vm_close(struct vm **vp)
     cos_fini(vm);
     doors_free(&vm->doors);
     tasks_free(&vm->tasks);
+    moves_free(&vm->moves);
     people_free(&vm->people);
     reach_free(&vm->reach);
     kicks_fini(&vm->kicks);
