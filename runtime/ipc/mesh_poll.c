@@ -165,6 +165,18 @@ static int give_back(void *arg, const struct ring_msg *rm)
     return 0;
 }
 
+/* Descriptors that nobody will ask for, also those that wait in the socket: a
+ * conn's client would never see it close. */
+static void drop_descriptors(struct mesh *m, unsigned slot, uint16_t epoch)
+{
+    int got;
+
+    do {
+        got = body_receive(m->box, m->body_in[m->self], m->epoch);
+        body_forget(m->box, slot, epoch);
+    } while (got == SD_EFULL && body_box_count(m->box) < BODY_QUEUE);
+}
+
 /* Everything the dead process had committed. */
 static void drain(struct mesh *m, unsigned slot)
 {
@@ -176,7 +188,7 @@ static void drain(struct mesh *m, unsigned slot)
         hand_on(m, slot, &rm, true);
     if (got < 0)
         m->garbage++;
-    body_forget(m->box, slot, p->epoch);
+    drop_descriptors(m, slot, p->epoch);
 }
 
 /* Take back what the dead reader has left. */
