@@ -306,9 +306,9 @@ int move_conn(struct vm *vm, struct conn *c, unsigned slot)
 
 /* --- what becomes of it ----------------------------------------------------------- */
 
-/* Its binding and its place are another conn's; when the uid is not bound any
- * more this was the last to know. */
-static void settle(struct move *mv, const char *reason)
+/* Its binding and its place are another conn's.  When the uid is not bound any
+ * more, that one has ended and told so (move_is_last()), unless `tells`. */
+static void settle(struct move *mv, bool tells)
 {
     struct vm *vm = mv->moves->vm;
     struct slice uid = buf_slice(&mv->member->parted_uid);
@@ -316,8 +316,8 @@ static void settle(struct move *mv, const char *reason)
 
     if (was_bound && vm->people->map != NULL)
         was_bound = uidmap_unbind(vm->people->map, uid, mv->place.id, &last);
-    if (was_bound && last)
-        people_tell_end(vm->people, uid, true, reason);
+    if (was_bound && last && tells)
+        people_tell_end(vm->people, uid, true, reason_word(REASON_ERROR));
     net_leave_place(vm->env.net, &mv->place);
 }
 
@@ -331,7 +331,7 @@ static void come_home(struct move *mv, int err)
     mv->fd = -1;
     rc = move_arrive(vm, &c, buf_slice(&mv->image), fd);
     log_info("a conn did not move to slot %u: %s", mv->slot, err_str(err));
-    settle(mv, reason_word(REASON_ERROR));
+    settle(mv, true);
     if (rc < 0)
         log_error("a conn that was to move is lost: %s", err_str(rc));
     else
@@ -382,7 +382,7 @@ void moves_on_end(struct vm *vm, const struct mesh_msg *m)
     mv->id = moved.id;
     mv->end = loop_now(vm->env.loop) + FOLLOW_MS;
     take_heard(mv, slice_skip(body, sizeof(moved)));
-    settle(mv, reason_word(REASON_CLIENT));
+    settle(mv, !slots_is_alive(mesh_slots(vm->env.mesh), mv->slot, mv->epoch));
     close_fd(mv);
     move_follow(mv);
     move_tell_end(mv);

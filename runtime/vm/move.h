@@ -37,6 +37,7 @@ struct mesh_msg;
 struct move;
 struct move_wait;
 struct moves;
+struct uidmap;
 struct vm;
 
 struct moves *moves_new(struct vm *vm);
@@ -85,6 +86,11 @@ void moves_take_follow(struct vm *vm, struct slice body);
 bool move_is_awaited(const struct conn *c);
 int move_await(struct conn *c, const struct deliver *d);
 void move_wait_free(struct move_wait **wp);
+
+/* A binding of the member has ended, and it was not the last: but for the one
+ * that its old worker is about to end? */
+bool move_is_last(const struct member *m, const struct uidmap *map,
+                  struct slice uid);
 
 /* Body of MSG_MOVE_END, behind the wire head. */
 void moves_take_end(struct vm *vm, struct slice body);

@@ -2,7 +2,8 @@
  *
  * The answer is written in the same turn as the conn is made, before a byte is
  * read from its socket or written to it: who has not got the answer when we
- * die may make the conn anew from what it has. */
+ * die may make the conn anew from what it has.  When it is the old worker that
+ * has died, the conn is here all the same. */
 #include <string.h>
 #include <unistd.h>
 
@@ -153,8 +154,8 @@ void moves_take(struct vm *vm, const struct mesh_msg *m)
     struct msg_move move;
     int fd, rc = m->err;
 
-    if (m->dead || body.len < sizeof(move))
-        return; /* the mesh closes what a dead one has sent */
+    if (body.len < sizeof(move))
+        return;
     memcpy(&move, body.p, sizeof(move));
     body = slice_skip(body, sizeof(move));
     fd = mesh_claim_fd(vm->env.mesh, m->from, move.fd);

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "ipc/mesh.h"
+#include "ipc/uidmap.h"
 #include "net/conn.h"
 #include "net/net.h"
 #include "vm/deliver.h"
@@ -74,6 +75,31 @@ int move_await(struct conn *c, const struct deliver *d)
     wait->bytes += d->value.len;
     list_add(&wait->values, &w->link);
     return 0;
+}
+
+struct others {
+    const struct member *member;
+    bool is_any;
+};
+
+static bool on_other(void *arg, const struct uidmap_binding *b)
+{
+    struct others *o = arg;
+
+    o->is_any |=
+        b->slot != o->member->wait->slot || b->number != o->member->number;
+    return !o->is_any;
+}
+
+bool move_is_last(const struct member *m, const struct uidmap *map,
+                  struct slice uid)
+{
+    struct others o = {m, false};
+
+    if (m->wait == NULL)
+        return false;
+    (void)uidmap_find(map, uid, on_other, &o);
+    return !o.is_any;
 }
 
 static void drop(struct waiting *w)

@@ -174,7 +174,8 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
         bool of_node = false;
 
         debt = end_in_map(p, m, slice_make(name, uid.len), &of_node);
-        last = last && of_node;
+        last = last &&
+               (of_node || move_is_last(m, p->map, slice_make(name, uid.len)));
     }
     people_drop_groups(p, m);
     add_end(p, slice_make(name, uid.len), last, reason, debt);

@@ -272,10 +272,12 @@ describe("a node whose conns move", function()
             s:kill("KILL", s:process("worker", 1).pid)
             local alive = 0
             for i, c in ipairs(conns) do
-                local ok, me = pcall(c.ask, c, "me")
-                if ok then
-                    assert.equal("u" .. i, me.uid)
+                local reply, why = c:call("move/me")
+                if reply then
+                    assert.equal("u" .. i, reply.result.uid)
                     alive = alive + 1
+                else
+                    assert.equal("closed", why) -- no conn that nobody has
                 end
                 c:close()
             end
