@@ -256,7 +256,7 @@ end
 ---@param handle integer
 function groups.doubted(handle)
     local uid = core.uid(handle)
-    if uid then
+    if uid and core.redis_servers.default then
         doubt(uid)
     end
 end

@@ -242,6 +242,23 @@ int64_t msgpack_check(struct slice bytes)
     return m.p - m.start;
 }
 
+int msgpack_skip(struct msgpack *m)
+{
+    uint64_t left = 1;
+
+    for (; left > 0; left--) {
+        int token = msgpack_next(m);
+
+        if (token <= MSGPACK_END)
+            return SD_EINVALID;
+        if (token == MSGPACK_ARRAY)
+            left += m->count;
+        else if (token == MSGPACK_MAP)
+            left += 2 * (uint64_t)m->count;
+    }
+    return 0;
+}
+
 /* --- writing --------------------------------------------------------------- */
 
 static void write_byte(struct buf *out, unsigned c)

@@ -66,6 +66,9 @@ static inline bool msgpack_is_open(const struct msgpack *m)
  * SD_EINVALID. */
 int64_t msgpack_check(struct slice bytes);
 
+/* Go past the next value, with all that is in it.  0 or SD_EINVALID. */
+int msgpack_skip(struct msgpack *m);
+
 void msgpack_write_nil(struct buf *out);
 void msgpack_write_bool(struct buf *out, bool b);
 void msgpack_write_int(struct buf *out, int64_t i);

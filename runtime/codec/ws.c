@@ -66,6 +66,11 @@ bool ws_reader_is_amid(const struct ws_reader *r)
     return r->opcode != 0;
 }
 
+bool ws_reader_is_open(const struct ws_reader *r)
+{
+    return r->state == WS_READING;
+}
+
 void ws_reader_rest(struct ws_reader *r)
 {
     if (r->opcode == 0)

@@ -89,6 +89,23 @@ void ws_reader_rest(struct ws_reader *r);
 /* Is a fragmented message begun and not ended? */
 bool ws_reader_is_amid(const struct ws_reader *r);
 
+/* --- a conn that moves (ws_move.c) --- */
+
+/* False after a close or an error: it drops all input. */
+bool ws_reader_is_open(const struct ws_reader *r);
+
+/* Make of a copy of the bytes that are still to be read, `len` at `p`, what
+ * had arrived: what ws_next() has unmasked of the frame in front is masked
+ * again.  The reader is not changed. */
+void ws_reader_raw(const struct ws_reader *r, char *p, size_t len);
+
+/* Begin amid a message, of which another reader has put together `fragments`
+ * frames to `message`, of `opcode` (0, 0 and nothing: between messages).  The
+ * reader is a fresh one and reads what ws_reader_raw() made next.  0;
+ * SD_EINVALID, SD_ETOOLARGE: no reader can have come to that. */
+int ws_reader_restore(struct ws_reader *r, unsigned opcode, unsigned fragments,
+                      struct slice message);
+
 /* Leave room for a head at the end of `b`; returns `start` for ws_seal(). */
 size_t ws_begin(struct buf *b);
 

@@ -86,7 +86,7 @@ static int make_sealed(const struct slice *v, unsigned n, size_t size)
     return fd;
 }
 
-static int send_fd(int sock, const struct body_name *name, int fd)
+static int send_named(int sock, const struct body_name *name, int fd)
 {
     struct body_name copy = *name;
     struct iovec iov = {&copy, sizeof(copy)};
@@ -129,9 +129,15 @@ int body_send(int sock, struct body_name *name, const struct slice *v,
     if (fd < 0)
         return fd;
     name->size = (uint32_t)size;
-    err = send_fd(sock, name, fd);
+    err = send_named(sock, name, fd);
     close(fd);
     return err;
+}
+
+int body_send_fd(int sock, struct body_name *name, int fd)
+{
+    name->size = 0;
+    return send_named(sock, name, fd);
 }
 
 /* The kernel calls a datagram socket writable while a quarter of its buffer
@@ -256,19 +262,24 @@ static bool is_sound(int fd, uint32_t size)
            st.st_size == (off_t)size && size > 0 && size <= BODY_MAX;
 }
 
-int body_claim(struct body_box *box, const struct body_name *name,
-               struct slice *out)
+int body_claim_fd(struct body_box *box, const struct body_name *name)
 {
     unsigned i = 0;
-    void *p = MAP_FAILED;
-    int fd;
 
     sd_check(box, BOX_MAGIC);
     while (i < box->n && !same(&box->item[i].name, name))
         i++;
-    if (i == box->n)
-        return SD_ECRASHED;
-    fd = remove_at(box, i);
+    return i < box->n ? remove_at(box, i) : SD_ECRASHED;
+}
+
+int body_claim(struct body_box *box, const struct body_name *name,
+               struct slice *out)
+{
+    void *p = MAP_FAILED;
+    int fd = body_claim_fd(box, name);
+
+    if (fd < 0)
+        return fd;
     if (is_sound(fd, name->size))
         p = mmap(NULL, name->size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);

@@ -40,6 +40,10 @@ int body_send(int sock, struct body_name *name, const struct slice *v,
 /* Would body_send() find room, also when others send at the same time? */
 bool body_room(int sock);
 
+/* Send a descriptor itself, no body: name->size is 0.  The caller keeps its
+ * own.  0, SD_EBUSY, SD_EUNAVAILABLE. */
+int body_send_fd(int sock, struct body_name *name, int fd);
+
 struct body_box; /* descriptors received and not yet claimed */
 
 struct body_box *body_box_new(void);
@@ -56,6 +60,10 @@ int body_receive(struct body_box *box, int sock, uint16_t my_epoch);
 int body_claim(struct body_box *box, const struct body_name *name,
                struct slice *out);
 void body_unmap(struct slice *body);
+
+/* The descriptor of that name that body_send_fd() has sent: the caller's.
+ * SD_ECRASHED when it has not arrived. */
+int body_claim_fd(struct body_box *box, const struct body_name *name);
 
 /* Close everything that `slot` sent in `epoch`: that process is gone. */
 void body_forget(struct body_box *box, unsigned slot, uint16_t epoch);

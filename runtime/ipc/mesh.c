@@ -150,6 +150,8 @@ int mesh_attach(struct mesh **out, const int *fds, unsigned n, unsigned slot)
         return err;
     }
     join(m, slot);
+    /* Close what was sent to the process before us. */
+    (void)body_receive(m->box, m->body_in[slot], m->epoch);
     *out = m;
     return 0;
 }

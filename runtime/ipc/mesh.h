@@ -86,6 +86,13 @@ void mesh_set_hooks(struct mesh *m, const struct mesh_hooks *hooks);
 int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
               const struct slice *v, unsigned n);
 
+/* Send a descriptor ahead of the message that names it by *number; the caller
+ * keeps its own.  0, SD_EBUSY, SD_EGONE, SD_EUNAVAILABLE.  Its reader claims it
+ * while it has that message: the descriptor, or SD_ECRASHED, SD_EBUSY (too many
+ * others wait in front). */
+int mesh_send_fd(struct mesh *m, unsigned to, int fd, uint64_t *number);
+int mesh_claim_fd(struct mesh *m, unsigned from, uint64_t number);
+
 /* Wake readers at the end of the turn (mesh_before_sleep() and this), not with
  * each message: they find many at once then.  For processes that turn often. */
 void mesh_set_lazy(struct mesh *m);
@@ -99,6 +106,9 @@ int mesh_room(struct mesh *m, unsigned to, size_t len);
 /* Hand on up to about `max` waiting messages, in turns of at most 32 per
  * sender, and all there is to say of dead processes.  Returns how many. */
 unsigned mesh_poll(struct mesh *m, unsigned max);
+
+/* The next poll looks into all rings, also where the writer has not rung. */
+void mesh_look_everywhere(struct mesh *m);
 
 /* Inside on_msg: free this message's room now, and with it its inline body. */
 void mesh_pop_now(struct mesh *m);

@@ -69,6 +69,23 @@ static int fetch_far(struct mesh *m, struct peer *p,
     return err;
 }
 
+int mesh_claim_fd(struct mesh *m, unsigned from, uint64_t number)
+{
+    struct body_name name = {.number = number,
+                             .slot = from,
+                             .epoch = m->peers[from].epoch,
+                             .to_epoch = m->epoch};
+    int got = 0, fd;
+
+    sd_check(m, MESH_MAGIC);
+    fd = body_claim_fd(m->box, &name);
+    if (fd < 0) {
+        got = body_receive(m->box, m->body_in[m->self], m->epoch);
+        fd = body_claim_fd(m->box, &name);
+    }
+    return fd < 0 && got == SD_EFULL ? SD_EBUSY : fd;
+}
+
 /* What a record says, without its large body: then `name` is set and body is
  * v[0].  False when it is garbage. */
 static bool read_record(struct mesh_msg *out, struct body_name *name,
@@ -148,6 +165,18 @@ static int give_back(void *arg, const struct ring_msg *rm)
     return 0;
 }
 
+/* Descriptors that nobody will ask for, also those that wait in the socket: a
+ * conn's client would never see it close. */
+static void drop_descriptors(struct mesh *m, unsigned slot, uint16_t epoch)
+{
+    int got;
+
+    do {
+        got = body_receive(m->box, m->body_in[m->self], m->epoch);
+        body_forget(m->box, slot, epoch);
+    } while (got == SD_EFULL && body_box_count(m->box) < BODY_QUEUE);
+}
+
 /* Everything the dead process had committed. */
 static void drain(struct mesh *m, unsigned slot)
 {
@@ -159,7 +188,7 @@ static void drain(struct mesh *m, unsigned slot)
         hand_on(m, slot, &rm, true);
     if (got < 0)
         m->garbage++;
-    body_forget(m->box, slot, p->epoch);
+    drop_descriptors(m, slot, p->epoch);
 }
 
 /* Take back what the dead reader has left. */
@@ -296,6 +325,17 @@ unsigned mesh_poll(struct mesh *m, unsigned max)
     }
     m->polling = false;
     return done;
+}
+
+void mesh_look_everywhere(struct mesh *m)
+{
+    unsigned i;
+
+    sd_check(m, MESH_MAGIC);
+    for (i = 0; i < m->map.n; i++) {
+        if (m->peers[i].talks)
+            mesh_bit_set(m->pending, i);
+    }
 }
 
 void mesh_resume(struct mesh *m)

@@ -182,6 +182,22 @@ int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
     return err;
 }
 
+int mesh_send_fd(struct mesh *m, unsigned to, int fd, uint64_t *number)
+{
+    struct peer *p = peer_of(m, to);
+    struct body_name name = {.number = m->bodies + 1,
+                             .slot = m->self,
+                             .epoch = m->epoch,
+                             .to_epoch = p->epoch};
+    int err = may_send(m, p, to, MESH_PLAIN);
+
+    if (err == 0)
+        err = body_send_fd(m->body_out[to], &name, fd);
+    if (err == 0)
+        *number = ++m->bodies;
+    return err;
+}
+
 int mesh_room(struct mesh *m, unsigned to, size_t len)
 {
     struct peer *p = peer_of(m, to);

@@ -69,7 +69,23 @@ enum msg_type {
      * WIRE_ERROR a word. */
     MSG_UID_REPLY = 19,
 
-    MSG_TYPES = 20 /* one past the last */
+    /* worker -> worker: a conn moves.  Body: struct msg_move, then its image
+     * (vm/move_image.h); its descriptor was sent ahead.  Without an image it is
+     * no call: the descriptor came for nothing. */
+    MSG_MOVE = 20,
+    /* worker -> worker.  Body: struct msg_moved, then, where it has come, for
+     * each slot how far its publishes were handled (8 bytes, vm/heard.h). */
+    MSG_MOVED = 21,
+
+    /* worker -> worker: a value for a uid, which follows a conn that has moved.
+     * Body: struct msg_follow, the uid's bytes, value. */
+    MSG_FOLLOW = 22,
+
+    /* worker -> worker: nothing follows this conn any more that was sent before
+     * it moved.  Body: struct msg_conn. */
+    MSG_MOVE_END = 23,
+
+    MSG_TYPES = 24 /* one past the last */
 };
 
 struct msg_task_call {
@@ -134,6 +150,25 @@ enum msg_uid_verb {
 struct msg_uid_call {
     uint32_t verb; /* enum msg_uid_verb */
     uint32_t uid_len;
+};
+
+struct msg_move {
+    uint64_t conn; /* its id where it comes from */
+    uint64_t fd;   /* number of its descriptor, see mesh_send_fd() */
+};
+
+struct msg_moved {
+    uint64_t conn; /* as in struct msg_move */
+    uint64_t id;   /* its new one */
+    int32_t err;   /* 0, or why it is not there */
+    uint32_t reserved;
+};
+
+struct msg_follow {
+    uint64_t conn;
+    uint64_t number; /* only while this is its binding */
+    uint32_t uid_len;
+    uint32_t tells; /* nobody else has it: on_undeliverable */
 };
 
 struct msg_door {

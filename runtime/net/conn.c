@@ -73,7 +73,7 @@ static void keep_peer(struct conn *c, const struct sockaddr_storage *peer)
     }
 }
 
-static struct conn *conn_new(struct net *n, struct net_port *port)
+struct conn *conn_new(struct net *n, struct net_port *port)
 {
     struct conn *c = mem_zalloc(sizeof(*c));
 
@@ -95,22 +95,27 @@ static struct conn *conn_new(struct net *n, struct net_port *port)
     return c;
 }
 
-/* False: its address has as many conns as one may. */
-static bool count_address(struct conn *c)
+bool conn_take_address(struct conn *c, unsigned max)
 {
-    unsigned max = c->port->conf->max_conns_per_address;
     struct tally *tally = c->net->tally;
     char name[ADDRESS_NAME];
     uint64_t key;
 
-    if (max == 0)
+    if (c->port->conf->max_conns_per_address == 0)
         return true;
     address_name(name, c->port->index, c->peer, c->peer_is_6);
     key = tally_key(tally, slice_make(name, sizeof(name)));
-    if (tally_take_key(tally, key, max)) {
-        c->address = key;
+    if (!tally_take_key(tally, key, max))
+        return false;
+    c->address = key;
+    return true;
+}
+
+/* False: its address has as many conns as one may. */
+static bool count_address(struct conn *c)
+{
+    if (conn_take_address(c, c->port->conf->max_conns_per_address))
         return true;
-    }
     log_warn("port %s: one address has its max_conns_per_address: a client "
              "was refused",
              c->port->conf->name);
@@ -199,16 +204,22 @@ void conn_released(struct conn *c)
 
 /* --- closing -------------------------------------------------------------- */
 
+void net_uncount(struct net *n, unsigned port, uint64_t address)
+{
+    tally_give(n->tally, NET_TALLY_ALL);
+    tally_give(n->tally, NET_TALLY_PORT + port);
+    if (address != 0)
+        tally_give_key(n->tally, address);
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct conn *c = handle->data;
 
     sd_check(c, CONN_MAGIC);
     c->net->alive--;
-    tally_give(c->net->tally, NET_TALLY_ALL);
-    tally_give(c->net->tally, NET_TALLY_PORT + c->port->index);
-    if (c->address != 0)
-        tally_give_key(c->net->tally, c->address);
+    if (!c->is_forgotten)
+        net_uncount(c->net, c->port->index, c->address);
     conn_unref(c);
 }
 

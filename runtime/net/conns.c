@@ -110,23 +110,37 @@ void *conns_find(const struct conns *c, uint64_t id)
     return e != NULL ? e->conn : NULL;
 }
 
-void conns_remove(struct conns *c, uint64_t id)
+void conns_withdraw(struct conns *c, uint64_t id)
 {
     struct entry *e = entry_of(c, id);
-    uint32_t index;
 
     sd_assert(e != NULL);
     e->conn = NULL;
+}
+
+void conns_return(struct conns *c, uint64_t id)
+{
+    uint32_t index = (uint32_t)(id >> CONNS_GENERATION_BITS & INDEX_MASK);
+    struct entry *e = &c->at[index];
+
+    sd_check(c, CONNS_MAGIC);
+    sd_assert(index < c->size && e->conn == NULL &&
+              e->generation == (id & GENERATION_MAX));
     if (e->generation == GENERATION_MAX)
         return;
     e->generation++;
     e->next = NONE;
-    index = (uint32_t)(e - c->at);
     if (c->newest == NONE)
         c->oldest = index;
     else
         c->at[c->newest].next = index;
     c->newest = index;
+}
+
+void conns_remove(struct conns *c, uint64_t id)
+{
+    conns_withdraw(c, id);
+    conns_return(c, id);
 }
 
 void *conns_next(const struct conns *c, uint32_t *cursor)

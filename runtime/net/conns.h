@@ -28,6 +28,11 @@ void *conns_find(const struct conns *c, uint64_t id);
 /* The id is stale from now on.  It must be a live one. */
 void conns_remove(struct conns *c, uint64_t id);
 
+/* The same in two steps: stale from now on, but its index is not used again
+ * before conns_return(). */
+void conns_withdraw(struct conns *c, uint64_t id);
+void conns_return(struct conns *c, uint64_t id);
+
 /* All conns in no order: start with *cursor = 0, ends with NULL.  Adding and
  * removing meanwhile is fine; what was added may be missed. */
 void *conns_next(const struct conns *c, uint32_t *cursor);

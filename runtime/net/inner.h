@@ -125,11 +125,12 @@ struct conn {
     bool owes_open : 1;  /* on_open() is to be called */
     bool owes_close : 1; /* on_close() is to be called */
     bool is_half_idle : 1;
-    bool had_uid : 1;    /* ... since it was opened: auth_timeout is over */
-    bool is_slow : 1;    /* to be closed for it at the end of the turn */
-    bool was_slow : 1;   /* and counted so */
-    bool is_held : 1;    /* see conn_hold() */
-    bool is_leaving : 1; /* to be closed when its work is done */
+    bool had_uid : 1;      /* ... since it was opened: auth_timeout is over */
+    bool is_slow : 1;      /* to be closed for it at the end of the turn */
+    bool was_slow : 1;     /* and counted so */
+    bool is_held : 1;      /* see conn_hold() */
+    bool is_leaving : 1;   /* to be closed when its work is done */
+    bool is_forgotten : 1; /* it lives on elsewhere, see conn_move.h */
     uint8_t reason;
     uint16_t refs;
     uint16_t goodbye; /* code of a WebSocket's close frame; 0: none yet */
@@ -257,6 +258,14 @@ void doors_close(struct net *n);
 void conn_accept(struct net *n, struct net_port *port, int fd,
                  const struct sockaddr_storage *peer);
 
+/* A conn on its way in, for a place that the caller has counted; and what
+ * gives the place back. */
+struct conn *conn_new(struct net *n, struct net_port *port);
+void net_uncount(struct net *n, unsigned port, uint64_t address);
+
+/* Count its address where the port limits it; false: there are `max`. */
+bool conn_take_address(struct conn *c, unsigned max);
+
 /* The conn speaks packets from now on: on_open() comes before the turn ends,
  * and so on_close() will come, whatever happens. */
 void conn_go_up(struct conn *c);
@@ -273,6 +282,12 @@ void conn_shut(struct conn *c);
 
 /* What is left to do for a conn at the end of a turn. */
 void conn_work(struct conn *c);
+
+/* --- conn_move.c -------------------------------------------------------------- */
+
+/* Protocol, framing and codec as text: to be the same where a conn moves. */
+void conn_put_pack(struct buf *out, const struct format *format,
+                   const struct proto *proto);
 
 /* --- conn_read.c -------------------------------------------------------------- */
 

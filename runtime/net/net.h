@@ -150,7 +150,8 @@ struct conn *net_find(struct net *n, uint64_t id);
 struct conn *net_next(struct net *n, uint32_t *cursor);
 
 struct net_counters {
-    uint64_t accepted, refused; /* refused: over a limit */
+    uint64_t accepted, refused;   /* refused: over a limit */
+    uint64_t moved_in, moved_out; /* see conn_move.h */
     uint64_t packets_in, packets_out, requests;
     uint64_t bytes_in, bytes_out;
     uint64_t reads, writes; /* system calls */

@@ -295,6 +295,34 @@ bool topics_unsubscribe(struct topics *t, struct topics_holder *h,
     return true;
 }
 
+/* The filter that a node stands for, written backwards from `end`. */
+static struct slice filter_of(const struct topics *t,
+                              const struct topics_node *node, char *end)
+{
+    char *p = end - node->len;
+
+    memcpy(p, node->label, node->len);
+    if (node->parent == NULL)
+        return slice_make(p, node->len);
+    while ((node = node->parent) != t->root) {
+        *--p = '/';
+        p -= node->len;
+        memcpy(p, node->label, node->len);
+    }
+    return slice_make(p, (size_t)(end - p));
+}
+
+void topics_each(const struct topics *t, const struct topics_holder *h,
+                 void (*fn)(void *arg, struct slice filter), void *arg)
+{
+    char text[TOPICS_LENGTH];
+    const struct topics_sub *s;
+
+    sd_check(t, TOPICS_MAGIC);
+    for (s = h->first; s != NULL; s = s->more)
+        fn(arg, filter_of(t, s->node, text + sizeof(text)));
+}
+
 void topics_drop(struct topics *t, struct topics_holder *h)
 {
     sd_check(t, TOPICS_MAGIC);

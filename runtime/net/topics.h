@@ -49,6 +49,10 @@ bool topics_unsubscribe(struct topics *t, struct topics_holder *h,
 bool topics_has(const struct topics *t, const struct topics_holder *h,
                 struct slice filter);
 
+/* Show the filters of a holder, in no order; `fn` changes nothing here. */
+void topics_each(const struct topics *t, const struct topics_holder *h,
+                 void (*fn)(void *arg, struct slice filter), void *arg);
+
 /* End all subscriptions of a holder. */
 void topics_drop(struct topics *t, struct topics_holder *h);
 

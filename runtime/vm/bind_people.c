@@ -7,6 +7,7 @@
 #include "ipc/uidmap.h"
 #include "net/conn.h"
 #include "vm/deliver.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
@@ -78,11 +79,17 @@ static int l_bind_uid(lua_State *L)
     struct vm *vm = vm_of(L);
     struct slice uid = check_slice(L, 2);
     struct member *m = member_at(L, 1);
+    enum uids_policy policy;
     int rc;
 
     if (m == NULL)
         return fail(L, SD_EGONE);
-    rc = people_bind(vm->all->people, m, uid, policy_of(L, 3, m->conn));
+    policy = policy_of(L, 3, m->conn);
+    if (policy == UIDS_REFUSE && moves_count(vm->all->moves, uid, NULL) > 0)
+        return fail(L, SD_EREFUSED);
+    rc = people_bind(vm->all->people, m, uid, policy);
+    if (rc == 0 && policy == UIDS_KICK)
+        (void)moves_count(vm->all->moves, uid, "replaced");
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
@@ -108,6 +115,7 @@ static int l_kick(lua_State *L)
     n = kicks_uid(&vm->all->kicks, uid, reason);
 
     n += people_kick(vm->all->people, uid, reason);
+    n += moves_count(vm->all->moves, uid, reason);
     return n == 0 ? fail(L, SD_EOFFLINE) : done(L);
 }
 

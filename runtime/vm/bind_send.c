@@ -11,6 +11,7 @@
 #include "net/net.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/spread.h"
@@ -154,6 +155,14 @@ static int send_to_uid(struct deliver *d, struct slice uid)
     return rc;
 }
 
+/* The same, also of those that are leaving for another worker. */
+static int send_to_ours(struct deliver *d, struct slice uid, unsigned told)
+{
+    int rc = send_to_uid(d, uid);
+
+    return moves_send(d->vm->all->moves, uid, d, told, rc < 0) == 0 ? 0 : rc;
+}
+
 /* The i-th of the list at 1. */
 static struct slice uid_at(lua_State *L, int i)
 {
@@ -175,14 +184,17 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
 
     reach_begin(reach, (uint32_t)n);
     for (i = 1; i <= n; i++) {
-        lua_pushinteger(L, reach_add(reach, uid_at(L, i)));
+        bool is_far = reach_add(reach, uid_at(L, i));
+
+        lua_pushinteger(L, is_far ? (lua_Integer)reach_told(reach) : 0);
         lua_rawseti(L, results, i);
     }
     rc = reach_send(reach, d);
     for (i = 1; i <= n && rc == 0; i++) {
-        int one = send_to_uid(d, uid_at(L, i));
+        int one;
 
         lua_rawgeti(L, results, i);
+        one = send_to_ours(d, uid_at(L, i), (unsigned)lua_tointeger(L, -1));
         if (lua_tointeger(L, -1) != 0 && one < 0 &&
             !(uids_first(d->vm->all->people->uids, uid_at(L, i)) != NULL &&
               reach_missed_here(reach, uid_at(L, i))))
@@ -236,7 +248,7 @@ static int send_one(struct deliver *d, struct slice uid, bool *is_told)
     rc = is_far ? reach_send(reach, d) : 0;
     if (rc < 0 || (is_far && !reach_is_here(reach)))
         return rc;
-    rc = send_to_uid(d, uid);
+    rc = send_to_ours(d, uid, reach_told(reach));
     if (rc < 0 && is_far && !reach_missed_here(reach, uid))
         return 0; /* others were told */
     *is_told = rc < 0;

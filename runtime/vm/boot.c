@@ -18,6 +18,7 @@
 #include "net/net.h"
 #include "vm/deliver.h"
 #include "vm/door.h"
+#include "vm/move.h"
 #include "vm/state.h"
 #include "vm/watchdog.h"
 
@@ -248,6 +249,7 @@ int vm_boot(lua_State *L)
     bind_door(L);
     bind_redis(L);
     bind_people(L);
+    bind_move(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);

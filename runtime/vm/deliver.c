@@ -18,6 +18,7 @@
 #include "net/conn.h"
 #include "net/push.h"
 #include "vm/lua_msgpack.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/state.h"
@@ -269,8 +270,11 @@ static int send(struct deliver *d, struct conn *c)
 int deliver_to(struct deliver *d, struct conn *c)
 {
     struct people_counters *count = &d->vm->all->people->counters;
-    int rc = send(d, c);
+    int rc;
 
+    if (!d->follows && move_is_awaited(c))
+        return move_await(c, d);
+    rc = send(d, c);
     count->accepted++;
     if (rc == 0) {
         count->delivered++;

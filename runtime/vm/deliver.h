@@ -24,6 +24,7 @@ struct deliver {
     uint64_t key;       /* deliver_key() of opts.conflate; 0: none */
     bool is_volatile;   /* not for conns that read too slowly */
     bool is_single;     /* for one conn, or hardly more */
+    bool follows;       /* a conn that has moved, see vm/move.h */
     bool tells;         /* on_undeliverable of whom it is dropped for */
     uint32_t sent;
 };

@@ -16,6 +16,7 @@
 #include "net/reason.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/spread.h"
@@ -104,7 +105,7 @@ static void take_send(struct vm *vm, struct conn *c, struct slice value)
         return;
     }
     deliver_begin(&d, vm, vm->L, value);
-    d.tells = d.is_single = true;
+    d.tells = d.is_single = d.follows = true;
     (void)deliver_to(&d, c);
     deliver_end(&d);
 }
@@ -129,6 +130,10 @@ static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
     body = slice_skip(body, sizeof(to));
     if (vm->env.net != NULL)
         c = net_find(vm->env.net, to.conn);
+    if (c == NULL &&
+        (type == MSG_SEND ? moves_send_to(vm->all->moves, to.conn, body)
+                          : moves_close(vm->all->moves, to.conn, body)))
+        return;
     if (type == MSG_SEND)
         take_send(vm, c, body);
     else if (c != NULL)
@@ -152,7 +157,9 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     }
     switch (m->type) {
     case MSG_PUBLISH:
+        moves_begin_publish(vm->all->moves, m->from, m->epoch, h.counter);
         spread_take(vm, body);
+        moves_end_publish(vm->all->moves);
         break;
     case MSG_GROUP:
         spread_take_group(vm, body);
@@ -162,6 +169,12 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         break;
     case MSG_MISSED:
         reach_take_missed(vm->all->reach, body);
+        break;
+    case MSG_FOLLOW:
+        moves_take_follow(vm, body);
+        break;
+    case MSG_MOVE_END:
+        moves_take_end(vm, body);
         break;
     case MSG_KICK:
         kicks_take(&vm->all->kicks, body);

@@ -15,6 +15,7 @@
 #include "net/net.h"
 #include "net/reason.h"
 #include "vm/letter.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/state.h"
 
@@ -148,6 +149,8 @@ void kicks_take(struct kicks *ks, struct slice body)
     c = net_find(ks->all->env.net, who.conn);
     if (c != NULL)
         m = people_find(c);
+    else
+        moves_kick(ks->all->moves, who.conn, who.number, slice_str(reason));
     if (m == NULL || !uids_is_bound(&m->binding) || m->number != who.number)
         return;
     vms_close_conn(ks->all, c, reason);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "ipc/uidmap.h"
 #include "net/conn.h"
+#include "vm/move.h"
 #include "vm/rivals.h"
 #include "vm/state.h"
 
@@ -37,6 +38,7 @@ struct people *people_new(void)
     list_init(&p->members);
     list_init(&p->ends);
     list_init(&p->kicked);
+    list_init(&p->parted);
     return p;
 }
 
@@ -46,6 +48,9 @@ static void free_member(struct member *m)
     list_del(&m->link);
     asks_drop(m);
     mem_free(m->reason);
+    mem_free(m->heard);
+    move_wait_free(&m->wait);
+    buf_fini(&m->parted_uid);
     mem_free(m);
 }
 
@@ -172,7 +177,8 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
         bool of_node = false;
 
         debt = end_in_map(p, m, slice_make(name, uid.len), &of_node);
-        last = last && of_node;
+        last = last &&
+               (of_node || move_is_last(m, p->map, slice_make(name, uid.len)));
     }
     people_drop_groups(p, m);
     add_end(p, slice_make(name, uid.len), last, reason, debt);
@@ -326,6 +332,7 @@ void people_pass_over(struct people *p, struct slice uid)
 
     for (; b != NULL; b = uids_next(b))
         list_entry(b, struct member, binding)->passed_over = p->fanouts;
+    people_pass_over_parted(p, uid);
 }
 
 bool people_is_passed_over(const struct people *p, const struct member *m)

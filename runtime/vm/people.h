@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/slice.h"
@@ -20,6 +21,8 @@
 struct conn;
 struct uidmap;
 struct uidmap_binding;
+struct move;
+struct move_wait;
 
 struct member {
     struct list link; /* of all members */
@@ -38,6 +41,16 @@ struct member {
     struct list asks;      /* questions to it that are open, bind_ask.c */
     uint32_t last_ask;     /* the id of the last one */
     char *reason;          /* why the conn has closed; NULL: it has not */
+
+    /* The conn has come from another worker: publishes that it heard there.
+     * NULL: there are none that could come again. */
+    uint64_t *heard; /* vm/heard.h */
+    /* ... and what is sent to it, until all from there has come. */
+    struct move_wait *wait; /* vm/move.h */
+    /* The conn has gone to another worker: `conn` is NULL.  What it would
+     * have heard is caught here until that worker hears for it. */
+    struct move *move; /* vm/move.h */
+    struct buf parted_uid;
 };
 
 /* A binding that has ended and that nobody was told of yet. */
@@ -80,6 +93,7 @@ struct people {
     struct list members;
     struct list ends;
     struct list kicked; /* unbound, to be closed; by binding.link */
+    struct list parted; /* whose conn has moved; by binding.link */
     /* One more in `ends`; uidmap_settle() when it was told.  False: nobody can
      * be told.  NULL: keep none. */
     bool (*on_end)(void *arg, uint32_t debt);
@@ -171,6 +185,25 @@ void people_visit_group(struct people *p, struct slice name,
 void people_begin_fanout(struct people *p);
 void people_pass_over(struct people *p, struct slice uid);
 bool people_is_passed_over(const struct people *p, const struct member *m);
+
+/* --- conns that move (people_move.c) --- */
+
+/* The conn is leaving for another worker: it is no user of its member any
+ * more, and nobody finds it by its uid; its binding in the map stays.  What it
+ * listens to is still visited, until people_remove(). */
+void people_part(struct people *p, struct member *m, struct move *move);
+
+/* The conn has come with a binding of this number: it is bound, and nobody is
+ * asked.  0; SD_EBUSY: more conns than the node may have; SD_EINVALID: no such
+ * number can be. */
+int people_join(struct people *p, struct member *m, uint64_t number);
+
+/* people_pass_over() for those who have parted. */
+void people_pass_over_parted(struct people *p, struct slice uid);
+
+/* The names of the groups a member is in. */
+void people_each_group(struct people *p, const struct member *m,
+                       void (*fn)(void *arg, struct slice name), void *arg);
 
 /* The oldest of `ends` is the caller's now; NULL: none. */
 struct people_end *people_take_end(struct people *p);

@@ -4,7 +4,7 @@
  * "busy" means that nobody got it.
  *
  * A uid travels with a byte that says whether we sent for it to one worker
- * only: then that worker reports when none of its conns takes it.  With
+ * only, and as far as a byte can to which (for vm/move.h): if to one, that worker reports when none of its conns takes it.  With
  * several, us among them, each tells us when it misses, and we report when all
  * of them have (vm/misses.h). */
 #include "vm/reach.h"
@@ -23,6 +23,7 @@
 #include "vm/deliver.h"
 #include "vm/letter.h"
 #include "vm/misses.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/task_state.h"
 #include "vm/uidlist.h"
@@ -146,6 +147,15 @@ static bool on_found(void *arg, const struct uidmap_binding *b)
     return true;
 }
 
+unsigned reach_told(const struct reach *r)
+{
+    unsigned told = r->nfound == 1 ? REACH_ONLY : 0;
+
+    for (unsigned i = 0; i < r->nfound; i++)
+        told |= 2u << r->found[i] % REACH_BITS;
+    return told;
+}
+
 bool reach_add(struct reach *r, struct slice uid)
 {
     bool is_far = false;
@@ -161,7 +171,7 @@ bool reach_add(struct reach *r, struct slice uid)
         if (!to->is_used)
             r->used[r->nused++] = r->found[i];
         to->is_used = is_far = true;
-        uidlist_add(&to->text, uid, r->nfound == 1);
+        uidlist_add(&to->text, uid, reach_told(r));
     }
     if (r->nfound > 1)
         misses_expect(&r->misses, r->send, uid, r->nfound);
@@ -228,11 +238,11 @@ static void tell_lost(struct reach *r, const struct msg_uids *m,
 {
     struct buf lost = {0};
     struct slice uid;
-    unsigned is_only;
+    unsigned told;
 
-    while (uidlist_next(&list, &uid, &is_only)) {
+    while (uidlist_next(&list, &uid, &told)) {
         people_count_lost(r->all->people, rc);
-        if (is_only != 0 || misses_note(&r->misses, m->send, uid))
+        if ((told & REACH_ONLY) != 0 || misses_note(&r->misses, m->send, uid))
             undelivered_add(&lost, uid, rc);
     }
     undelivered_tell(&r->undelivered, buf_slice(&lost), value);
@@ -372,7 +382,7 @@ void reach_take_send(struct reach *r, const struct mesh_msg *from,
     struct slice uids, value, uid;
     struct msg_uids m;
     struct deliver d;
-    unsigned is_only;
+    unsigned told;
 
     if (!open_uids(body, &m, &uids, &value))
         return;
@@ -380,11 +390,14 @@ void reach_take_send(struct reach *r, const struct mesh_msg *from,
     d.is_volatile = m.is_volatile != 0;
     d.key = m.key;
     d.is_single = uids.len <= 2 + UIDMAP_UID; /* at least nearly */
-    while (uidlist_next(&uids, &uid, &is_only)) {
+    while (uidlist_next(&uids, &uid, &told)) {
         int rc = send_here(&d, uid);
 
+        if (moves_send(r->all->moves, uid, &d, told, rc < 0) == 0)
+            rc = 0;
         if (rc < 0 && !(rc == SD_ESLOW && d.is_volatile))
-            undelivered_add(is_only != 0 ? &lost : &missed, uid, rc);
+            undelivered_add((told & REACH_ONLY) != 0 ? &lost : &missed, uid,
+                            rc);
     }
     deliver_end(&d);
     tell_misses(r, from, m.send, &lost, &missed, value);
@@ -396,16 +409,17 @@ void reach_take_unread(struct reach *r, const struct mesh_msg *from,
     struct buf lost = {0}, missed = {0};
     struct slice uids, value, uid;
     struct msg_uids m;
-    unsigned is_only;
+    unsigned told;
 
     if (!open_uids(body, &m, &uids, &value)) {
         log_warn("a send to uids is lost with its list: %s",
                  err_str(from->err));
         return;
     }
-    while (uidlist_next(&uids, &uid, &is_only)) {
+    while (uidlist_next(&uids, &uid, &told)) {
         people_count_lost(r->all->people, from->err);
-        undelivered_add(is_only != 0 ? &lost : &missed, uid, from->err);
+        undelivered_add((told & REACH_ONLY) != 0 ? &lost : &missed, uid,
+                        from->err);
     }
     tell_misses(r, from, m.send, &lost, &missed, value);
 }

@@ -28,6 +28,19 @@ void reach_begin(struct reach *r, uint32_t uids);
 /* Note which workers have the uid.  True: another one than we. */
 bool reach_add(struct reach *r, struct slice uid);
 
+enum {
+    REACH_ONLY = 1, /* one worker has it, or nobody */
+    REACH_BITS = 7  /* else: 2 << its slot % REACH_BITS, for each */
+};
+
+/* To whom the uid goes that was added last, as it is told to them. */
+unsigned reach_told(const struct reach *r);
+
+static inline bool reach_may_be_told(unsigned told, unsigned slot)
+{
+    return (told & REACH_ONLY) == 0 && (told & 2u << slot % REACH_BITS) != 0;
+}
+
 /* The value of `d` to the other workers.  0; SD_EBUSY when one of them has no
  * room, and then nobody was told; SD_ETOOLARGE.  Uids whose worker dies before
  * it has read that are reported as offline. */

@@ -17,6 +17,7 @@
 #include "ipc/msg.h"
 #include "net/net.h"
 #include "vm/deliver.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/state.h"
 #include "vm/task_state.h"
@@ -161,7 +162,12 @@ void spread_take_group(struct vm *vm, struct slice body)
 
 static void send_to(struct deliver *d, const struct member *m)
 {
-    if (!people_is_passed_over(d->vm->all->people, m))
+    if (people_is_passed_over(d->vm->all->people, m) ||
+        moves_was_heard(d->vm->all->moves, m))
+        return;
+    if (m->move != NULL)
+        move_hear(m->move, d);
+    else
         (void)deliver_to(d, m->conn);
 }
 
@@ -184,6 +190,7 @@ static void send_all(struct deliver *d)
         else
             send_to(d, m);
     }
+    moves_hear_all(d->vm->all->moves, d);
 }
 
 static void on_visit_group(void *arg, struct topics_holder *h)

@@ -22,6 +22,7 @@ struct deliveries;
 struct doors;
 struct member;
 struct mesh_msg;
+struct moves;
 struct people;
 struct reach;
 
@@ -179,6 +180,7 @@ struct vms {
     struct kicks kicks;
     struct uidcalls uidcalls;
     struct doors *doors; /* vm/door.c */
+    struct moves *moves; /* conns that go to other workers */
 
     vms_built_fn *on_built;
     void *built_arg;

@@ -14,6 +14,7 @@
 #include "net/reason.h"
 #include "vm/door.h"
 #include "vm/heap.h"
+#include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/schedule.h"
@@ -118,6 +119,7 @@ struct vms *vms_new(const struct vm_env *env)
     a->tasks = tasks_new(a);
     a->doors = doors_new(a);
     a->reach = reach_new(a);
+    a->moves = moves_new(a);
     kicks_init(&a->kicks, a);
     uidcalls_init(&a->uidcalls);
     heir_init(&a->heir, a);
@@ -148,6 +150,7 @@ void vms_free(struct vms **vp)
     loop_hook_del(&a->hook);
     doors_free(&a->doors);
     tasks_free(&a->tasks);
+    moves_free(&a->moves);
     people_free(&a->people);
     reach_free(&a->reach);
     kicks_fini(&a->kicks);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "ipc/msg.h"
 #include "vm/door.h"
+#include "vm/move.h"
 #include "vm/state.h"
 #include "vm/task.h"
 
@@ -40,7 +41,15 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_SEND_UIDS:
     case MSG_KICK:
     case MSG_MISSED:
+    case MSG_FOLLOW:
+    case MSG_MOVE_END:
         people_on_msg(vm, m);
+        break;
+    case MSG_MOVE:
+        moves_take(vm, m);
+        break;
+    case MSG_MOVED:
+        moves_on_end(vm, m);
         break;
     case MSG_DOOR:
         doors_on_msg(vm, m);
@@ -69,6 +78,7 @@ static void on_gone(void *data, unsigned slot, uint16_t epoch)
 
     tasks_on_gone(a->tasks, slot, epoch);
     uidcalls_on_gone(&a->uidcalls, slot, epoch);
+    moves_on_gone(vms_now(a), slot, epoch);
     heir_look(&a->heir);
     doors_on_gone(a, slot, epoch);
 }

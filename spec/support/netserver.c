@@ -29,6 +29,7 @@
 #include "net/listener.h"
 #include "net/net.h"
 #include "net/push.h"
+#include "netmove.h"
 
 enum {
     SLOTS_MAX = 4
@@ -36,6 +37,8 @@ enum {
 
 static struct loop *loop;
 static struct net *net;
+static struct net *other; /* conns move to it and back; NULL: they stay */
+static uint64_t move_ms;
 static struct conf conf;
 static struct conf_port port;
 static bool late_open; /* on_open() ends later */
@@ -125,7 +128,8 @@ static void send_big(struct conn *c, size_t n)
 
 /* "push COUNT SIZE": so many to every conn but this one, numbered and filled
  * up; "each COUNT SIZE": so many to each as its own; "keyed KEY TEXT": one to every conn, conflated; "volatile TEXT". */
-static unsigned push_all(struct conn *from, struct push *p, struct slice body)
+static unsigned push_in(struct net *n, struct conn *from, struct push *p,
+                        struct slice body)
 {
     uint32_t cursor = 0;
     unsigned took = 0;
@@ -133,12 +137,19 @@ static unsigned push_all(struct conn *from, struct push *p, struct slice body)
 
     p->value = body;
     sd_assert(push_frame(p, from, body) == 0);
-    while ((c = net_next(net, &cursor)) != NULL) {
+    while ((c = net_next(n, &cursor)) != NULL) {
         if (c != from && conn_push(c, p) == 0)
             took++;
     }
     push_end(p);
     return took;
+}
+
+static unsigned push_all(struct conn *from, struct push *p, struct slice body)
+{
+    unsigned took = push_in(net, from, p, body);
+
+    return other != NULL ? took + push_in(other, from, p, body) : took;
 }
 
 static void push_many(struct conn *c, const char *numbers)
@@ -655,6 +666,8 @@ static void set_number(const char *key, uint64_t n)
 
         sd_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     }
+    if (strcmp(key, "move") == 0)
+        move_ms = n;
     if (strcmp(key, "quiet") == 0)
         quiet = n != 0;
 }
@@ -712,7 +725,8 @@ static void give_up(struct timer *t)
 static bool is_empty(struct loop_hook *hook)
 {
     (void)hook;
-    if (net_conns(net) == 0 && laters == 0)
+    if (net_conns(net) == 0 && laters == 0 &&
+        (other == NULL || net_conns(other) == 0))
         loop_stop(loop);
     return false;
 }
@@ -728,30 +742,83 @@ static void on_input(void *arg)
         return;
     pollfd_close(&input);
     net_stop_accepting(net);
+    netmove_close();
     net_close_conns(net, "stop");
+    if (other != NULL)
+        net_close_conns(other, "stop");
     loop_hook_add(loop, &end);
     patience.fn = give_up;
     timer_start(loop, &patience, 5000);
 }
 
+/* What both nets have counted, as if they were one. */
+static void add_other(struct net_counters *n, struct push_counters *p)
+{
+    const struct net_counters *m = net_counters(other);
+    const struct push_counters *q = net_push_counters(other, 0);
+
+    n->accepted += m->accepted;
+    n->packets_in += m->packets_in;
+    n->packets_out += m->packets_out;
+    n->bytes_in += m->bytes_in;
+    n->bytes_out += m->bytes_out;
+    n->moved_in += m->moved_in;
+    n->moved_out += m->moved_out;
+    p->accepted += q->accepted;
+    p->written += q->written;
+    p->waiting += q->waiting;
+    for (int i = 0; i < PUSH_DROPS; i++)
+        p->dropped[i] += q->dropped[i];
+}
+
 static void print_counters(void)
 {
-    const struct net_counters *n = net_counters(net);
-    const struct push_counters *p = net_push_counters(net, 0);
+    struct net_counters n = *net_counters(net);
+    struct push_counters p = *net_push_counters(net, 0);
     int i;
 
+    if (other != NULL)
+        add_other(&n, &p);
     printf("counters {\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64
            ",\"packets_in\":%" PRIu64 ",\"packets_out\":%" PRIu64
            ",\"requests\":%" PRIu64 ",\"bytes_in\":%" PRIu64
            ",\"bytes_out\":%" PRIu64 ",\"reads\":%" PRIu64
            ",\"writes\":%" PRIu64 ",\"pushes\":%" PRIu64 ",\"written\":%" PRIu64
-           ",\"waiting\":%" PRIu64,
-           n->accepted, n->refused, n->packets_in, n->packets_out, n->requests,
-           n->bytes_in, n->bytes_out, n->reads, n->writes, p->accepted,
-           p->written, p->waiting);
+           ",\"waiting\":%" PRIu64 ",\"moved_in\":%" PRIu64
+           ",\"moved_out\":%" PRIu64 ",\"places\":%u,\"conns\":%u",
+           n.accepted, n.refused, n.packets_in, n.packets_out, n.requests,
+           n.bytes_in, n.bytes_out, n.reads, n.writes, p.accepted, p.written,
+           p.waiting, n.moved_in, n.moved_out, net_port_conns(net, 0),
+           net_conns(net) + (other != NULL ? net_conns(other) : 0));
     for (i = 0; i < PUSH_DROPS; i++)
-        printf(",\"dropped_%s\":%" PRIu64, push_drop_word(i), p->dropped[i]);
+        printf(",\"dropped_%s\":%" PRIu64, push_drop_word(i), p.dropped[i]);
     printf("}\n");
+}
+
+static void *tally_memory;
+
+static struct tally *open_tally(void)
+{
+    struct tally_shape shape = net_tally_shape(&conf);
+    size_t size;
+
+    shape.workers = 1;
+    size = (tally_size(&shape) + TALLY_ALIGN - 1) / TALLY_ALIGN * TALLY_ALIGN;
+    tally_memory = aligned_alloc(TALLY_ALIGN, size);
+    sd_assert(tally_memory != NULL);
+    memset(tally_memory, 0, size);
+    tally_init(tally_memory, &shape);
+    return tally_open(tally_memory, NULL, 0, 1);
+}
+
+/* Two nets with one tally, as two workers have. */
+static void open_other(struct net_config config)
+{
+    const char *why;
+
+    config.slot = 1;
+    sd_assert(net_open(&other, &config, &why) == 0);
+    netmove_open(loop, net, other, move_ms);
 }
 
 int main(int argc, char **argv)
@@ -783,11 +850,14 @@ int main(int argc, char **argv)
     }
     sd_assert(loop_open(&loop) == 0);
     config.loop = loop;
+    config.tally = open_tally();
     if (net_open(&net, &config, &text) < 0) {
         fprintf(stderr, "%s\n", text);
         return 1;
     }
     serve_slot(0);
+    if (move_ms > 0)
+        open_other(config);
     sd_assert(pollfd_open(&input, loop, STDIN_FILENO, on_input, NULL) == 0);
     printf("listening %s pid %d\n", address, (int)getpid());
     fflush(stdout);
@@ -796,7 +866,10 @@ int main(int argc, char **argv)
     timer_stop(loop, &patience);
     print_counters();
     net_close(&net);
+    net_close(&other);
     loop_close(&loop);
+    tally_close(&config.tally);
+    free(tally_memory);
     for (k = 0; k < slots; k++)
         close(listeners[k]);
     return 0;

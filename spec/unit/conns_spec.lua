@@ -30,6 +30,22 @@ describe("net/conns", function()
         assert.is_true(lib.conns_find(t[0], 0) == nil)
     end)
 
+    it("keeps the index of a withdrawn id until it is returned", function()
+        local t = new_table(0, 1)
+        local a = lib.conns_add(t[0], pointer(8))
+        lib.conns_withdraw(t[0], a)
+        assert.is_true(lib.conns_find(t[0], a) == nil)
+        local b = lib.conns_add(t[0], pointer(16))
+        lib.conns_return(t[0], a)
+        local again = lib.conns_add(t[0], pointer(24))
+        local function index(id)
+            return tonumber(id / 2 ^ 20 % 2 ^ 20)
+        end
+        assert.are_not.equal(index(a), index(b))
+        assert.equal(index(a), index(again))
+        assert.is_true(lib.conns_find(t[0], a) == nil)
+    end)
+
     it("reuses free indexes oldest first, under new ids", function()
         local t = new_table(0, 1)
         local ids = {}

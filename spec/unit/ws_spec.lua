@@ -382,3 +382,73 @@ describe("ws writer", function()
         assert.equal(hex("880203e8"), put_close(1000, "\255"))
     end)
 end)
+
+describe("a WebSocket reader that moves", function()
+    --- Read `stream`, of which the first `cut` bytes come to one reader and
+    --- what that has not used, with the rest, to another.
+    local function moved(stream, cut)
+        local seen = {}
+        local function feed(r, bytes_)
+            local out = ffi.new("struct ws_event")
+            local base, left = bytes.exact(bytes_), #bytes_
+            local p = base
+            while left > 0 do
+                local n = lib.ws_next(r, p, left, out)
+                if n <= 0 then
+                    seen[#seen + 1] = n < 0 and "error " .. out.code or nil
+                    break
+                end
+                if out.type ~= 0 then
+                    seen[#seen + 1] = NAMES[out.type] .. " "
+                        .. ffi.string(out.data.p, out.data.len)
+                end
+                p, left = p + out.size, left - tonumber(out.size)
+            end
+            lib.ws_reader_raw(r, p, left)
+            return ffi.string(p, left), base
+        end
+        local a, b = ffi.new("struct ws_reader"), ffi.new("struct ws_reader")
+        lib.ws_reader_init(a, 0)
+        lib.ws_reader_init(b, 0)
+        local rest = feed(a, stream:sub(1, cut))
+        local message = { "", 0 }
+        if a.opcode ~= 0 then
+            message = { a.message.p + a.message.head, a.message.len }
+        end
+        assert.equal(0, lib.ws_reader_restore(b, a.opcode, a.fragments, message))
+        feed(b, rest .. stream:sub(cut + 1))
+        lib.ws_reader_fini(a)
+        lib.ws_reader_fini(b)
+        return table.concat(seen, ", ")
+    end
+
+    it("goes on at every place of a stream", function()
+        local text = "h\195\169llo \226\130\172 "
+        local stream = frame(0x01, text:sub(1, 2)) .. frame(0x89, "ping")
+            .. frame(0x00, text:sub(3, 9)) .. frame(0x80, text:sub(10))
+            .. frame(0x82, ("b"):rep(200)) .. frame(0x81, text)
+        local whole = moved(stream, #stream)
+        assert.equal("ping ping, text " .. text .. ", binary " .. ("b"):rep(200)
+            .. ", text " .. text, whole)
+        for cut = 0, #stream do
+            assert.equal(whole, moved(stream, cut), "cut at " .. cut)
+        end
+    end)
+
+    it("refuses what no reader can have come to", function()
+        local r = ffi.new("struct ws_reader")
+        lib.ws_reader_init(r, 10)
+        local function restore(opcode, fragments, message)
+            return lib.ws_reader_restore(r, opcode, fragments, { message, #message })
+        end
+        assert.equal(lib.SD_EINVALID, restore(0, 1, ""))
+        assert.equal(lib.SD_EINVALID, restore(0, 0, "a"))
+        assert.equal(lib.SD_EINVALID, restore(8, 1, ""))
+        assert.equal(lib.SD_EINVALID, restore(2, 0, "a"))
+        assert.equal(lib.SD_EINVALID, restore(2, 1025, "a"))
+        assert.equal(lib.SD_EINVALID, restore(1, 1, "\255"))
+        assert.equal(lib.SD_ETOOLARGE, restore(2, 1, ("a"):rep(11)))
+        assert.equal(0, restore(2, 1, ("a"):rep(10)))
+        lib.ws_reader_fini(r)
+    end)
+end)

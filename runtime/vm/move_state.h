@@ -1,0 +1,102 @@
+/* move_state.h - shared by the files vm/move*.c only. */
+#ifndef SD_VM_MOVE_STATE_H
+#define SD_VM_MOVE_STATE_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "ipc/msg.h"
+#include "loop/loop.h"
+#include "loop/timer.h"
+#include "net/conn_move.h"
+#include "vm/heard.h"
+#include "vm/move.h"
+#include "vm/people.h"
+#include "vm/state.h"
+
+enum follow_kind {
+    FOLLOW_PUBLISH,
+    FOLLOW_UID,
+    FOLLOW_CONN
+};
+
+/* One value that follows a conn. */
+struct follow {
+    struct list link;
+    enum follow_kind kind;
+    struct heard_id id; /* of a publish */
+    bool tells;         /* of a send to the uid, see struct msg_follow */
+    struct buf value;
+};
+
+/* One conn that has gone. */
+struct move {
+    struct list link;
+    struct moves *moves;
+    struct member *member; /* without its conn */
+    struct conn_place place;
+    uint64_t number; /* of its binding; 0: it is not bound */
+    unsigned slot;   /* where it goes */
+    uint16_t epoch;
+    uint64_t id;  /* its new one; 0: it is on its way */
+    uint64_t end; /* ms: then nothing follows it any more */
+
+    /* While it is on its way: */
+    int fd;
+    struct buf image;
+    struct list follows;
+    struct buf close; /* why it has to be closed, if so */
+
+    unsigned turns; /* until its new worker is told that nothing follows */
+
+    /* Then: how far its new worker had come with the publishes of each, as
+     * long as we are not. */
+    uint64_t heard[SLOTS_MAX];
+};
+
+struct moves {
+    struct vms *vms;
+    unsigned nslots;
+    struct list all;
+    struct timer look;
+    struct loop_job turn;
+    struct heard heard;
+    struct heard_id now; /* the publish at hand */
+    size_t bytes;        /* of all that follows */
+    uint64_t arrived;    /* conns, for specs */
+};
+
+/* --- move_wait.c --- */
+
+/* What is sent to this conn waits for the worker it comes from. */
+void move_wait(struct member *m, unsigned slot, uint16_t epoch);
+
+/* Tell its new worker when nothing follows any more. */
+void move_tell_end(struct move *mv);
+void moves_on_turn(struct loop_job *job);
+
+/* That one is no more: nobody waits for it. */
+void moves_stop_waiting(struct vm *vm, unsigned slot, uint16_t epoch);
+
+/* --- move_arrive.c --- */
+
+/* Make a conn anew; takes the descriptor.  0 and the conn; or as net_unpack(),
+ * and nothing has happened. */
+int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd);
+
+/* --- move_follow.c --- */
+
+/* It has arrived: send what waits for that; `mv->id` and `heard` are set. */
+void move_follow(struct move *mv);
+
+/* When we have come as far as its new worker, nothing is heard for it here. */
+void move_hush(struct move *mv);
+
+/* The conn has come back, or is another's: what is for its uid does not go by
+ * way of its older moves any more. */
+void moves_outdate(struct moves *ms, uint64_t number);
+
+/* It is back here as `c`. */
+void move_follow_home(struct move *mv, struct conn *c);
+void move_drop_follows(struct move *mv);
+
+#endif
