@@ -259,6 +259,10 @@ void vm_request_ended(struct vm *vm, struct vm_request *q);
 /* The handshake has opened its WebSocket; vm_request_ended() comes next. */
 void vm_request_opened(struct vm *vm, struct vm_request *q);
 
+/* Two of vms_conn_ops, call_http.c. */
+void vms_on_handshake(void *arg, struct conn *c, struct http_request *r);
+void vms_on_request(void *arg, struct conn *c, struct http_request *r);
+
 /* Unbind and unsubscribe a conn, then close it. */
 void vm_shut(struct vm *vm, struct conn *c, const char *reason, int code);
 
