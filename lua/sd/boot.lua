@@ -181,7 +181,9 @@ end
 --- Give `restore` what the vm before had to save.
 function boot.restore()
     if hooks.restore then
-        local ok, err = xpcall(hooks.restore, catch, core.kept_state())
+        local ok, err = xpcall(function()
+            hooks.restore(core.kept_state())
+        end, catch)
         if not ok then
             log.error("restore: " .. failure(fault.of_xpcall(err)))
         end

@@ -298,9 +298,13 @@ local function run(fn)
     end
 end
 
---- Timers that rest, by the identity of their coroutine.
+--- Timers that rest, and those of `after` that run, by the identity of their
+--- coroutine.
 ---@type table<integer, {due: number, again: boolean}>
 local resting = {}
+
+--- Until when timers still run, once another vm has taken over.
+local last_due
 
 --- One run in a coroutine of its own: it is a call with its own context. The
 --- next one is planned when it has ended, so that runs never overlap.
@@ -308,24 +312,33 @@ local function plan(timer, due, ms, fn, again)
     local id
     id = core.spawn(true, function()
         rest(timer, due) -- cancelled only when the vm ends, and with it
-        resting[id] = nil
         if timer.off then
+            resting[id] = nil
             return
+        elseif again then
+            resting[id] = nil
         end
         run(fn)
+        resting[id] = nil
         if again and not timer.off then
             plan(timer, math.max(due + ms, core.mono()), ms, fn, again)
         end
     end)
     resting[id] = { due = due, again = again }
+    if last_due and not again and due <= last_due then
+        core.serve(id)
+    elseif last_due then
+        log.warn("a timer will not run: other code has taken over")
+    end
 end
 
 --- From C: another vm takes over. Of the timers those of `after` that are due
 --- within so many milliseconds still run.
 ---@param ms number
 function go.retire(ms)
+    last_due = core.mono() + ms
     for id, timer in pairs(resting) do
-        if not timer.again and timer.due <= core.mono() + ms then
+        if not timer.again and timer.due <= last_due then
             core.serve(id)
         end
     end

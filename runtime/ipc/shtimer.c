@@ -228,7 +228,7 @@ static void add(struct shtimer *t, uint64_t key)
 {
     int i = shtimer_place(t, 0);
 
-    sd_assert(i >= 0); /* half of them are enough, see drop() */
+    sd_assert(i >= 0); /* vms_retired() is bounded */
     atomic_store(&t->timer[i].plan, 0);
     atomic_store(&t->timer[i].owner, 0);
     atomic_store(&t->timer[i].key, key);

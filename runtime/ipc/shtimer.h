@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 enum {
-    SHTIMER_MAX = 256,    /* timers of one generation */
-    SHTIMER_PLACES = 512, /* with those of earlier ones that still run */
-    SHTIMER_NEVER = 0     /* due time of a timer that runs no more */
+    SHTIMER_MAX = 256,     /* timers of one generation */
+    SHTIMER_PLACES = 1024, /* with those of earlier ones that still run */
+    SHTIMER_NEVER = 0      /* due time of a timer that runs no more */
 };
 
 struct shtimer; /* the block; zeroed memory is a block without timers */

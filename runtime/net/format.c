@@ -18,7 +18,8 @@ static int frame_of(struct frame_spec *s, const struct conf_frame *f,
     while (type <= FRAME_PACK && strcmp(types[type], f->type) != 0)
         type++;
     if (type > FRAME_PACK || f->delimiter_len > FRAME_DELIMITER_MAX) {
-        *why = "frame: no such type";
+        *why = type > FRAME_PACK ? "frame: no such type"
+                                 : "frame.delimiter: longer than 16 bytes";
         return SD_EINVALID;
     }
     frame_spec_init(s, type);

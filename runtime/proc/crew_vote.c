@@ -26,12 +26,17 @@ static bool is_busy_task(const struct seat *s)
 void crew_ask_vote(struct seat *s)
 {
     struct crew *c = s->crew;
+    char name[32];
 
     if (s->rests || s->member.role == SLOT_AGENT || is_busy_task(s))
         return;
     if (member_tell_code(&s->member, LEASH_BUILD, c->building, c->vote,
-                         c->bundle) == 0)
+                         c->bundle) == 0) {
         s->vote = VOTE_AWAITED;
+        return;
+    }
+    member_name(&s->member, name, sizeof(name));
+    crew_fail_vote(c, name, "it cannot be told");
 }
 
 /* The other seat of a task; NULL: it is of no task. */
@@ -121,9 +126,11 @@ void crew_build(struct crew *c, unsigned number, int bundle)
     c->vote_until = clock_ms() + VOTE_LIMIT;
     c->bundle = bundle;
     c->vote++;
-    for (unsigned i = 0; i < c->count; i++)
+    for (unsigned i = 0; i < c->count && c->building != 0; i++)
         if (member_state(&c->seats[i].member) == SLOT_READY)
             crew_ask_vote(&c->seats[i]);
+    if (c->building == 0)
+        return; /* it has failed */
     timer_start(c->config.loop, &c->patience, VOTE_LOOK);
     count_votes(c);
 }

@@ -235,7 +235,7 @@ static void on_built(void *arg, int err, const char *text)
    slot.  vms look for it before anything is begun, so that nobody begins a call
    in old code after that. */
 
-static void stop_renewing(struct process *p)
+static void drop_next(struct process *p)
 {
     vms_drop(p->vms);
     p->renews = false;
@@ -270,8 +270,8 @@ static void build(struct process *p, const struct leash_msg *m, int fd)
     const char *why = NULL;
 
     p->vote = m->serial;
-    if (p->renews && !vms_is_switching(p->vms))
-        stop_renewing(p);
+    if (p->next != NULL && !vms_is_switching(p->vms))
+        drop_next(p); /* a renewal, or one that the master has given up */
     if (p->next != NULL || vms_is_building(p->vms))
         why = "another generation is being made";
     else if (vms_retired(p->vms) >= RETIRED_MAX)

@@ -20,7 +20,7 @@ static void on_look(struct timer *t)
 {
     struct task *task = list_entry(t, struct task, look);
 
-    if (vms_calls(task->process.vms) == 0)
+    if (vms_calls(task->process.vms) == 0 && vms_is_settled(task->process.vms))
         process_finish(&task->process);
     else
         timer_start(task->process.loop, t, DRAIN_LOOK);
@@ -33,6 +33,7 @@ static void on_leash(struct process *p, const struct leash_msg *m)
     switch ((enum leash_type)m->type) {
     case LEASH_DRAIN:
         slots_set_state(p->slots, p->h->slot, SLOT_DRAINING);
+        vms_rest(p->vms);
         timer_start(p->loop, &task->look, 1);
         break;
     default:

@@ -84,7 +84,8 @@ static void on_look(struct timer *t)
         w->state = WORKER_LATE;
         close_late(p->net, p->vms);
     }
-    if (vms_calls(p->vms) == 0 && net_conns(p->net) == 0) {
+    if (vms_calls(p->vms) == 0 && net_conns(p->net) == 0 &&
+        vms_is_settled(p->vms)) {
         w->state = WORKER_ENDING;
         process_finish(p);
     } else {

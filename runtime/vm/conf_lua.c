@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <lua.h>
 #include <lualib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "base/bundle.h"
 #include "base/conf.h"
 #include "base/err.h"
+#include "net/format.h"
 #include "vm/conf_host.h"
 
 #define MEMORY_MAX ((size_t)1024 * 1024 * 1024)
@@ -143,6 +145,27 @@ static void complain(struct buf *report, const char *file, const char *text)
     conf_note_add(report, &note);
 }
 
+/* ... and what every worker can serve. */
+static bool can_serve(const struct conf *conf, struct buf *report)
+{
+    bool can = true;
+
+    for (unsigned i = 0; i < conf->nports; i++) {
+        const char *why = NULL;
+        struct format *f = NULL;
+        char text[256];
+
+        if (format_new(&f, &conf->ports[i], &why) == 0) {
+            format_unref(f);
+            continue;
+        }
+        snprintf(text, sizeof(text), "ports.%s: %s", conf->ports[i].name, why);
+        complain(report, "config/ports.lua", text);
+        can = false;
+    }
+    return can;
+}
+
 /* What the schema let pass must be what every process can read. */
 static bool is_readable(struct buf *bytes, struct buf *report)
 {
@@ -150,6 +173,7 @@ static bool is_readable(struct buf *bytes, struct buf *report)
     struct slice entries = {0};
     const char *why = "no bundle";
     struct conf *conf = NULL;
+    bool can = true;
 
     if (bundle_open_bytes(&bundle, buf_slice(bytes)) == 0) {
         bundle_get(bundle, "conf", &entries);
@@ -158,9 +182,11 @@ static bool is_readable(struct buf *bytes, struct buf *report)
     }
     if (why != NULL)
         complain(report, "config", why);
+    else
+        can = can_serve(conf, report);
     conf_close(&conf);
     bundle_close(&bundle);
-    return why == NULL;
+    return why == NULL && can;
 }
 
 int conf_build(const struct conf_build_opts *opts, struct buf *bundle,

@@ -88,6 +88,10 @@ void vm_retire(struct vm *vm)
     n = end_background(vm);
     log_info("generation %u: %u calls finish, %u in the background were ended",
              vm->env.generation, vm->cos.calls, n);
+}
+
+void vm_limit(struct vm *vm)
+{
     vm->limit.fn = on_limit;
     timer_start(vm->env.loop, &vm->limit,
                 vm->env.conf->server.reload_timeout + 1);
@@ -132,6 +136,7 @@ static void stop(struct vm *vm)
     struct co *co = vm_enter(vm, vm->entry[ENTRY_STOP], CO_WORK,
                              vm->env.conf->server.call_timeout);
 
+    timer_stop(vm->env.loop, &vm->limit);
     vm->state = VM_STOPPING;
     vm->is_stopped = co == NULL;
     if (co == NULL)

@@ -168,6 +168,7 @@ struct vms {
     unsigned nclosing;   /* on other threads */
     bool is_awaiting;    /* `next` shall serve when it is committed */
     bool is_switching;
+    bool is_resting; /* the process ends: nothing takes over any more */
     struct loop_hook hook;
     struct loop_job load; /* the next slice of loading `next` */
     struct buf kept;      /* what save() kept, as msgpack; len 0: nothing */
@@ -230,6 +231,9 @@ void vm_settle_watchdog(struct vm *vm);
 
 /* Its background work ends now, its calls may finish; then it is closed. */
 void vm_retire(struct vm *vm);
+
+/* Its calls may take server.reload_timeout from now on. */
+void vm_limit(struct vm *vm);
 
 void vm_look_retired(struct vm *vm); /* once a turn */
 

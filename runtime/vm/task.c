@@ -379,6 +379,10 @@ void tasks_on_back(struct tasks *t, const struct mesh_msg *m)
     call = find_call(t, h.counter);
     if (call == NULL)
         return;
+    if (h.ticket.generation != 0 && call->ticket.wait == 0) {
+        end_call(call, &r); /* who waited does not any more */
+        return;
+    }
     if (m->err == 0 && wire_read(&h, &body, m->body) > 0 &&
         send_call(t, call->vm, &h, body) == 0) {
         list_del(&call->link);

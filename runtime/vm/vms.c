@@ -271,7 +271,7 @@ bool vms_is_building(const struct vms *a)
 bool vms_can_switch(const struct vms *a)
 {
     return a->current != NULL && a->current->state == VM_SERVING &&
-           a->next == NULL;
+           a->next == NULL && !a->is_resting;
 }
 
 bool vms_is_switching(const struct vms *a)
@@ -302,7 +302,14 @@ static void stop_ended(struct co *co, int status)
 void vms_rest(struct vms *a)
 {
     sd_check(a, VMS_MAGIC);
+    a->is_resting = true;
     schedule_close(&a->current->schedule);
+    vms_drop(a);
+}
+
+bool vms_is_settled(const struct vms *a)
+{
+    return !a->is_switching && list_empty(&a->retired);
 }
 
 void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)

@@ -52,8 +52,12 @@ bool vms_look_for_commit(struct vms *a);
 /* The same without a commit: another vm of the same generation. */
 void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg);
 
-/* No configured timer runs any more. */
+/* The process is to end: no configured timer runs any more, and no other vm
+ * takes over, but one that is about to. */
 void vms_rest(struct vms *a);
+
+/* Is nothing of a switch under way, and no earlier vm left? */
+bool vms_is_settled(const struct vms *a);
 
 /* Let somebody look inside the one that serves, over the socket `fd` (taken):
  * vm/console.h. */

@@ -35,11 +35,12 @@ static void keep_packs(struct vm *vm)
 static void take_net(struct vms *a, struct vm *vm)
 {
     const char *why = NULL;
+    int err;
 
     if (a->env.net == NULL)
         return;
-    if (net_set_conf(a->env.net, vm->env.conf, &why) < 0)
-        log_error("ports stay as they were: %s", why);
+    err = net_set_conf(a->env.net, vm->env.conf, &why);
+    sd_assert(err == 0); /* conf_build() has looked */
     for (unsigned i = 0; i < vm->nports; i++)
         vm->ports[i].format = net_format(a->env.net, i);
     keep_packs(vm);
@@ -60,8 +61,10 @@ static void finish_switch(struct vms *a)
     take_net(a, vm);
     vm_hold_conns(old);
     list_add(&a->retired, &old->link);
+    vm_limit(old);
     cos_wake_dormant(vm);
-    vm->schedule = schedule_open(vm);
+    if (!a->is_resting)
+        vm->schedule = schedule_open(vm);
     if (a->env.net != NULL)
         net_unhold(a->env.net);
     mesh_resume(a->env.mesh);
@@ -133,7 +136,7 @@ bool vms_look_for_commit(struct vms *a)
 {
     struct mesh *m = a->env.mesh;
 
-    if (!a->is_awaiting ||
+    if (!a->is_awaiting || a->is_resting ||
         slots_get(mesh_slots(m), mesh_master(m), SLOT_GENERATION) !=
             a->next->env.generation)
         return false;

@@ -336,6 +336,124 @@ return { workers = 1, tasks = 0, reload_timeout = "500ms" }]],
             d:receive().result)
     end)
 
+    it("lets what `after` has begun or is given late run", function()
+        local ports = start({
+            ["config/server.lua"] =
+                'return { workers = 1, tasks = 0, name = "n" }',
+            ["scripts/controllers/a.lua"] = [[
+local sd = require("sd")
+local A = {}
+function A:outlive()
+    sd.after(0, function()
+        sd.log.info("note begun")
+        sd.sleep(1)
+        sd.log.info("note done")
+    end)
+end
+function A:late()
+    sd.log.info("note waits")
+    sd.sleep(0.7)
+    sd.after(0.1, function() sd.log.info("note late") end)
+    sd.after(1000, function() sd.log.info("note never") end)
+end
+return A]],
+        })
+        local c, d = client.open(ports.game), client.open(ports.game)
+        c:send(client.packet("a/outlive", {}, 1))
+        d:send(client.packet("a/late", {}, 1))
+        until_(function()
+            return s:output():find("note begun") and s:output():find("note waits")
+        end)
+        reload_to(s, "two")
+        for _, what in ipairs({ "note done", "note late", "will not run" }) do
+            until_(function() return s:output():find(what) end, what)
+        end
+    end)
+
+    it("gives on_stop its own time, and save too", function()
+        start({
+            ["config/server.lua"] = [[
+return { workers = 1, tasks = 0, name = "n", reload_timeout = "300ms" }]],
+            ["scripts/app.lua"] = [[
+local sd = require("sd")
+return {
+    save = function()
+        sd.sleep(0.6)
+        sd.log.info("note saved")
+        return { x = 1 }
+    end,
+    restore = function(data) sd.log.info("note restored " .. data.x) end,
+    on_stop = function() sd.sleep(0.6) sd.log.info("note stopped") end,
+}]],
+        })
+        local out, code = s:run("reload")
+        assert.equal(0, code, out)
+        for _, what in ipairs({ "note saved", "note restored 1", "note stopped" }) do
+            until_(function() return s:output():find(what) end, what)
+        end
+        assert.not_matches("were not over", s:output())
+    end)
+
+    it("is finished when the node is stopped meanwhile", function()
+        start({
+            ["scripts/app.lua"] = [[
+local sd = require("sd")
+local function note(what)
+    sd.log.info(("note %s %d %s"):format(sd.role, sd.generation, what))
+end
+return {
+    save = function() sd.sleep(1) note("saved") return { x = 1 } end,
+    restore = function() note("restored") end,
+    on_stop = function() note("stopped") end,
+}]],
+            ["config/server.lua"] =
+                'return { workers = 1, tasks = 1, name = "n" }',
+        })
+        assert.equal(0, select(2, s:run("reload")))
+        s:kill("TERM")
+        until_(function() return s:exit_status() end, "it has stopped")
+        assert.equal(0, s:exit_status())
+        local notes = {}
+        for role, what in s:output():gmatch("note (%a+) (%d %a+)") do
+            notes[role] = (notes[role] or "") .. what .. ", "
+        end
+        local all = "1 saved, 2 restored, 1 stopped, 2 stopped, "
+        assert.same({ worker = all, task = all }, notes)
+    end)
+
+    it("outlives tasks that end with calls of the old code queued", function()
+        local ports = start({
+            ["config/server.lua"] = [[
+return { workers = 1, tasks = 2, name = "n", task_grace = "1s" }]],
+            ["scripts/tasks/block.lua"] = [[
+local B = {}
+function B:run() os.execute("sleep 2.6") return { v = "one" } end
+return B]],
+            ["scripts/controllers/b.lua"] = [[
+local sd = require("sd")
+local B = {}
+function B:run() return sd.task("block", { timeout = 0.5 }):run() end
+return B]],
+        })
+        local pid = s:process("worker").pid
+        local tasks = { [0] = s:process("task", 0).pid,
+            [1] = s:process("task", 1).pid }
+        local list = {}
+        for i = 1, 4 do
+            list[i] = client.open(ports.game)
+            list[i]:send(client.packet("b/run", {}, 1))
+        end
+        for i = 1, 4 do
+            assert.equal(504, list[i]:receive().error.code)
+        end
+        reload_to(s, "two")
+        until_(function()
+            return not server.is_alive(tasks[0]) and not server.is_alive(tasks[1])
+        end, "the tasks were ended")
+        assert.same({ v = "two", gen = 2 }, result(list[1], "c/task", {}))
+        assert.equal(pid, s:process("worker").pid)
+    end)
+
     it("takes the watchdog along, and leaves some of it", function()
         local ports = start({
             ["config/server.lua"] = [[
@@ -463,6 +581,10 @@ return { workers = 2, tasks = 1, name = "n", max_run = "100ms" }]],
         { "a wrong value", "config/ports.lua",
             (PORTS:gsub("max_inflight = 4", 'max_inflight = "many"')),
             "config/ports.lua:3: .*max_inflight" },
+        { "a frame that cannot be", "config/ports.lua",
+            (PORTS:gsub("max_inflight = 4",
+                'frame = { type = "line", delimiter = "123456789012345678" }')),
+            "ports.wide: frame.delimiter: longer than 16 bytes" },
         { "a missing route", "config/ports.lua",
             (PORTS:gsub("max_inflight = 4", 'route = "nowhere"')),
             "config/ports.lua:3: .*nowhere" },

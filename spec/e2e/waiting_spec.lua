@@ -5,7 +5,7 @@ local server = require("spec.support.server")
 
 local files = {
     ["config/server.lua"] =
-        "return { workers = 1, tasks = 1, dev = true, "
+        "return { workers = 1, tasks = 1, dev = true, max_run = '30s', "
             .. 'vm_memory = "256m" }',
     ["config/ports.lua"] = [[
 return {
