@@ -5,8 +5,8 @@
  * one step of a free list of its size class; classes are cut from chunks. A
  * chunk knows nothing of its blocks, which makes taking and giving back cheap;
  * whether all of them are free is counted behind a collection, when much lies
- * idle.  One thread, no locks.  Blocks over SMALL_MAX
- * are malloc's, held in a list so that they too go with the heap. */
+ * idle.  One thread, no locks.  Blocks over SMALL_MAX are malloc's, held in a
+ * list so that they too go with the heap. */
 #include "vm/heap.h"
 
 #include <malloc.h>
@@ -17,12 +17,13 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "vm/regions.h"
 
 #define HEAP_MAGIC 0x68656170u
 #define GRAIN      16
 #define SMALL_MAX  512
 #define CLASSES    (SMALL_MAX / GRAIN)
-#define CHUNK      ((size_t)64 * 1024)
+#define CHUNK      ((size_t)REGIONS_CHUNK)
 #define TRIM       ((size_t)8 * 1024 * 1024) /* idle bytes worth the walk */
 #define OWN_PAGES  (1024 * 1024) /* blocks so large go back at once */
 #define RESERVE    ((size_t)16 * 1024)
@@ -37,7 +38,7 @@ struct chunk {
     struct chunk *next;
     size_t cut;  /* bytes made blocks, when it is not the newest */
     size_t free; /* of these, in free lists: counted by trim() */
-    size_t pad;  /* keeps what follows on GRAIN */
+    struct region *region;
 };
 
 /* In front of a large block. */
@@ -58,6 +59,7 @@ struct heap {
     char *bump, *end;     /* rest of the newest chunk */
     struct chunk *chunks; /* newest first */
     size_t nchunks;
+    struct regions regions; /* where they are from */
     size_t large_bytes;
     size_t idle; /* what the last trim has left */
     struct list large;
@@ -73,6 +75,7 @@ struct heap *heap_new(size_t limit)
     h->magic = HEAP_MAGIC;
     h->limit = limit;
     list_init(&h->large);
+    regions_init(&h->regions);
     return h;
 }
 
@@ -81,12 +84,7 @@ void heap_free(struct heap **hp)
     struct heap *h = *hp;
 
     sd_check(h, HEAP_MAGIC);
-    while (h->chunks != NULL) {
-        struct chunk *next = h->chunks->next;
-
-        mem_free(h->chunks);
-        h->chunks = next;
-    }
+    regions_fini(&h->regions);
     while (!list_empty(&h->large)) {
         struct list *node = h->large.next;
 
@@ -108,10 +106,12 @@ static void *small_cut(struct heap *h, size_t bytes)
     void *p;
 
     if ((size_t)(h->end - h->bump) < bytes) {
-        struct chunk *chunk = aligned_alloc(CHUNK, CHUNK);
+        struct region *region;
+        struct chunk *chunk = regions_take(&h->regions, &region);
 
         if (chunk == NULL)
             return NULL;
+        chunk->region = region;
         if (h->chunks != NULL)
             h->chunks->cut = (size_t)(h->bump - (char *)(h->chunks + 1));
         h->nchunks++;
@@ -347,7 +347,7 @@ static void drop_chunks(struct heap *h)
         if (is_whole(h, chunk)) {
             *at = chunk->next;
             h->nchunks--;
-            free(chunk);
+            regions_give(&h->regions, chunk->region, chunk);
         } else {
             at = &chunk->next;
         }
