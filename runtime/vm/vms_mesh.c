@@ -22,8 +22,8 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     struct vm *vm = vms_now(a);
 
     sd_check(a, VMS_MAGIC);
-    if (a->is_switching && is_call(m->type))
-        return MESH_HOLD;
+    if (a->is_switching && is_call(m->type) && !m->dead)
+        return MESH_HOLD; /* what the dead have sent cannot wait */
     switch (m->type) {
     case MSG_TASK_CALL:
         return tasks_on_call(a->tasks, m);
