@@ -8,6 +8,7 @@ local cross = require("sd.conf.cross")
 local env = require("sd.conf.env")
 local eval = require("sd.conf.eval")
 local keep = require("sd.conf.keep")
+local nested = require("sd.conf.nested")
 local resolve = require("sd.conf.resolve")
 local routes = require("sd.conf.routes")
 local schema = require("sd.conf.schema")
@@ -118,7 +119,7 @@ local function cross_check(c, resolved, files)
             c.sources[path] = "default, lowered"
         end,
         is_set = function(path)
-            return c.sources[path] ~= nil or resolve.get(c.trees, path) ~= nil
+            return c.sources[path] ~= nil or nested.get(c.trees, path) ~= nil
         end,
     })
 end

@@ -70,6 +70,22 @@ bool row_read(struct row *row, struct json *j)
     return token == JSON_MAP_END;
 }
 
+bool row_read_list(struct json *j,
+                   void (*take)(void *ctx, const struct row *row), void *ctx)
+{
+    struct row row;
+    int token;
+
+    if (json_next(j) != JSON_LIST)
+        return false;
+    while ((token = json_next(j)) == JSON_MAP) {
+        if (!row_read(&row, j))
+            return false;
+        take(ctx, &row);
+    }
+    return token == JSON_LIST_END;
+}
+
 const char *row_get(const struct row *row, const char *key)
 {
     for (unsigned i = 0; i < row->n; i++)

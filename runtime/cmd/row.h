@@ -26,6 +26,10 @@ bool row_read(struct row *row, struct json *j);
 /* The key was read: add it with its value, which is no list or map. */
 bool row_read_field(struct row *row, struct json *j);
 
+/* Read the list of maps behind a key: each goes to `take`. */
+bool row_read_list(struct json *j,
+                   void (*take)(void *ctx, const struct row *row), void *ctx);
+
 /* "" and 0 when there is no such field. */
 const char *row_get(const struct row *row, const char *key);
 double row_number(const struct row *row, const char *key);

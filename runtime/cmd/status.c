@@ -25,10 +25,11 @@ static void print_blocked(const struct row *row)
            row_number(row, "blocked"), at);
 }
 
-static void print_process(const struct row *row)
+static void print_process(void *ctx, const struct row *row)
 {
     char name[2 * ROW_TEXT + 2], age[32];
 
+    (void)ctx;
     if (strcmp(row_get(row, "role"), "agent") == 0 ||
         strcmp(row_get(row, "role"), "redis") == 0)
         snprintf(name, sizeof(name), "%s", row_get(row, "role"));
@@ -45,35 +46,21 @@ static void print_process(const struct row *row)
     print_blocked(row);
 }
 
-/* The list behind a key: each row to `print`. */
-static bool print_list(struct json *j, void (*print)(const struct row *row))
+static void print_port(void *ctx, const struct row *row)
 {
-    struct row row;
-    int token;
-
-    if (json_next(j) != JSON_LIST)
-        return false;
-    while ((token = json_next(j)) == JSON_MAP) {
-        if (!row_read(&row, j))
-            return false;
-        print(&row);
-    }
-    return token == JSON_LIST_END;
-}
-
-static void print_port(const struct row *row)
-{
+    (void)ctx;
     printf("%-16s %-9s %s port %s\n", row_get(row, "name"),
            row_get(row, "protocol"), row_get(row, "address"),
            row_get(row, "port"));
 }
 
 /* The first comes with the head of its table. */
-static void print_slow(const struct row *row)
+static void print_slow(void *ctx, const struct row *row)
 {
     static bool had_head;
     char age[32], uid[4 * ROW_TEXT];
 
+    (void)ctx;
     if (!had_head)
         printf("\n%-16s %-6s %-20s %-22s %10s %9s\n", "slow clients", "worker",
                "uid", "address", "unsent", "for");
@@ -96,16 +83,16 @@ static bool print_field(struct json *j, struct row *head)
                row_get(head, "pid"), row_get(head, "generation"), age,
                row_get(head, "state"));
         printf("%-16s %-9s %s\n", "port", "protocol", "address");
-        return print_list(j, print_port);
+        return row_read_list(j, print_port, NULL);
     }
     if (slice_is(j->text, "processes")) {
         printf("\n%-10s %8s %-9s %9s %7s %9s %7s %9s %4s %8s\n", "process",
                "pid", "state", "uptime", "conns", "memory", "vm", "loop lag",
                "gen", "restarts");
-        return print_list(j, print_process);
+        return row_read_list(j, print_process, NULL);
     }
     if (slice_is(j->text, "slow"))
-        return print_list(j, print_slow);
+        return row_read_list(j, print_slow, NULL);
     return row_read_field(head, j);
 }
 

@@ -21,8 +21,15 @@ enum {
 
 /* --- what the master says ------------------------------------------------------- */
 
-static void take_process(struct top *t, const struct row *row)
+static void pass_over(void *ctx, const struct row *row)
 {
+    (void)ctx;
+    (void)row;
+}
+
+static void take_process(void *ctx, const struct row *row)
+{
+    struct top *t = ctx;
     unsigned i = (unsigned)row_number(row, "index");
 
     if (strcmp(row_get(row, "role"), "worker") != 0 || i >= TOP_WORKERS)
@@ -30,34 +37,6 @@ static void take_process(struct top *t, const struct row *row)
     t->workers[i].status = *row;
     if (i >= t->nworkers)
         t->nworkers = i + 1;
-}
-
-static bool take_processes(struct top *t, struct json *j)
-{
-    struct row row;
-    int token;
-
-    if (json_next(j) != JSON_LIST)
-        return false;
-    while ((token = json_next(j)) == JSON_MAP) {
-        if (!row_read(&row, j))
-            return false;
-        take_process(t, &row);
-    }
-    return token == JSON_LIST_END;
-}
-
-static bool skip_list(struct json *j)
-{
-    struct row row;
-    int token;
-
-    if (json_next(j) != JSON_LIST)
-        return false;
-    while ((token = json_next(j)) == JSON_MAP)
-        if (!row_read(&row, j))
-            return false;
-    return token == JSON_LIST_END;
 }
 
 static bool take_status(struct top *t, struct slice text)
@@ -72,9 +51,9 @@ static bool take_status(struct top *t, struct slice text)
     good = json_next(&j) == JSON_MAP;
     while (good && (token = json_next(&j)) == JSON_KEY) {
         if (slice_is(j.text, "processes"))
-            good = take_processes(t, &j);
+            good = row_read_list(&j, take_process, t);
         else if (slice_is(j.text, "ports") || slice_is(j.text, "slow"))
-            good = skip_list(&j);
+            good = row_read_list(&j, pass_over, NULL);
         else
             good = row_read_field(&head, &j);
     }
@@ -85,6 +64,13 @@ static bool take_status(struct top *t, struct slice text)
 }
 
 /* --- what a worker says ---------------------------------------------------------- */
+
+/* One answer: its numbers go into `head`, its lists into `top`. */
+struct answer {
+    struct top *top;
+    unsigned worker;
+    struct row head;
+};
 
 static struct top_route *route_of(struct top *t, const struct row *row)
 {
@@ -105,10 +91,11 @@ static struct top_route *route_of(struct top *t, const struct row *row)
     return r;
 }
 
-static void add_route(struct top *t, unsigned worker, const struct row *row)
+static void add_route(void *ctx, const struct row *row)
 {
-    double seconds = t->workers[worker].seconds;
-    struct top_route *r = seconds > 0 ? route_of(t, row) : NULL;
+    struct answer *a = ctx;
+    double seconds = a->top->workers[a->worker].seconds;
+    struct top_route *r = seconds > 0 ? route_of(a->top, row) : NULL;
 
     if (r == NULL)
         return;
@@ -116,10 +103,12 @@ static void add_route(struct top *t, unsigned worker, const struct row *row)
     r->errors += row_number(row, "errors") / seconds;
 }
 
-static void add_conn(struct top *t, unsigned worker, const struct row *row)
+static void add_conn(void *ctx, const struct row *row)
 {
-    double seconds = t->workers[worker].seconds;
-    struct top_conn c = {.row = *row, .worker = worker};
+    struct answer *a = ctx;
+    struct top *t = a->top;
+    double seconds = t->workers[a->worker].seconds;
+    struct top_conn c = {.row = *row, .worker = a->worker};
     unsigned i;
 
     if (seconds <= 0)
@@ -135,33 +124,6 @@ static void add_conn(struct top *t, unsigned worker, const struct row *row)
         t->nconns++;
 }
 
-/* One map of an answer: its numbers into `head`; with `add`, its lists into
- * what that adds to. */
-struct answer {
-    struct top *top;
-    unsigned worker;
-    bool is_second; /* figures are read: lists need their seconds */
-    struct row head;
-};
-
-static bool read_list(struct answer *a, struct json *j,
-                      void (*add)(struct top *t, unsigned worker,
-                                  const struct row *row))
-{
-    struct row row;
-    int token;
-
-    if (json_next(j) != JSON_LIST)
-        return false;
-    while ((token = json_next(j)) == JSON_MAP) {
-        if (!row_read(&row, j))
-            return false;
-        if (a->is_second)
-            add(a->top, a->worker, &row);
-    }
-    return token == JSON_LIST_END;
-}
-
 static bool read_top(struct answer *a, struct json *j)
 {
     int token;
@@ -171,9 +133,9 @@ static bool read_top(struct answer *a, struct json *j)
         if (token != JSON_KEY)
             return false;
         if (slice_is(j->text, "routes"))
-            good = read_list(a, j, add_route);
+            good = row_read_list(j, add_route, a);
         else if (slice_is(j->text, "busiest"))
-            good = read_list(a, j, add_conn);
+            good = row_read_list(j, add_conn, a);
         else
             good = row_read_field(&a->head, j);
     }
@@ -198,8 +160,8 @@ static bool read_answer(struct answer *a, struct slice line)
     return good && token == JSON_MAP_END;
 }
 
-/* The keys of a map come in any order, so it is read twice: rates need the
- * seconds, which may stand behind them. */
+/* The keys of a map come in any order, and rates need the seconds, so it is
+ * read twice: while the seconds are 0 the lists add nothing. */
 static bool take_answer(struct top *t, unsigned i, struct slice line)
 {
     struct answer a = {.top = t, .worker = i};
@@ -216,7 +178,6 @@ static bool take_answer(struct top *t, unsigned i, struct slice line)
                     row_number(&a.head, "bytes_out")) /
                    w->seconds;
     }
-    a.is_second = true;
     return read_answer(&a, line);
 }
 

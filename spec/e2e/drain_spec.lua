@@ -50,14 +50,6 @@ describe("a node that is told to drain", function()
         s:stop()
     end)
 
-    local function conns()
-        local n = 0
-        for _, p in ipairs(s:status().processes) do
-            n = n + p.conns
-        end
-        return n
-    end
-
     --- So many WebSockets that the node has.
     local function crowd(n)
         local list, port = {}, s:port("web")
@@ -66,7 +58,7 @@ describe("a node that is told to drain", function()
             open[#open + 1] = list[i]
         end
         until_(function()
-            return conns() >= n
+            return s:conns() >= n
         end, "the node has all conns")
         return list
     end
@@ -164,7 +156,7 @@ describe("a node that is told to drain", function()
         open[#open + 1] = kept
         kept:send("GET /probe/nap?seconds=1 HTTP/1.1\r\nHost: a\r\n\r\n")
         until_(function()
-            return conns() == 5
+            return s:conns() == 5
         end)
         begin("drain --rate 1")
         assert.matches("200", kept:receive("*l"))

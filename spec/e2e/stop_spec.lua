@@ -46,21 +46,13 @@ return { run = function() sd.sleep(1) return { done = true } end }]],
         s = nil
     end)
 
-    local function conns()
-        local n = 0
-        for _, p in ipairs(s:status().processes) do
-            n = n + p.conns
-        end
-        return n
-    end
-
     --- A conn that has sent `line`, which the node has.
     local function busy(line)
+        local before = s:conns()
         local tcp = s:connect("game")
-        local before = conns()
         tcp:send(line)
         until_(function()
-            return conns() > before or before > 0
+            return s:conns() > before
         end, "the node has the conn")
         return tcp
     end
@@ -119,7 +111,7 @@ return { run = function() sd.sleep(1) return { done = true } end }]],
         end
         local tcp = s:connect("game")
         until_(function()
-            return conns() == 21
+            return s:conns() == 21
         end, "the node has all conns")
         server.shell(s:command("stop") .. " > /dev/null 2>&1 &")
         for _, ws in ipairs(list) do

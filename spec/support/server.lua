@@ -253,6 +253,16 @@ function server:status()
     return code == 0 and cjson.decode(text) or nil
 end
 
+--- Conns of all processes of the node.
+---@return integer
+function server:conns()
+    local n = 0
+    for _, p in ipairs(self:status().processes) do
+        n = n + p.conns
+    end
+    return n
+end
+
 --- One line of status by role and index.
 ---@param role string
 ---@param index integer|nil

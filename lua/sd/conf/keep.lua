@@ -1,5 +1,6 @@
 --- What a reload cannot apply stays as the running node has it, and is named.
 local env = require("sd.conf.env")
+local nested = require("sd.conf.nested")
 local resolve = require("sd.conf.resolve")
 local schema = require("sd.conf.schema")
 
@@ -7,34 +8,6 @@ local keep = {}
 
 --- Sections whose names stand for something that the master has opened.
 local NAMED = { "ports" }
-
-local function same(a, b)
-    if type(a) ~= "table" or type(b) ~= "table" then
-        return a == b
-    end
-    for k, v in pairs(a) do
-        if not same(v, b[k]) then
-            return false
-        end
-    end
-    for k in pairs(b) do
-        if a[k] == nil then
-            return false
-        end
-    end
-    return true
-end
-
-local function copy(value)
-    if type(value) ~= "table" then
-        return value
-    end
-    local out = {}
-    for k, v in pairs(value) do
-        out[k] = copy(v)
-    end
-    return out
-end
 
 --- A port that is new or gone.
 local function keep_names(c, running, section, warn)
@@ -51,7 +24,7 @@ local function keep_names(c, running, section, warn)
         if new[name] == nil then
             warn(section, ("%s.%s goes on: it needs a restart to be taken away")
                 :format(section, name))
-            new[name] = copy(old[name])
+            new[name] = nested.copy(old[name])
         end
     end
 end
@@ -65,7 +38,7 @@ local function is_kept(key, tree, running, path)
     for _, server in pairs(running.redis or {}) do
         has_own = has_own or server.url == "embedded"
     end
-    return resolve.get(tree, path) == "embedded" and not has_own
+    return nested.get(tree, path) == "embedded" and not has_own
 end
 
 --- Put back, in c.trees, what differs and cannot be applied. True when that
@@ -77,17 +50,17 @@ function keep.values(c, resolved, running, warn)
     local changed = false
     for _, key in ipairs(c.keys) do
         for _, path in ipairs(resolve.paths(key, resolved.tree)) do
-            local old = resolve.get(running, path)
+            local old = nested.get(running, path)
             if
                 is_kept(key, resolved.tree, running, path)
-                and not same(old, resolve.get(resolved.tree, path))
+                and not nested.same(old, nested.get(resolved.tree, path))
             then
                 -- A default that did not fit was lowered at the start.
-                local is_set = resolve.get(c.trees, path) ~= nil
+                local is_set = nested.get(c.trees, path) ~= nil
                 if is_set or key.path ~= "server.max_conns" then
                     warn(path, path .. " stays as it was: it needs a restart")
                 end
-                env.apply(c.trees, { path = path, value = copy(old) })
+                env.apply(c.trees, { path = path, value = nested.copy(old) })
                 c.sources[path] = "as it was started"
                 changed = true
             end

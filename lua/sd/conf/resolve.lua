@@ -1,5 +1,6 @@
 --- From checked trees to what the processes read: flat entries for C, typed
 --- values for `sd.config`, and where each value came from.
+local nested = require("sd.conf.nested")
 local schema = require("sd.conf.schema")
 
 local resolve = {}
@@ -8,33 +9,6 @@ local resolve = {}
 ---@field entries string
 ---@field tree table
 ---@field origin string
-
-local function get(tree, path)
-    for part in path:gmatch("[^.]+") do
-        if type(tree) ~= "table" then
-            return nil
-        end
-        local value = tree[part]
-        if value == nil then
-            value = tree[tonumber(part)]
-        end
-        tree = value
-    end
-    return tree
-end
-resolve.get = get
-
-local function put(tree, path, value)
-    local at, last = tree, nil
-    for part in path:gmatch("[^.]+") do
-        if last then
-            at[last] = at[last] or {}
-            at = at[last]
-        end
-        last = tonumber(part) or part
-    end
-    at[last] = value
-end
 
 --- Where a path was written last: "config/ports.lua:7" or the file alone.
 ---@param layers table<string, sd.conf.Layer[]>
@@ -46,7 +20,7 @@ function resolve.place(layers, path)
     for i = #list, 1, -1 do
         local inside = rest
         while inside ~= "" do
-            if get(list[i].tree, inside) ~= nil then
+            if nested.get(list[i].tree, inside) ~= nil then
                 return list[i].file, list[i].lines[inside]
             end
             inside = inside:match("^(.*)%.[^.]*$") or ""
@@ -119,10 +93,8 @@ end
 --- Do keys of HTTP stand where HTTP is not spoken?
 local function is_idle(key, path, tree)
     local port = path:match("^ports%.([^.]+)%.")
-    if not port or get(tree, "ports." .. port .. ".protocol") == "http" then
-        return false
-    end
-    return key.http
+    local protocol = port and nested.get(tree, "ports." .. port .. ".protocol")
+    return port and protocol ~= "http" and key.http
 end
 
 --- Each key's paths here: one for each name its `*` stands for.
@@ -140,7 +112,7 @@ end
 
 --- One key at one path: its value, and who said so.
 local function settle(r, key, path)
-    local value = get(r.trees, path)
+    local value = nested.get(r.trees, path)
     local source = r.sources[path]
     if value == nil then
         value, source = default(r.host, key), "default"
@@ -154,27 +126,15 @@ local function settle(r, key, path)
     return value, source
 end
 
---- Tables are new, all else is shared.
-local function copy(value)
-    if type(value) ~= "table" then
-        return value
-    end
-    local result = {}
-    for key, item in pairs(value) do
-        result[key] = copy(item)
-    end
-    return result
-end
-
 ---@param r table host, keys, trees, layers, sources
 ---@return sd.conf.Resolved
 function resolve.all(r)
-    local out, origin, tree = {}, {}, copy(r.trees)
+    local out, origin, tree = {}, {}, nested.copy(r.trees)
     for _, key in ipairs(r.keys) do
         for _, path in ipairs(resolve.paths(key, r.trees)) do
             local value, source = settle(r, key, path)
             if value ~= nil and not is_idle(key, path, r.trees) then
-                put(tree, path, value)
+                nested.put(tree, path, value)
                 flatten(out, key, path, value)
             end
             if not is_idle(key, path, r.trees) then
