@@ -5,6 +5,7 @@
 #ifndef SD_BASE_CLOCK_H
 #define SD_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Monotonic time; starts anywhere, never goes back. */
@@ -13,6 +14,9 @@ uint64_t clock_ms(void);
 
 /* Milliseconds since 1970, UTC. */
 int64_t clock_wall_ms(void);
+
+/* User and system time that a process has burnt.  False: nobody can say. */
+bool clock_cpu_ms(int pid, uint64_t *ms);
 
 /* Move both clocks forward, in this process only.  For specs. */
 void clock_advance(uint64_t ms);

@@ -32,7 +32,7 @@ static volatile sig_atomic_t ended;
 
 static void on_signal(int signum)
 {
-    ended = signum != SIGWINCH;
+    ended |= signum != SIGWINCH;
 }
 
 static void screen_open(struct screen *s, bool is_person)

@@ -218,39 +218,15 @@ static void ask(struct top *t, unsigned i)
 
 /* --- what the kernel says ---------------------------------------------------------- */
 
-static uint64_t cpu_of(int pid)
-{
-    unsigned long user = 0, system = 0;
-    char path[32], text[512];
-    const char *end;
-    size_t n = 0;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    f = pid > 0 ? fopen(path, "re") : NULL;
-    if (f != NULL) {
-        n = fread(text, 1, sizeof(text) - 1, f);
-        fclose(f);
-    }
-    text[n] = '\0';
-    end = strrchr(text, ')'); /* the name may hold anything */
-    if (end == NULL ||
-        sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-               &user, &system) != 2)
-        return 0;
-    return user + system;
-}
-
 static void take_cpu(struct top_worker *w)
 {
-    uint64_t cpu = cpu_of((int)row_number(&w->status, "pid"));
-    uint64_t now = clock_ms();
-    double ticks = (double)sysconf(_SC_CLK_TCK);
+    int pid = (int)row_number(&w->status, "pid");
+    uint64_t cpu = 0, now = clock_ms();
 
     w->cpu_share = 0;
-    if (w->cpu_at != 0 && now > w->cpu_at && cpu >= w->cpu)
-        w->cpu_share =
-            (double)(cpu - w->cpu) / ticks * 1000 / (double)(now - w->cpu_at);
+    if (pid > 0 && clock_cpu_ms(pid, &cpu) && w->cpu_at != 0 &&
+        now > w->cpu_at && cpu >= w->cpu)
+        w->cpu_share = (double)(cpu - w->cpu) / (double)(now - w->cpu_at);
     w->cpu = cpu;
     w->cpu_at = now;
 }

@@ -19,7 +19,7 @@ struct top_worker {
     int pid;        /* whom `inside` reaches; 0: nobody */
     double seconds; /* since its last look; 0: there was none */
     double packets, bytes;
-    uint64_t cpu, cpu_at; /* ticks of the kernel, clock_ms() */
+    uint64_t cpu, cpu_at; /* ms burnt, and clock_ms() of that */
     double cpu_share;     /* of one core */
 };
 

@@ -20,6 +20,7 @@ static const char *const kind_names[RUNNING_KINDS] = {
     [RUNNING_REQUEST] = "request",
     [RUNNING_HOOK] = "hook",
     [RUNNING_TIMER] = "timer",
+    [RUNNING_LOAD] = "loading scripts",
 };
 
 static struct page *page_of(struct running *r)

@@ -331,6 +331,13 @@ void crew_stop(struct crew *c, uint64_t ms)
     stop_next(c);
 }
 
+int crew_pid(const struct crew *c, unsigned i)
+{
+    sd_check(c, CREW_MAGIC);
+    sd_assert(i < c->count);
+    return c->seats[i].member.pid;
+}
+
 int crew_attach(struct crew *c, unsigned i, int fd)
 {
     sd_check(c, CREW_MAGIC);

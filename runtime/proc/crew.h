@@ -66,6 +66,9 @@ void crew_pace(struct crew *c, unsigned i, uint32_t rate);
  * less.  on_empty() comes later, never inside this call. */
 void crew_stop(struct crew *c, uint64_t ms);
 
+/* The process in slot `i`, as the master started it; 0: none. */
+int crew_pid(const struct crew *c, unsigned i);
+
 /* Somebody wants to look inside worker `i`, over the socket `fd` (borrowed).
  * 0, or a negative code: it does not serve. */
 int crew_attach(struct crew *c, unsigned i, int fd);

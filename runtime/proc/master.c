@@ -207,7 +207,7 @@ static void on_ready(void *arg)
         return;
     }
     m->reload = reload_new(m->loop, &m->node, m->mesh, m->crew);
-    m->stall = stall_open(m->loop, m->mesh, &m->node);
+    m->stall = stall_open(m->loop, m->mesh, m->crew, &m->node);
     m->state = MASTER_SERVING;
     m->served = true;
     status_table(&status, &table);

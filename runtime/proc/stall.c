@@ -2,12 +2,16 @@
  *
  * A worker shows that its loop turns by a heartbeat four times a second. One
  * that has not for a second is asked by a signal what it is at (vm/note.h), and
- * named in a warning, once.  It is killed when two things have come together: no heartbeat for server.hang_timeout, and
- * half of that time burnt as CPU by this process since we noticed.  A process
- * that is stopped, or starved by others, burns nothing without a heartbeat, as
- * its loop turns when it is let; nor does one that waits in C for a file.  To
- * kill these would lose conns and mend nothing.  One in an endless loop that
- * is starved as well is killed later.
+ * named in a warning, once.  It is killed when two things have come together:
+ * no heartbeat for server.hang_timeout, and half of that time burnt as CPU by
+ * this process since we noticed.  A process that is stopped, or starved by
+ * others, burns nothing without a heartbeat, as its loop turns when it is let;
+ * nor does one that waits in C for a file.  To kill these would lose conns and
+ * mend nothing.  One in an endless loop that is starved as well is killed
+ * later.
+ *
+ * Heartbeats are in memory that workers write.  Whom to send a signal is the
+ * crew's to say: nobody may borrow the hand of a master that is root.
  *
  * First it is sent SIGABRT, which leaves a core where the system is told to
  * keep them, then SIGKILL.  All else is the crew's, as after any crash. */
@@ -17,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -41,33 +46,11 @@ struct seen {
 struct stall {
     struct loop *loop;
     struct mesh *mesh;
+    const struct crew *crew;
     const struct node *node; /* its configuration may change */
     struct timer timer;
     struct seen seen[];
 };
-
-/* User and system time of a process in ms; 0: it has none. */
-static uint64_t cpu_ms(int pid)
-{
-    unsigned long user = 0, sys = 0;
-    char path[32], line[512];
-    const char *p = NULL;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    f = fopen(path, "re");
-    if (f == NULL)
-        return 0;
-    if (fgets(line, sizeof(line), f) != NULL)
-        p = strrchr(line, ')'); /* the name before it may hold anything */
-    fclose(f);
-    if (p == NULL || sscanf(p + 1,
-                            " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-                            "%lu %lu",
-                            &user, &sys) != 2)
-        return 0;
-    return (user + sys) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
-}
 
 uint64_t stall_age(const struct mesh *m, unsigned slot, uint64_t now)
 {
@@ -111,11 +94,14 @@ static void describe(const struct stall *s, unsigned slot, int pid,
 }
 
 /* It has as much time to answer as there is between two looks. */
-static void ask(struct stall *s, unsigned slot, const struct slot_info *p)
+static void ask(struct stall *s, unsigned slot, uint64_t beat, int pid)
 {
-    s->seen[slot] =
-        (struct seen){.beat = p->figure[SLOT_HEARTBEAT], .cpu = cpu_ms(p->pid)};
-    kill(p->pid, RUNNING_SIGNAL);
+    struct seen seen = {.beat = beat};
+
+    if (!clock_cpu_ms(pid, &seen.cpu))
+        return; /* at the next look */
+    s->seen[slot] = seen;
+    syscall(SYS_tgkill, pid, pid, RUNNING_SIGNAL); /* who runs Lua */
 }
 
 static void name(struct stall *s, unsigned slot, uint64_t age, int pid)
@@ -130,9 +116,12 @@ static void name(struct stall *s, unsigned slot, uint64_t age, int pid)
 static void end(struct stall *s, unsigned slot, uint64_t age, int pid)
 {
     struct seen *seen = &s->seen[slot];
-    uint64_t burnt = cpu_ms(pid) - seen->cpu;
     char text[RUNNING_TEXT + 128];
+    uint64_t burnt;
 
+    if (!clock_cpu_ms(pid, &burnt))
+        return;
+    burnt -= seen->cpu;
     if (burnt < s->node->conf->server.hang_timeout / CPU_SHARE)
         return;
     if (seen->is_aborted) {
@@ -150,23 +139,22 @@ static void look(struct stall *s, unsigned slot, uint64_t now)
 {
     uint64_t age = stall_age(s->mesh, slot, now);
     uint64_t hang = s->node->conf->server.hang_timeout;
+    int pid = crew_pid(s->crew, slot);
     struct slot_info p;
 
-    if (age == 0) {
+    slots_read(mesh_slots(s->mesh), slot, &p);
+    if (age == 0 || pid != p.pid) {
         s->seen[slot].beat = 0;
         return;
     }
-    slots_read(mesh_slots(s->mesh), slot, &p);
-    if (p.pid <= 0) /* just reaped */
-        return;
     if (s->seen[slot].beat != p.figure[SLOT_HEARTBEAT]) {
-        ask(s, slot, &p);
+        ask(s, slot, p.figure[SLOT_HEARTBEAT], pid);
         return;
     }
     if (!s->seen[slot].is_named)
-        name(s, slot, age, p.pid);
+        name(s, slot, age, pid);
     if (hang > 0 && age >= hang)
-        end(s, slot, age, p.pid);
+        end(s, slot, age, pid);
 }
 
 static void on_look(struct timer *t)
@@ -180,13 +168,14 @@ static void on_look(struct timer *t)
 }
 
 struct stall *stall_open(struct loop *loop, struct mesh *mesh,
-                         const struct node *node)
+                         const struct crew *crew, const struct node *node)
 {
     struct stall *s = mem_zalloc(sizeof(*s) + node->conf->server.workers *
                                                   sizeof(struct seen));
 
     s->loop = loop;
     s->mesh = mesh;
+    s->crew = crew;
     s->node = node;
     s->timer.fn = on_look;
     timer_start(loop, &s->timer, LOOK);

@@ -7,6 +7,7 @@
 #include "ipc/mesh.h"
 #include "ipc/running.h"
 #include "loop/loop.h"
+#include "proc/crew.h"
 #include "proc/node.h"
 
 struct stall;
@@ -21,7 +22,7 @@ void stall_text(char *out, size_t size, const struct mesh *m,
 /* Master, once the node serves.  All borrowed until stall_close(), which
  * accepts NULL. */
 struct stall *stall_open(struct loop *loop, struct mesh *mesh,
-                         const struct node *node);
+                         const struct crew *crew, const struct node *node);
 void stall_close(struct stall **sp);
 
 #endif

@@ -61,7 +61,9 @@ static void add(struct watch *w, const char *path, unsigned depth)
     while (d != NULL && (e = readdir(d)) != NULL) {
         char inner[PATH];
 
-        if (e->d_type != DT_DIR || e->d_name[0] == '.')
+        bool may_be = e->d_type == DT_DIR || e->d_type == DT_UNKNOWN;
+
+        if (!may_be || e->d_name[0] == '.')
             continue;
         if (snprintf(inner, sizeof(inner), "%s/%s", path, e->d_name) < PATH)
             add(w, inner, depth - 1);

@@ -224,7 +224,7 @@ static void open_libraries(lua_State *L)
     luaL_openlibs(L);
     open_iterate(L);
     if (vm_is_watched(vm))
-        watchdog_watch(L, vm->env.conf->server.max_run);
+        watchdog_watch(L, vm->max_run);
     if (jit != NULL && strcmp(jit, "off") == 0)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }
@@ -294,7 +294,5 @@ int vm_boot_end(lua_State *L)
     vm->has_undeliverable_hook = flag_field(L, "has_undeliverable_hook");
     vm->has_end_hook = flag_field(L, "has_uid_closed_hook");
     keep_ports(L, vm);
-    if (vm == vm->all->current)
-        note_open(L);
     return 0;
 }

@@ -330,7 +330,7 @@ static int64_t on_length(void *arg, const struct conn *c, struct slice head)
     vm->length_ref = vm_pack_of(vm, c)->length;
     vm->packet = head;
     vm->length = -1;
-    watchdog_enter(vm->L, 1);
+    watchdog_enter(vm->L, vm->max_run);
     rc = lua_cpcall(vm->L, length_call, NULL);
     watchdog_leave();
     if (rc != 0) {

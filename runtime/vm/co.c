@@ -225,13 +225,15 @@ void co_start(struct co *co, int nargs)
         return;
     }
     cos->current = co;
+    co->vm->all->running = co;
     co->state = CO_RUNNING;
     log_generation(co->vm->env.generation);
-    watchdog_enter(co->L, vm_is_watched(co->vm) ? 1 : 0);
+    watchdog_enter(co->L, co->vm->max_run);
     rc = lua_resume(co->L, nargs);
     watchdog_leave();
     log_generation(co->vm->all->env.generation);
     cos->current = NULL;
+    co->vm->all->running = NULL;
     vm_unsend(co->vm);
     if (rc != LUA_YIELD) {
         co_finish(co, rc);

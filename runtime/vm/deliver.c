@@ -189,7 +189,7 @@ static int encode_script(lua_State *L, const struct vm_pack *pack,
 
     int rc;
 
-    watchdog_enter(L, 1);
+    watchdog_enter(L, vm_of(L)->max_run);
     rc = lua_cpcall(L, script_encode, &s);
     watchdog_leave();
     if (rc != 0) {

@@ -290,7 +290,9 @@ void heap_fail_next(struct heap *h)
 
 void heap_soften(struct heap *h, heap_full_fn *on_full, void *arg)
 {
-    h->slack = h->limit / 4 < SLACK ? h->limit / 4 : SLACK;
+    h->slack = on_full == NULL        ? 0
+               : h->limit / 4 < SLACK ? h->limit / 4
+                                      : SLACK;
     h->on_full = on_full;
     h->arg = arg;
 }

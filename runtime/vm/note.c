@@ -8,9 +8,10 @@
  *
  * The handler runs at any instruction of this thread.  It only reads, but for
  * the stack of a Lua thread that nothing else uses: pushing there allocates
- * nothing and moves nothing.  Names of methods live as long as the vm.  A uid
- * that is just being replaced would be read as it was: whoever is asked has
- * been at the same thing for a second. */
+ * nothing and moves nothing.  Names of methods live as long as the vm, and the
+ * table of conns does not grow while Lua runs.  A uid that Lua is just binding
+ * could be read as it was freed: of whom no heartbeat comes for a second that
+ * is one instruction in some 10^9. */
 #include "vm/note.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include "net/conn.h"
 #include "vm/state.h"
 
-static struct vm *volatile answering;
+static struct vms *volatile answering; /* NULL: none */
 
 static void copy(char *out, size_t size, const char *s, size_t len)
 {
@@ -69,34 +70,34 @@ static void describe(struct running_info *info, const struct co *co)
 
 static void on_signal(int signum)
 {
-    const struct vm *vm = answering;
+    const struct vms *a = answering;
     struct running_info info = {.told = clock_ms(), .port = RUNNING_NO_PORT};
     int kept = errno;
 
     (void)signum;
-    if (vm == NULL)
+    if (a == NULL)
         return;
-    if (vm->cos.current != NULL)
-        describe(&info, vm->cos.current);
-    running_tell(vm->env.running, (uint16_t)vm->env.epoch, &info);
+    if (a->running != NULL)
+        describe(&info, a->running);
+    else if (a->is_loading)
+        info.kind = RUNNING_LOAD;
+    running_tell(a->env.running, (uint16_t)a->env.epoch, &info);
     errno = kept;
 }
 
-void note_open(lua_State *L)
+void note_open(struct vms *a)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    struct vm *vm = vm_of(L);
 
-    if (vm->env.running == NULL)
+    if (a->env.running == NULL)
         return;
-    answering = vm;
+    answering = a;
     sigaction(RUNNING_SIGNAL, &sa, NULL);
 }
 
-void note_close(const struct vm *vm)
+void note_close(void)
 {
-    if (answering == vm)
-        answering = NULL;
+    answering = NULL;
 }
 
 void note_wait(struct co *co)

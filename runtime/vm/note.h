@@ -6,11 +6,11 @@
 #include <lua.h>
 
 struct co;
-struct vm;
+struct vms;
 
-/* Answer for this vm from now on; while filling its state, may raise. */
-void note_open(lua_State *L);
-void note_close(const struct vm *vm);
+/* Answer for the vms of this process from now on. */
+void note_open(struct vms *a);
+void note_close(void);
 
 /* `co` begins to wait: keep which method it is at. */
 void note_wait(struct co *co);

@@ -53,7 +53,7 @@ static void ask_timers(struct vm *vm)
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entry[ENTRY_RETIRE]);
     lua_pushnumber(L, (double)vm->env.conf->server.reload_timeout);
-    watchdog_enter(L, 1);
+    watchdog_enter(L, vm->max_run);
     rc = lua_pcall(L, 1, 0, 0);
     watchdog_leave();
     if (rc != 0) {

@@ -115,6 +115,7 @@ struct vm {
     lua_State *L;
     struct vm_env env;
     struct cos cos;
+    uint64_t max_run; /* ms of CPU that a run may burn; 0: no limit */
     struct heap *heap;
     const char *stack_low;    /* callbacks from C raise below this */
     const char *stack_nested; /* and coroutines inside coroutines below this */
@@ -165,6 +166,8 @@ struct vms {
     struct vm *current;  /* serves; of a process that starts, the first */
     struct vm *next;     /* is built or stands by */
     struct list retired; /* oldest first */
+    struct co *running;  /* of whichever vm; NULL: none */
+    bool is_loading;     /* scripts of a vm, by boot() */
     unsigned nclosing;   /* on other threads */
     bool is_awaiting;    /* `next` shall serve when it is committed */
     bool is_switching;

@@ -32,8 +32,10 @@
 
 #define SCRATCH_KEEP ((size_t)256 * 1024)
 
-/* A step of loading compiles much: it may take so many max_run. */
+/* A step of loading compiles much: it may take so many max_run, but beside a
+ * vm that serves only this part of what the master waits for a heartbeat. */
 #define LOAD_TIMES 10
+#define LOAD_SHARE 4
 
 /* Of a vm that is being closed, maybe on another thread, nothing may be asked:
  * what scripts do when their values are finalized raises, and is ignored. */
@@ -109,6 +111,7 @@ static void vm_init(struct vm *vm, struct vms *all, struct code *code,
     vm->env.bundle = code->bundle;
     vm->env.conf = code->conf;
     vm->env.why = why;
+    vm->max_run = vm_is_watched(vm) ? code->conf->server.max_run : 0;
     vm->boot = LUA_NOREF;
     list_init(&vm->link);
     list_init(&vm->dormant);
@@ -125,6 +128,18 @@ static void vm_init(struct vm *vm, struct vms *all, struct code *code,
                                     code->conf->nports);
 }
 
+/* ms of CPU; who does not answer because of it must not be killed for it. */
+static uint64_t load_limit(const struct vm *vm)
+{
+    const struct vm *serves = vms_now(vm->all);
+    uint64_t limit = vm->max_run * LOAD_TIMES, share;
+
+    if (serves == NULL || serves == vm)
+        return limit;
+    share = serves->env.conf->server.hang_timeout / LOAD_SHARE;
+    return share > 0 && share < limit ? share : limit;
+}
+
 /* Protected call of one of vm_boot()'s steps; its result stays on the stack. */
 static int boot(struct vm *vm, lua_CFunction step, char *text, size_t size)
 {
@@ -134,9 +149,11 @@ static int boot(struct vm *vm, lua_CFunction step, char *text, size_t size)
     lua_settop(vm->L, 0);
     lua_pushcfunction(vm->L, traceback);
     lua_pushcfunction(vm->L, step);
-    watchdog_enter(vm->L, LOAD_TIMES);
+    vm->all->is_loading = true;
+    watchdog_enter(vm->L, load_limit(vm));
     rc = lua_pcall(vm->L, 0, 1, 1);
     watchdog_leave();
+    vm->all->is_loading = false;
     if (rc == 0)
         return 0;
     if (watchdog_take(&what, &stack))
@@ -182,7 +199,7 @@ void vm_tell_end(struct vm *vm, uint64_t id)
 
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->entry[ENTRY_ENDED]);
     lua_pushnumber(vm->L, (double)id);
-    watchdog_enter(vm->L, 1);
+    watchdog_enter(vm->L, vm->max_run);
     rc = lua_pcall(vm->L, 1, 0, 0);
     watchdog_leave();
     if (rc != 0) {
@@ -220,7 +237,6 @@ void vm_detach(struct vm *vm)
     end_requests(vm);
     schedule_close(&vm->schedule);
     redis_unbind(vm);
-    note_close(vm);
     if (vm->L != NULL)
         watchdog_forget(vm->L);
     tasks_forget(vm->all->tasks, vm);

@@ -126,6 +126,7 @@ struct vms *vms_new(const struct vm_env *env)
     a->hook.fn = on_turn;
     a->hook.rank = LOOP_WORK;
     loop_hook_add(env->loop, &a->hook);
+    note_open(a);
     return a;
 }
 
@@ -137,6 +138,7 @@ void vms_free(struct vms **vp)
         return;
     sd_check(a, VMS_MAGIC);
     *vp = NULL;
+    note_close();
     a->is_switching = false;
     vms_drop(a);
     while (!list_empty(&a->retired)) {

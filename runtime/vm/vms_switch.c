@@ -17,10 +17,12 @@
 
 void vm_settle_watchdog(struct vm *vm)
 {
-    if (vm_is_watched(vm))
-        watchdog_own(vm->L);
-    else
+    if (vm_is_watched(vm)) {
+        watchdog_own(vm->L, vm->max_run);
+    } else {
+        vm->max_run = 0;
         watchdog_forget(vm->L);
+    }
 }
 
 static void keep_packs(struct vm *vm)
@@ -56,7 +58,6 @@ static void finish_switch(struct vms *a)
     a->env.generation = vm->env.generation;
     log_generation(vm->env.generation);
     vm->state = VM_SERVING;
-    note_open(vm->L);
     vm_settle_watchdog(vm);
     take_net(a, vm);
     vm_hold_conns(old);

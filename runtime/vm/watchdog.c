@@ -2,9 +2,9 @@
  *
  * A timer on the CPU clock of this thread ticks some forty times in max_run
  * of work; an idle process has no ticks.  Entering Lua is a store: `ticks`
- * begins at 0.  The first tick of a run notes the clock, and one that sees
- * max_run burnt since then arms the hook: so a run gets between max_run and a
- * tick more, and no clock is read but at ticks.
+ * begins at 0.  The first tick of a run notes the clock, and one that sees the
+ * limit of the run burnt since then arms the hook: so a run gets between that
+ * and a tick more, and no clock is read but at ticks.
  *
  * An armed hook is called before every instruction of the interpreter.
  * Compiled code does not look at hooks, but when LuaJIT's profiler was started
@@ -69,13 +69,12 @@ static struct {
     bool is_open;
     lua_State *owner; /* of the profiler; NULL: nobody */
     timer_t timer;
-    uint64_t max_run; /* ns */
     uint64_t count;
 
     /* Of the run; the handler reads and writes these. */
     lua_State *volatile L; /* the thread it entered on */
     volatile unsigned depth;
-    volatile unsigned times;
+    volatile uint64_t limit; /* ms; 0: none */
     volatile unsigned ticks;
     volatile uint64_t since; /* the clock at its first tick */
     volatile sig_atomic_t state;
@@ -216,7 +215,7 @@ static void on_run_count(lua_State *L)
         dog.stack[0] = '\0';
         snprintf(what, sizeof(what),
                  "stopped: it ran for %.6g s without waiting (server.max_run)",
-                 (double)dog.max_run * dog.times / 1000 / MS);
+                 (double)dog.limit / 1000);
         keep_text(L, what);
         keep_stack(L);
     }
@@ -268,12 +267,12 @@ static void on_tick(int signum)
     uint64_t now;
 
     (void)signum;
-    if (dog.depth == 0 || dog.times == 0)
+    if (dog.depth == 0 || dog.limit == 0)
         return;
     now = cpu_ns();
     if (dog.ticks++ == 0)
         dog.since = now;
-    else if (now - dog.since >= dog.max_run * dog.times)
+    else if (now - dog.since >= dog.limit * MS)
         arm(false);
     errno = kept;
 }
@@ -297,7 +296,6 @@ static void set_pace(uint64_t max_run)
     tick = tick < TICK_LEAST ? TICK_LEAST : tick > TICK_MOST ? TICK_MOST : tick;
     pace.it_interval.tv_nsec = pace.it_value.tv_nsec = (long)(tick * MS);
     timer_settime(dog.timer, 0, &pace, NULL);
-    dog.max_run = max_run * MS;
 }
 
 /* --- vms ---------------------------------------------------------------------- */
@@ -324,13 +322,14 @@ void watchdog_guard(lua_State *L)
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }
 
-static void own(lua_State *L)
+static void own(lua_State *L, uint64_t max_run)
 {
+    set_pace(max_run);
     profiler_start(L, on_tick);
     dog.owner = L;
 }
 
-void watchdog_own(lua_State *L)
+void watchdog_own(lua_State *L, uint64_t max_run)
 {
     const char *jit = getenv("SD_JIT");
 
@@ -339,7 +338,7 @@ void watchdog_own(lua_State *L)
         return;
     if (dog.owner != NULL)
         watchdog_guard(dog.owner);
-    own(L);
+    own(L, max_run);
     if (jit == NULL || strcmp(jit, "off") != 0)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
 }
@@ -351,21 +350,20 @@ void watchdog_watch(lua_State *L, uint64_t max_run)
         start_timer();
         dog.is_open = true;
     }
-    set_pace(max_run);
     heap_soften(vm_of(L)->heap, on_full, NULL);
     if (dog.owner == NULL)
-        own(L);
+        own(L, max_run);
     else
         watchdog_guard(L);
 }
 
 /* --- runs ---------------------------------------------------------------------- */
 
-void watchdog_enter(lua_State *L, unsigned times)
+void watchdog_enter(lua_State *L, uint64_t limit)
 {
     if (dog.depth == 0) {
         dog.L = L;
-        dog.times = times;
+        dog.limit = limit;
         dog.ticks = 0;
         dog.state = RUN_FREE;
     }

@@ -15,13 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Watch this vm from now on, whose libraries are open; `max_run` in ms of CPU.
- * The first vm of a process owns the profiler, others are guarded. */
+/* Watch this vm from now on, whose libraries are open.  The first vm of a
+ * process owns the profiler, others are guarded.  Runs of the owner take up to
+ * `max_run` ms of CPU as a rule: the clock ticks accordingly. */
 void watchdog_watch(lua_State *L, uint64_t max_run);
 
 /* Hand the profiler to this vm, JIT on; who had it is guarded.  Not while Lua
  * runs. */
-void watchdog_own(lua_State *L);
+void watchdog_own(lua_State *L, uint64_t max_run);
 
 /* Run without the profiler, JIT off. */
 void watchdog_guard(lua_State *L);
@@ -30,9 +31,9 @@ void watchdog_guard(lua_State *L);
 void watchdog_forget(lua_State *L);
 
 /* Around every protected call from C into Lua: L is the thread it runs on. It
- * may take `times` max_run, 0: as long as it likes.  Entries nest; the outermost
- * one is the run. */
-void watchdog_enter(lua_State *L, unsigned times);
+ * may burn `limit` ms of CPU, 0: as much as it likes.  Entries nest; the
+ * outermost one is the run. */
+void watchdog_enter(lua_State *L, uint64_t limit);
 void watchdog_leave(void);
 
 /* Was the run that has just ended, or is about to, stopped?  Then what it

@@ -397,6 +397,47 @@ return { workers = 1, tasks = 0, name = "n", max_run = "50ms" }]] })
     end
 end)
 
+describe("a reload that is refused", function()
+    local SERVER = [[
+return { workers = 2, tasks = 0, name = "n", max_run = "%s",
+    hang_timeout = "2s" }]]
+    local s
+
+    after_each(function()
+        s:stop()
+    end)
+
+    it("takes no worker with it, however long its scripts may load", function()
+        s = server.start({ ["config/server.lua"] = SERVER:format("400ms") })
+        s:write("scripts/models/bad.lua", "local M = {}\nwhile true do end\nreturn M")
+        local out, code = s:run("reload")
+        assert.equal(1, code)
+        assert.matches("scripts/models/bad.lua:2: stopped", out, 1, true)
+        for i = 0, 1 do
+            assert.equal(0, s:process("worker", i).restarts)
+        end
+        assert.is_nil(s:output():find("killed", 1, true))
+    end)
+
+    it("leaves the limit of the code that serves", function()
+        s = server.start({
+            ["config/server.lua"] = SERVER:format("800ms"),
+            ["scripts/controllers/long.lua"] = [[
+local Long = {}
+function Long:run()
+    local began = os.clock()
+    while os.clock() - began < 0.2 do end
+    return { done = true }
+end
+return Long]],
+        })
+        s:write("config/server.lua", SERVER:format("50ms"))
+        s:write("scripts/app.lua", 'return { on_start = function() error("no") end }')
+        assert.equal(1, select(2, s:run("reload")))
+        assert.same({ done = true }, call(s:port("web"), "long/run"))
+    end)
+end)
+
 describe("with server.watchdog = false", function()
     it("a script may run as long as it likes", function()
         local s = server.start({

@@ -219,6 +219,17 @@ local function check_server(c, server)
         local text = "server: workers + 2 x tasks + 2 is %d, more than %d"
         c.report("server.workers", text:format(slots, SLOTS))
     end
+    if
+        server.hang_timeout > 0
+        and server.max_run > server.hang_timeout / 2
+        and server.watchdog
+    then
+        c.warn(
+            "server.max_run",
+            "server.max_run: more than half of hang_timeout: a worker may be "
+                .. "killed before its script is stopped"
+        )
+    end
 end
 
 --- Descriptors a worker needs besides (FD_RESERVE of proc/master.c).
