@@ -281,8 +281,8 @@ static void job_free(struct config_job *j)
 }
 
 int config_begin(struct config_job **out, struct loop *loop,
-                 const struct user *owner, int running, config_done_fn *on_done,
-                 void *arg)
+                 const struct user *owner, int running, struct buf *errors,
+                 config_done_fn *on_done, void *arg)
 {
     struct config_job *j = mem_zalloc(sizeof(*j));
     int err = build_begin(&j->build, owner, running);
@@ -294,6 +294,11 @@ int config_begin(struct config_job **out, struct loop *loop,
     if (err == 0)
         err = pollfd_open(&j->watch, loop, j->build.leash, on_leash, j);
     if (err < 0) {
+        struct slice why = buf_slice(&j->build.errors);
+
+        if (why.len == 0)
+            why = slice_str(err_str(err));
+        buf_append(errors, why.p, why.len);
         job_free(j); /* whose leash ends the child, if there is one */
         return err;
     }

@@ -23,12 +23,13 @@ int config_load(const struct user *owner, struct buf *errors);
 /* The same on a loop, for a node that runs from the bundle `running`: what a
  * reload cannot apply stays as it is there, and a warning says so.
  * `on_done(arg, fd, notes)` comes once, never inside config_begin(): the
- * descriptor and warnings, or a negative code and errors, a line each. */
+ * descriptor and warnings, or a negative code and errors, a line each.  0, or
+ * a negative code with a line in `errors`. */
 struct config_job;
 typedef void config_done_fn(void *arg, int fd, const char *notes);
 int config_begin(struct config_job **out, struct loop *loop,
-                 const struct user *owner, int running, config_done_fn *on_done,
-                 void *arg);
+                 const struct user *owner, int running, struct buf *errors,
+                 config_done_fn *on_done, void *arg);
 
 /* Call at SIGCHLD, with a pid from waitpid(): true if it was the job's. */
 bool config_on_exit(struct config_job *j, int pid, int status);

@@ -149,6 +149,8 @@ static void on_end(void *arg, struct member *m, const char *why, bool crashed)
         break;
     case CREW_SERVING:
         if (s->rests) {
+            if (crashed)
+                log_error("%s ended while it drained: %s", name, why);
             slots_set_state(mesh_slots(c->config.mesh), m->slot, SLOT_EMPTY);
             break;
         }

@@ -81,8 +81,11 @@ void crew_reopen_logs(struct crew *c);
  * the other two. */
 void crew_build(struct crew *c, unsigned number, int bundle);
 
+/* The number of the last vote, by which a commit is known. */
+unsigned crew_vote(const struct crew *c);
+
 /* It serves.  The caller has stored so in shared memory, and gives its bundle
- * to processes that start.  How many workers and tasks have it now. */
+ * to processes that start. */
 void crew_commit(struct crew *c, unsigned number, int bundle);
 
 /* It does not come. */

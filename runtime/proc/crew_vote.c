@@ -3,7 +3,8 @@
  * Every ready worker is asked, and every idle task; one that dies or cannot,
  * and nothing comes of it.  A task that runs a call has no voice, for it may
  * take minutes: at the commit a fresh process takes over in the task's other
- * seat, and it finishes and ends. */
+ * seat, and it finishes and ends; so does one that has become busy since it
+ * voted. */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -135,6 +136,12 @@ void crew_build(struct crew *c, unsigned number, int bundle)
     count_votes(c);
 }
 
+unsigned crew_vote(const struct crew *c)
+{
+    sd_check(c, CREW_MAGIC);
+    return c->vote;
+}
+
 void crew_drop(struct crew *c, unsigned number)
 {
     sd_check(c, CREW_MAGIC);
@@ -168,7 +175,7 @@ static void commit_seat(struct seat *s, unsigned number, int bundle)
 
     if (m->role == SLOT_AGENT)
         member_tell_code(m, LEASH_COMMIT, number, 0, bundle);
-    else if (s->vote == VOTE_YES)
+    else if (s->vote == VOTE_YES && !is_busy_task(s))
         member_tell(m, LEASH_COMMIT, number);
     else if (s->rests || s->is_fresh)
         return;

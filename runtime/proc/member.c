@@ -242,7 +242,7 @@ void member_start(struct member *m)
 
     sd_check(m, MEMBER_MAGIC);
     sd_assert(m->pid == 0);
-    m->told_to_end = false;
+    m->told_to_end = m->is_killed = false;
     err = start_process(m);
     if (err < 0) {
         m->env->on_end(m->env->arg, m, err_str(err), true);
@@ -293,7 +293,8 @@ void member_rest(struct member *m)
 void member_reaped(struct member *m, int status)
 {
     bool overdue = WIFEXITED(status) && WEXITSTATUS(status) == VM_EXIT_OVERDUE;
-    bool crashed = !m->told_to_end && !overdue;
+    bool fell = WIFSIGNALED(status) && !m->is_killed;
+    bool crashed = (fell || !m->told_to_end) && !overdue;
     char why[LEASH_TEXT];
 
     sd_check(m, MEMBER_MAGIC);
@@ -363,7 +364,7 @@ void member_drain(struct member *m, uint32_t ms)
 
 void member_kill(struct member *m)
 {
-    m->told_to_end = true;
+    m->told_to_end = m->is_killed = true;
     if (m->pid > 0)
         kill(m->pid, SIGKILL);
 }

@@ -51,7 +51,7 @@ struct member {
     int leash;      /* -1: none */
     struct pollfd_watch *watch;
     char *refusal; /* what the child said of why it cannot start */
-    bool told_to_end;
+    bool told_to_end, is_killed; /* by us */
     struct timer next; /* the next start; while one starts, its limit */
     struct backoff backoff;
 };

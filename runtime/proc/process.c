@@ -22,15 +22,13 @@
 #include "proc/figures.h"
 #include "proc/logfile.h"
 #include "proc/process.h"
+#include "proc/process_code.h"
 #include "proc/tables.h"
 
 enum {
     PROCESS_MAGIC = 0x70726f63,
     HEARTBEAT = 250, /* ms */
     MESH_BATCH = 256,
-    RENEW_AGAIN = 60000, /* ms from a fresh vm to the next */
-    RETIRED_MAX = 2,     /* vms that finish, when another one is asked for */
-    WHY_SIZE = LEASH_TEXT,
 };
 
 /* --- mesh and leash --------------------------------------------------------- */
@@ -71,10 +69,6 @@ static void open_console(struct process *p, int fd)
         close(fd);
 }
 
-static void build(struct process *p, const struct leash_msg *m, int fd);
-static void drop(struct process *p, unsigned generation);
-static void take_config(struct process *p, unsigned generation, int fd);
-
 /* Takes the descriptor. */
 static void dispatch(struct process *p, const struct leash_msg *m, int fd)
 {
@@ -83,17 +77,17 @@ static void dispatch(struct process *p, const struct leash_msg *m, int fd)
         reopen_log(p);
         break;
     case LEASH_BUILD:
-        build(p, m, fd);
+        process_build(p, m, fd);
         break;
     case LEASH_CONSOLE:
         open_console(p, fd);
         return;
     case LEASH_DROP:
-        drop(p, m->number);
+        process_drop(p, m->number);
         break;
     case LEASH_COMMIT: /* it has woken us; see vms_look_for_commit() */
         if (p->vms == NULL)
-            take_config(p, m->number, fd);
+            process_take_config(p, m->number, fd);
         break;
     default:
         p->on_leash(p, m);
@@ -119,8 +113,6 @@ static void on_leash(void *arg)
 
 /* --- heartbeat --------------------------------------------------------------- */
 
-static void look_at_memory(struct process *p, uint64_t now);
-
 static void on_heartbeat(struct timer *t)
 {
     struct process *p = list_entry(t, struct process, heartbeat);
@@ -128,21 +120,11 @@ static void on_heartbeat(struct timer *t)
 
     figures_publish(p, now > t->due ? now - t->due : 0);
     if (p->vms != NULL)
-        look_at_memory(p, now);
+        process_look_at_memory(p, now);
     timer_start(p->loop, t, HEARTBEAT);
 }
 
 /* --- open -------------------------------------------------------------------- */
-
-static void open_log(const struct process *p)
-{
-    char name[32];
-
-    slots_name(name, sizeof(name), p->slots, p->h->slot);
-    log_open(p->h->log_fd, (enum log_level)p->conf->log.level,
-             p->conf->log.json, name);
-    log_generation(p->code->generation);
-}
 
 static int open_loop(struct process *p)
 {
@@ -177,8 +159,7 @@ static void close_all(struct process *p)
     port_counters_end(&p->port_counters);
     uidmap_close(&p->uids);
     mesh_close(&p->mesh);
-    code_unref(&p->next);
-    code_unref(&p->code);
+    process_end_code(p);
     p->magic = 0;
 }
 
@@ -191,6 +172,7 @@ int process_open(struct process *p, const struct heritage *h)
         return err;
     p->magic = PROCESS_MAGIC;
     p->h = h;
+    p->wanted_fd = -1;
     err = mesh_attach(&p->mesh, h->mesh, h->mesh_count, h->slot);
     if (err < 0)
         goto fail;
@@ -202,7 +184,7 @@ int process_open(struct process *p, const struct heritage *h)
     if (err < 0)
         goto fail;
     p->conf = p->code->conf;
-    open_log(p);
+    process_open_log(p);
     why = "the loop cannot be made";
     err = open_loop(p);
     if (err < 0)
@@ -226,136 +208,6 @@ static void on_built(void *arg, int err, const char *text)
         process_refuse(p, text);
     else
         p->on_started(p);
-}
-
-/* --- a reload ----------------------------------------------------------------
-
-   The master asks for a generation (LEASH_BUILD), hears whether it stands by,
-   and commits it by one store in shared memory, the generation of its own
-   slot.  vms look for it before anything is begun, so that nobody begins a call
-   in old code after that. */
-
-static void drop_next(struct process *p)
-{
-    vms_drop(p->vms);
-    p->renews = false;
-    code_unref(&p->next);
-}
-
-static void say_built(const struct process *p, const char *error)
-{
-    struct leash_msg m = {.type = error == NULL ? LEASH_BUILT : LEASH_UNBUILT,
-                          .serial = p->vote};
-
-    snprintf(m.text, sizeof(m.text), "%s", error != NULL ? error : "");
-    leash_send_msg(p->h->leash, &m, -1);
-}
-
-static void on_switched(void *arg);
-
-static void on_next_built(void *arg, int err, const char *text)
-{
-    struct process *p = arg;
-
-    sd_check(p, PROCESS_MAGIC);
-    say_built(p, err < 0 ? text : NULL);
-    if (err < 0)
-        code_unref(&p->next);
-    else
-        vms_await_commit(p->vms, on_switched, p);
-}
-
-static void build(struct process *p, const struct leash_msg *m, int fd)
-{
-    const char *why = NULL;
-
-    p->vote = m->serial;
-    if (p->next != NULL && !vms_is_switching(p->vms))
-        drop_next(p); /* a renewal, or one that the master has given up */
-    if (p->next != NULL || vms_is_building(p->vms))
-        why = "another generation is being made";
-    else if (vms_retired(p->vms) >= RETIRED_MAX)
-        why = "calls of two earlier generations have not ended";
-    if (why != NULL || code_open(&p->next, fd, m->number, &why) < 0) {
-        say_built(p, why);
-        return;
-    }
-    vms_build(p->vms, p->next, "reload", on_next_built, p);
-}
-
-static void drop(struct process *p, unsigned generation)
-{
-    if (p->next == NULL || p->next->generation != generation)
-        return;
-    vms_drop(p->vms);
-    code_unref(&p->next);
-}
-
-static void take_code(struct process *p, struct code *code)
-{
-    code_unref(&p->code);
-    p->code = code;
-    p->conf = code->conf;
-    open_log(p);
-    figures_publish(p, 0);
-}
-
-static void on_switched(void *arg)
-{
-    struct process *p = arg;
-    struct code *code = p->next;
-
-    sd_check(p, PROCESS_MAGIC);
-    p->next = NULL;
-    p->renews = false;
-    take_code(p, code);
-}
-
-/* --- memory: a fresh vm for one that is nearly full ------------------------------ */
-
-static void on_renewed(void *arg, int err, const char *text)
-{
-    struct process *p = arg;
-
-    sd_check(p, PROCESS_MAGIC);
-    if (err == 0) {
-        vms_switch(p->vms, on_switched, p);
-        return;
-    }
-    log_error("a fresh vm cannot be made: %s", text);
-    p->renews = false;
-    code_unref(&p->next);
-}
-
-/* What lives in the vm fills it: values that scripts keep, most likely for
- * ever.  As in a reload they begin anew, of the same code, in a vm with room;
- * but if that is full too soon, it is what the application needs. */
-static void look_at_memory(struct process *p, uint64_t now)
-{
-    if (p->next != NULL || p->conf == NULL || !vms_can_switch(p->vms) ||
-        !vms_is_short(p->vms))
-        return;
-    if (p->renewed != 0 && now - p->renewed < RENEW_AGAIN)
-        return;
-    p->renewed = now;
-    p->renews = true;
-    p->next = code_ref(p->code);
-    log_warn("memory: %" PRIu64 " bytes of server.vm_memory live; a fresh vm "
-             "takes over",
-             vms_memory(p->vms));
-    vms_build(p->vms, p->next, "reload", on_renewed, p);
-}
-
-/* The agent: no code of scripts, but their names and limits. */
-static void take_config(struct process *p, unsigned generation, int fd)
-{
-    struct code *code;
-    const char *why;
-
-    if (code_open(&code, fd, generation, &why) < 0)
-        log_error("generation %u: %s", generation, why);
-    else
-        take_code(p, code);
 }
 
 void process_join(struct process *p, const struct mesh_hooks *hooks)

@@ -188,9 +188,13 @@ static void commit(struct reload *r)
     int bundle = r->bundle;
 
     tables_adopt_timers(r->mesh, r->code->conf, number);
-    /* From this store on everybody uses it, also who starts anew. */
     slots_set(mesh_slots(r->mesh), mesh_master(r->mesh), SLOT_GENERATION,
               number);
+    /* From this store on everybody uses it, also who starts anew.  The number
+     * of the vote is never used again, that of the generation is, when a vote
+     * fails: some task may not have heard so. */
+    slots_set(mesh_slots(r->mesh), mesh_master(r->mesh), SLOT_VOTE,
+              crew_vote(r->crew));
     node_take_code(r->node, r->code, bundle);
     r->code = NULL;
     r->bundle = -1;
@@ -233,7 +237,7 @@ static void on_read(void *arg, int fd, const char *notes)
 
 void reload_begin(struct reload *r, struct ctl_call *call)
 {
-    int err;
+    struct buf errors = {0};
 
     sd_check(r, RELOAD_MAGIC);
     if (r->state != RELOAD_IDLE) {
@@ -245,15 +249,18 @@ void reload_begin(struct reload *r, struct ctl_call *call)
     r->call = call;
     r->began = clock_ms();
     log_info("reload");
-    err = config_begin(&r->job, r->loop, &r->node->owner, r->node->bundle_fd,
-                       on_read, r);
-    if (err < 0)
-        fail(r, err_str(err));
+    if (config_begin(&r->job, r->loop, &r->node->owner, r->node->bundle_fd,
+                     &errors, on_read, r) < 0) {
+        buf_append(&errors, "", 1);
+        fail(r, buf_slice(&errors).p);
+    }
+    buf_fini(&errors);
 }
 
 void reload_cancel(struct reload *r, const char *why)
 {
     sd_check(r, RELOAD_MAGIC);
+    watch_close(&r->watch);
     if (r->state == RELOAD_IDLE)
         return;
     config_cancel(&r->job);

@@ -169,7 +169,8 @@ struct vms {
     struct co *running;  /* of whichever vm; NULL: none */
     bool is_loading;     /* scripts of a vm, by boot() */
     unsigned nclosing;   /* on other threads */
-    bool is_awaiting;    /* `next` shall serve when it is committed */
+    bool is_awaiting;    /* `next` shall serve when it is committed ... */
+    unsigned vote;       /* ... by this vote */
     bool is_switching;
     bool is_resting; /* the process ends: nothing takes over any more */
     struct loop_hook hook;

@@ -318,8 +318,9 @@ static int is_answer(void *arg, const struct mesh_msg *m)
     struct wire_head h;
     struct slice body;
 
-    if (m->type != MSG_UID_REPLY || m->err != 0 ||
-        wire_read(&h, &body, m->body) < 0)
+    bool is_reply = m->type == MSG_UID_REPLY || m->type == MSG_TASK_REPLY;
+
+    if (!is_reply || m->err != 0 || wire_read(&h, &body, m->body) < 0)
         return 0;
     call = find_call(a->tasks, h.counter);
     if (call == NULL || call->slot != m->from || call->epoch != m->epoch)

@@ -39,14 +39,15 @@ bool vms_is_switching(const struct vms *a);
 /* Forget it: on_built() does not come any more. */
 void vms_drop(struct vms *a);
 
-/* The one that stands by shall serve as soon as its generation is committed:
- * when the master's slot says so.  It does once what save() keeps has been
+/* The one that stands by shall serve as soon as the vote on it is committed:
+ * when the master's slot has its number (never 0).  It does once what save() keeps has been
  * given to restore(); then comes on_switched().  Of the old one calls may
  * finish for server.reload_timeout, all else ends. */
-void vms_await_commit(struct vms *a, void (*on_switched)(void *arg), void *arg);
+void vms_await_commit(struct vms *a, unsigned vote,
+                      void (*on_switched)(void *arg), void *arg);
 
-/* Has it been?  To be asked at the end of each turn, before messages are
- * polled for; bytes of clients ask by themselves. */
+/* Has it been?  To be asked at the end of each turn; bytes of clients and
+ * messages that begin a call ask by themselves. */
 bool vms_look_for_commit(struct vms *a);
 
 /* The same without a commit: another vm of the same generation. */

@@ -10,20 +10,33 @@
 #include "vm/state.h"
 #include "vm/task.h"
 
-/* Does this message begin a call?  One must wait for the new vm then. */
+/* Does this message begin a call of a script? */
 static bool is_call(uint32_t type)
 {
-    return type == MSG_TASK_CALL || type == MSG_UID_CALL || type == MSG_DOOR;
+    return type == MSG_TASK_CALL || type == MSG_DOOR;
+}
+
+/* Nothing begins in old code: here is the last moment to see a commit.  What
+ * cannot follow one, as a task that was busy when it was voted on, begins
+ * nothing more; what it leaves in its rings comes back to the callers. */
+static bool may_begin(struct vms *a)
+{
+    struct mesh *m = a->env.mesh;
+
+    vms_look_for_commit(a);
+    return !a->is_switching && slots_get(mesh_slots(m), mesh_master(m),
+                                         SLOT_GENERATION) <= a->env.generation;
 }
 
 static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
 {
     struct vms *a = data;
-    struct vm *vm = vms_now(a);
+    struct vm *vm;
 
     sd_check(a, VMS_MAGIC);
-    if (a->is_switching && is_call(m->type) && !m->dead)
+    if (is_call(m->type) && !m->dead && !may_begin(a))
         return MESH_HOLD; /* what the dead have sent cannot wait */
+    vm = vms_now(a);
     switch (m->type) {
     case MSG_TASK_CALL:
         return tasks_on_call(a->tasks, m);

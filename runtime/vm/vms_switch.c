@@ -3,7 +3,11 @@
  * With the net held, so that what clients send waits: the old vm's background
  * work ends, save() runs in it, restore() in the new one, and then the new one
  * is `current`, which is all that being the one that serves means.  Nothing of
- * it can fail: a hook that raises is logged. */
+ * it can fail: a hook that raises is logged.
+ *
+ * Calls of tasks wait meanwhile in their rings, as clients' bytes do.  What
+ * other workers ask about uids and topics is answered by what all vms share and
+ * waits for nothing: hooks of two workers may ask each other. */
 #include "vm/vms.h"
 
 #include "base/assert.h"
@@ -14,6 +18,10 @@
 #include "vm/state.h"
 #include "vm/task.h"
 #include "vm/watchdog.h"
+
+enum {
+    LAST_TURNS = 16 /* of background work that has been cancelled */
+};
 
 void vm_settle_watchdog(struct vm *vm)
 {
@@ -109,6 +117,14 @@ static void save_ended(struct co *co, int status)
     restore(co->vm->all);
 }
 
+/* What was cancelled ends before save() looks at what it leaves.  A script that
+ * goes on in spite of it is not waited for. */
+static void end_background(struct vm *vm)
+{
+    for (unsigned i = 0; i < LAST_TURNS && co_flush(vm) > 0; i++)
+        ;
+}
+
 void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg)
 {
     sd_check(a, VMS_MAGIC);
@@ -120,15 +136,18 @@ void vms_switch(struct vms *a, void (*on_switched)(void *arg), void *arg)
     if (a->env.net != NULL)
         net_hold(a->env.net);
     vm_retire(a->current);
+    end_background(a->current);
     if (!run_hook(a->current, ENTRY_SAVE, save_ended))
         restore(a);
 }
 
-void vms_await_commit(struct vms *a, void (*on_switched)(void *arg), void *arg)
+void vms_await_commit(struct vms *a, unsigned vote,
+                      void (*on_switched)(void *arg), void *arg)
 {
     sd_check(a, VMS_MAGIC);
     sd_assert(a->next != NULL && a->next->state == VM_STANDING_BY);
     a->is_awaiting = true;
+    a->vote = vote;
     a->on_switched = on_switched;
     a->switched_arg = arg;
 }
@@ -138,8 +157,7 @@ bool vms_look_for_commit(struct vms *a)
     struct mesh *m = a->env.mesh;
 
     if (!a->is_awaiting || a->is_resting ||
-        slots_get(mesh_slots(m), mesh_master(m), SLOT_GENERATION) !=
-            a->next->env.generation)
+        slots_get(mesh_slots(m), mesh_master(m), SLOT_VOTE) != a->vote)
         return false;
     vms_switch(a, a->on_switched, a->switched_arg);
     return true;

@@ -41,6 +41,24 @@ local function is_kept(key, tree, running, path)
     return nested.get(tree, path) == "embedded" and not has_own
 end
 
+--- Put back what cannot be applied; a server that the running node does not
+--- know goes whole.
+local function put_back(c, key, path, old, warn)
+    local name = path:match("^redis%.([^.]+)%.url$")
+    if name and old == nil then
+        c.trees.redis[name] = nil
+        warn(path, ("redis.%s is new: it needs a restart"):format(name))
+        return
+    end
+    -- A default that did not fit was lowered at the start.
+    local is_set = nested.get(c.trees, path) ~= nil
+    if is_set or key.path ~= "server.max_conns" then
+        warn(path, path .. " stays as it was: it needs a restart")
+    end
+    env.apply(c.trees, { path = path, value = nested.copy(old) })
+    c.sources[path] = "as it was started"
+end
+
 --- Put back, in c.trees, what differs and cannot be applied. True when that
 --- was anything.
 ---@param c table the builder of sd.conf
@@ -55,13 +73,7 @@ function keep.values(c, resolved, running, warn)
                 is_kept(key, resolved.tree, running, path)
                 and not nested.same(old, nested.get(resolved.tree, path))
             then
-                -- A default that did not fit was lowered at the start.
-                local is_set = nested.get(c.trees, path) ~= nil
-                if is_set or key.path ~= "server.max_conns" then
-                    warn(path, path .. " stays as it was: it needs a restart")
-                end
-                env.apply(c.trees, { path = path, value = nested.copy(old) })
-                c.sources[path] = "as it was started"
+                put_back(c, key, path, old, warn)
                 changed = true
             end
         end
