@@ -18,7 +18,7 @@
 #include "cmd/row.h"
 
 enum {
-    HELLO_WAIT = 10000 /* ms; the greeting itself was waited for by ctl */
+    HELLO_WAIT = 10000 /* ms; a worker that is stuck does not say a word */
 };
 
 struct console {
@@ -160,22 +160,22 @@ static int run(struct console *c)
     return c->chunk.len > 0 || c->had_error ? CMD_FAILED : CMD_DONE;
 }
 
-/* Who answers. */
-static void greet(struct console *c)
+/* Who answers; false: nobody, which was said. */
+static bool greet(struct console *c)
 {
-    struct buf scratch = {0};
-    struct row row = {0};
-    struct slice line;
-    struct json j;
+    struct row who;
+    int err = inside_greeting(&c->inside, &who, HELLO_WAIT);
 
-    if (inside_line(&c->inside, &line, HELLO_WAIT) < 0 || !prompt_is_person())
-        return;
-    json_init(&j, line, &scratch);
-    if (json_next(&j) == JSON_MAP && row_read(&row, &j))
+    if (err == SD_ETIMEOUT)
+        cmd_complain("%s does not answer (see sdlua status)", c->name);
+    else if (err < 0)
+        cmd_complain("%s", err == SD_EUNAVAILABLE ? row_get(&who, "error")
+                                                  : err_str(err));
+    else if (prompt_is_person())
         printf("worker %s of node %s, pid %s, generation %s (.help)\n",
-               row_get(&row, "worker"), row_get(&row, "node"),
-               row_get(&row, "pid"), row_get(&row, "generation"));
-    buf_fini(&scratch);
+               row_get(&who, "worker"), row_get(&who, "node"),
+               row_get(&who, "pid"), row_get(&who, "generation"));
+    return err == 0;
 }
 
 static bool worker_of(const struct cmd *cmd, unsigned *worker)
@@ -192,25 +192,23 @@ int cmd_attach(const struct cmd *cmd)
 {
     struct console c = {0};
     unsigned worker;
-    char why[128];
     int err;
 
     if (!worker_of(cmd, &worker)) {
         cmd_complain("attach: the number of a worker, as in sdlua status");
         return CMD_USAGE;
     }
-    err = inside_open(&c.inside, worker, why, sizeof(why));
+    err = inside_open(&c.inside, worker);
     if (err == -ENOENT || err == -ECONNREFUSED) {
         cmd_complain("not running");
         return CMD_NOT_RUNNING;
     }
     if (err < 0) {
-        cmd_complain("%s", why);
+        cmd_complain("%s", err_str(err));
         return CMD_FAILED;
     }
     snprintf(c.name, sizeof(c.name), "worker %u", worker);
-    greet(&c);
-    err = run(&c);
+    err = greet(&c) ? run(&c) : CMD_FAILED;
     inside_close(&c.inside);
     buf_fini(&c.chunk);
     return err;

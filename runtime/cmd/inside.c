@@ -8,49 +8,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
-#include "cmd/row.h"
 #include "proc/ctl.h"
 
 enum {
     READ_MAX = 65536
 };
 
-/* The master has refused when the answer has an error. */
-static int check_greeting(struct slice line, char *why, size_t size)
-{
-    struct buf scratch = {0};
-    struct row row = {0};
-    struct json j;
-    int err = SD_EPROTO;
-
-    json_init(&j, line, &scratch);
-    if (json_next(&j) == JSON_MAP && row_read(&row, &j))
-        err = row_get(&row, "error")[0] != '\0' ? SD_EUNAVAILABLE : 0;
-    snprintf(why, size, "%s",
-             err == SD_EUNAVAILABLE ? row_get(&row, "error") : err_str(err));
-    buf_fini(&scratch);
-    return err;
-}
-
-int inside_open(struct inside *s, unsigned worker, char *why, size_t size)
+int inside_open(struct inside *s, unsigned worker)
 {
     char line[32];
-    int fd, err;
+    int fd;
 
     *s = (struct inside){0};
     snprintf(line, sizeof(line), "attach %u", worker);
-    fd = ctl_ask(line, &s->in);
-    if (fd < 0) {
-        snprintf(why, size, "%s", err_str(fd));
-        buf_fini(&s->in);
+    fd = ctl_tell(line);
+    if (fd < 0)
         return fd;
-    }
     s->fd = fd;
-    err = check_greeting(buf_slice(&s->in), why, size);
-    if (err < 0)
-        inside_close(s);
-    return err;
+    return 0;
 }
 
 void inside_close(struct inside *s)
@@ -106,6 +83,8 @@ static int read_more(struct inside *s, int ms)
 
 int inside_line(struct inside *s, struct slice *line, int ms)
 {
+    uint64_t until = clock_ms() + (uint64_t)(ms > 0 ? ms : 0), now;
+
     buf_consume(&s->in, s->used);
     s->used = 0;
     for (;;) {
@@ -118,8 +97,28 @@ int inside_line(struct inside *s, struct slice *line, int ms)
             s->used = line->len + 1;
             return 0;
         }
-        err = read_more(s, ms);
+        now = clock_ms();
+        err = read_more(s, ms < 0 ? -1 : now < until ? (int)(until - now) : 0);
         if (err < 0)
             return err;
     }
+}
+
+int inside_greeting(struct inside *s, struct row *who, int ms)
+{
+    struct buf scratch = {0};
+    struct slice line;
+    struct json j;
+    int err = inside_line(s, &line, ms);
+
+    *who = (struct row){0};
+    if (err < 0)
+        return err;
+    json_init(&j, line, &scratch);
+    if (json_next(&j) != JSON_MAP || !row_read(who, &j))
+        err = SD_EPROTO;
+    else if (row_get(who, "error")[0] != '\0')
+        err = SD_EUNAVAILABLE;
+    buf_fini(&scratch);
+    return err;
 }

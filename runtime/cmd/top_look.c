@@ -2,8 +2,12 @@
  *
  * The master says which workers there are; each of them is asked itself, over
  * a console of its own.  It remembers there what it has told last, so that a
- * look costs a worker little and nobody anything while nobody looks.  One that
- * does not answer (it is busy, or dead) is shown without figures. */
+ * look costs a worker little and nobody anything while nobody looks.
+ *
+ * One that does not answer (it is busy, or dead) is shown without figures.  All
+ * are asked before any is waited for, so a look takes as long as the slowest,
+ * and whom the master knows to be stuck is not waited for.  What such a worker
+ * owes it may say in a later look; until then it is asked for nothing more. */
 #include "cmd/top_look.h"
 
 #include <stdio.h>
@@ -16,7 +20,7 @@
 #include "proc/ctl.h"
 
 enum {
-    ANSWER_WAIT = 2000 /* ms */
+    ANSWER_WAIT = 1000 /* ms, for all greetings, and for all answers */
 };
 
 /* --- what the master says ------------------------------------------------------- */
@@ -181,39 +185,78 @@ static bool take_answer(struct top *t, unsigned i, struct slice line)
     return read_answer(&a, line);
 }
 
-/* A new process is reached anew; its greeting is the first line. */
+static bool is_blocked(const struct top_worker *w)
+{
+    return row_get(&w->status, "blocked")[0] != '\0';
+}
+
+static void let_go(struct top_worker *w)
+{
+    inside_close(&w->inside);
+    w->talk = TOP_AWAY;
+}
+
+/* A new process is reached anew. */
 static void reach(struct top_worker *w, unsigned i)
 {
     int pid = (int)row_number(&w->status, "pid");
-    char why[TOP_WHY];
-    struct slice line;
 
-    if (w->pid != pid) {
-        inside_close(&w->inside);
-        w->pid = 0;
-    }
+    if (w->pid != pid)
+        let_go(w);
+    w->pid = pid;
     w->seconds = w->packets = w->bytes = 0;
-    if (w->pid != 0 || pid == 0 ||
-        inside_open(&w->inside, i, why, sizeof(why)) < 0)
-        return;
-    if (inside_line(&w->inside, &line, ANSWER_WAIT) == 0)
-        w->pid = pid;
-    else
-        inside_close(&w->inside);
+    if (w->talk == TOP_AWAY && pid != 0 && !is_blocked(w) &&
+        inside_open(&w->inside, i) == 0)
+        w->talk = TOP_GREETING;
 }
 
-static void ask(struct top *t, unsigned i)
+/* Up to `until`, a time of clock_ms(). */
+static int wait_of(const struct top_worker *w, uint64_t until)
+{
+    uint64_t now = clock_ms();
+
+    return is_blocked(w) || now >= until ? 0 : (int)(until - now);
+}
+
+static void greet(struct top_worker *w, uint64_t until)
+{
+    struct row who;
+    int err;
+
+    if (w->talk != TOP_GREETING)
+        return;
+    err = inside_greeting(&w->inside, &who, wait_of(w, until));
+    if (err == 0)
+        w->talk = TOP_IDLE;
+    else if (err != SD_ETIMEOUT)
+        let_go(w);
+}
+
+static void ask(struct top_worker *w)
+{
+    char request[32];
+
+    if (w->talk != TOP_IDLE || is_blocked(w))
+        return;
+    snprintf(request, sizeof(request), "{\"top\":%d}", TOP_ROWS);
+    w->talk = TOP_ASKED;
+    if (inside_send(&w->inside, slice_str(request)) < 0)
+        let_go(w);
+}
+
+static void hear(struct top *t, unsigned i, uint64_t until)
 {
     struct top_worker *w = &t->workers[i];
     struct slice line;
+    int err;
 
-    if (w->pid == 0)
+    if (w->talk != TOP_ASKED)
         return;
-    if (inside_line(&w->inside, &line, ANSWER_WAIT) < 0 ||
-        !take_answer(t, i, line)) {
-        inside_close(&w->inside);
-        w->pid = 0;
-    }
+    err = inside_line(&w->inside, &line, wait_of(w, until));
+    if (err == 0 && take_answer(t, i, line))
+        w->talk = TOP_IDLE;
+    else if (err != SD_ETIMEOUT)
+        let_go(w);
 }
 
 /* --- what the kernel says ---------------------------------------------------------- */
@@ -233,6 +276,23 @@ static void take_cpu(struct top_worker *w)
 
 /* --- the look --------------------------------------------------------------------- */
 
+static void ask_all(struct top *t)
+{
+    uint64_t until;
+
+    for (unsigned i = 0; i < t->nworkers; i++)
+        reach(&t->workers[i], i);
+    until = clock_ms() + ANSWER_WAIT;
+    for (unsigned i = 0; i < t->nworkers; i++) {
+        greet(&t->workers[i], until);
+        take_cpu(&t->workers[i]);
+        ask(&t->workers[i]);
+    }
+    until = clock_ms() + ANSWER_WAIT;
+    for (unsigned i = 0; i < t->nworkers; i++)
+        hear(t, i, until);
+}
+
 static int by_calls(const void *a, const void *b)
 {
     const struct top_route *x = a, *y = b;
@@ -246,7 +306,6 @@ int top_look(struct top *t, char *why)
 {
     struct buf reply = {0};
     int fd = ctl_ask("status", &reply), err = fd;
-    char request[32];
 
     snprintf(why, TOP_WHY, "%s", err_str(fd < 0 ? fd : SD_EPROTO));
     if (fd >= 0) {
@@ -257,15 +316,7 @@ int top_look(struct top *t, char *why)
     if (err < 0)
         return err;
     t->nroutes = t->nconns = 0;
-    snprintf(request, sizeof(request), "{\"top\":%d}", TOP_ROWS);
-    for (unsigned i = 0; i < t->nworkers; i++) {
-        reach(&t->workers[i], i);
-        take_cpu(&t->workers[i]);
-        if (t->workers[i].pid != 0)
-            inside_send(&t->workers[i].inside, slice_str(request));
-    }
-    for (unsigned i = 0; i < t->nworkers; i++)
-        ask(t, i);
+    ask_all(t);
     qsort(t->routes, t->nroutes, sizeof(t->routes[0]), by_calls);
     return 0;
 }

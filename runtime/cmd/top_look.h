@@ -13,11 +13,20 @@ enum {
     TOP_WHY = 128,
 };
 
+/* How far the talk with a worker is. */
+enum top_talk {
+    TOP_AWAY,
+    TOP_GREETING, /* it owes its greeting */
+    TOP_IDLE,
+    TOP_ASKED, /* it owes an answer */
+};
+
 struct top_worker {
     struct row status; /* its row of `sdlua status` */
     struct inside inside;
-    int pid;        /* whom `inside` reaches; 0: nobody */
-    double seconds; /* since its last look; 0: there was none */
+    enum top_talk talk;
+    int pid;        /* whom `inside` reaches */
+    double seconds; /* since its last look; 0: there are no figures */
     double packets, bytes;
     uint64_t cpu, cpu_at; /* ms burnt, and clock_ms() of that */
     double cpu_share;     /* of one core */

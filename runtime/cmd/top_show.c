@@ -62,10 +62,14 @@ static void put_workers(struct page *p, const struct top *t)
     for (unsigned i = 0; i < t->nworkers; i++) {
         const struct top_worker *w = &t->workers[i];
         const struct row *s = &w->status;
+        char packets[32] = "-";
 
-        put(p, "%-6u %8s %-9s %5.1f%% %8s %10.0f %9s %7.1fms %9s %4s", i,
+        if (w->seconds > 0)
+            snprintf(packets, sizeof(packets), "%.0f", w->packets);
+        put(p, "%-6u %8s %-9s %5.1f%% %8s %10s %9s %7.1fms %9s %4s", i,
             row_get(s, "pid"), row_get(s, "state"), w->cpu_share * 100,
-            row_get(s, "conns"), w->packets, bytes(a, sizeof(a), w->bytes),
+            row_get(s, "conns"), packets,
+            w->seconds > 0 ? bytes(a, sizeof(a), w->bytes) : "-",
             row_number(s, "loop_lag") * 1000,
             bytes(b, sizeof(b), row_number(s, "memory")),
             row_get(s, "generation"));
@@ -146,8 +150,11 @@ static void worker_json(struct buf *out, const struct top_worker *w)
     buf_append_str(out, "{");
     put_string(out, "state", row_get(&w->status, "state"));
     put_figures(out, &w->status, keys);
-    buf_printf(out, ",\"cpu\":%.4f,\"packets\":%.3f,\"bytes\":%.3f}",
-               w->cpu_share, w->packets, w->bytes);
+    buf_printf(out, ",\"cpu\":%.4f", w->cpu_share);
+    if (w->seconds > 0)
+        buf_printf(out, ",\"packets\":%.3f,\"bytes\":%.3f", w->packets,
+                   w->bytes);
+    buf_append_str(out, "}");
 }
 
 static void conn_json(struct buf *out, const struct top_conn *c)

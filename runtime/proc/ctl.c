@@ -296,18 +296,23 @@ static int read_line(int fd, struct buf *reply)
     }
 }
 
-int ctl_ask_again(int fd, const char *line, struct buf *reply)
+static int send_line(int fd, const char *line)
 {
     char text[LINE_MAX];
     int n = snprintf(text, sizeof(text), "%s\n", line);
 
     sd_assert(n < LINE_MAX);
-    if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
-        return -errno;
-    return read_line(fd, reply);
+    return send(fd, text, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -errno;
 }
 
-int ctl_ask(const char *line, struct buf *reply)
+int ctl_ask_again(int fd, const char *line, struct buf *reply)
+{
+    int err = send_line(fd, line);
+
+    return err < 0 ? err : read_line(fd, reply);
+}
+
+int ctl_tell(const char *line)
 {
     struct sockaddr_un a = address();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -318,10 +323,22 @@ int ctl_ask(const char *line, struct buf *reply)
     if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
         err = -errno;
     else
-        err = ctl_ask_again(fd, line, reply);
+        err = send_line(fd, line);
     if (err == 0)
         return fd;
     close(fd);
+    return err;
+}
+
+int ctl_ask(const char *line, struct buf *reply)
+{
+    int fd = ctl_tell(line);
+    int err = fd < 0 ? fd : read_line(fd, reply);
+
+    if (err == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
     return err;
 }
 

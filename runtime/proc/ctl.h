@@ -43,6 +43,9 @@ void ctl_close(struct ctl **cp);
  * listens. */
 int ctl_ask(const char *line, struct buf *reply);
 
+/* Send `line` and leave the answer to the caller.  As ctl_ask(). */
+int ctl_tell(const char *line);
+
 /* Send another line over it.  0 or a negative code. */
 int ctl_ask_again(int fd, const char *line, struct buf *reply);
 

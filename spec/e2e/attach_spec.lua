@@ -293,6 +293,18 @@ describe("the verb attach", function()
         s:stop()
     end)
 
+    it("says that its worker does not answer", function()
+        local s = server.start()
+        local pid = s:process("worker", 1).pid
+        s:kill("STOP", pid)
+        local out, code = s:run("attach 1 < /dev/null")
+        s:kill("CONT", pid)
+        assert.equal("sdlua: worker 1 does not answer (see sdlua status)\n", out)
+        assert.equal(1, code)
+        assert.equal(0, select(2, s:run("attach 1 < /dev/null")))
+        s:stop()
+    end)
+
     it("notices that its worker has gone", function()
         local s = server.start()
         s:write("attach.sh", ("(echo '= sd.slot'; echo 'sd.sleep(30)') | %s > %s/words "

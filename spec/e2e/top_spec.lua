@@ -179,6 +179,38 @@ until not f]])
         end, "it is seen")
     end)
 
+    it("shows a worker that does not answer without figures, and the others with theirs",
+        function()
+            local i = 1
+            local pid = s:process("worker", i).pid
+            local watching = server.shell(("{ exec %s; } > %s/stopped 2>&1 & echo $!"):format(
+                s:command("top -n 0 -i 0.2 --json"), s.dir))
+            local function seen(has_figures)
+                until_(function()
+                    local last = (s:read("stopped") or ""):match("([^\n]*)\n$")
+                    local t = last and cjson.decode(last)
+                    return t and (t.workers[i + 1].packets ~= nil) == has_figures
+                        and t.workers[1].packets
+                end, "figures of a worker: " .. tostring(has_figures))
+            end
+            seen(true)
+            s:kill("STOP", pid)
+            local out, code = s:run("top -i 0.2") -- the master does not know yet
+            assert.equal(0, code)
+            assert.matches("\n1 +" .. pid .. " +ready +[%d.]+%% +%d+ +%- +%- ", out)
+            assert.matches("\n0 +%d+ +ready +[%d.]+%% +%d+ +%d+ +[%d.]+%u? ", out)
+            seen(false)
+            until_(function()
+                return s:process("worker", i).blocked
+            end, "the master knows")
+            local t = look("-i 0.2")
+            assert.is_nil(t.workers[i + 1].packets)
+            assert.is_number(t.workers[1].packets)
+            s:kill("CONT", pid)
+            seen(true)
+            server.shell("kill " .. watching)
+        end)
+
     it("says what is wrong", function()
         for _, options in ipairs({ "-n x", "-n -1", "-i 0", "-i 1e9", "now" }) do
             assert.equal(2, select(2, s:run("top " .. options)), options)
