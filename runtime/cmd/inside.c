@@ -52,8 +52,6 @@ int inside_send(struct inside *s, struct slice line)
 
         if (n > 0)
             rest = slice_skip(rest, (size_t)n);
-        else if (errno == EAGAIN)
-            poll(&(struct pollfd){.fd = s->fd, .events = POLLOUT}, 1, -1);
         else if (errno != EINTR)
             err = -errno;
     }
@@ -61,7 +59,6 @@ int inside_send(struct inside *s, struct slice line)
     return err;
 }
 
-/* The worker has made the socket one that does not wait. */
 static int read_more(struct inside *s, int ms)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLIN};
@@ -74,7 +71,7 @@ static int read_more(struct inside *s, int ms)
         return errno == EINTR ? 0 : -errno;
     n = recv(s->fd, buf_reserve(&s->in, READ_MAX), READ_MAX, 0);
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        return errno == EINTR ? 0 : -errno;
     if (n == 0)
         return SD_ECLOSED;
     buf_commit(&s->in, (size_t)n);
