@@ -6,9 +6,10 @@
 
 #include "cmd/inside.h"
 #include "cmd/row.h"
+#include "proc/heritage.h"
 
 enum {
-    TOP_WORKERS = 64,
+    TOP_WORKERS = HERITAGE_WORKERS,
     TOP_ROWS = 40, /* routes and conns that are kept of a look */
     TOP_WHY = 128,
 };
