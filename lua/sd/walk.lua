@@ -1,9 +1,10 @@
 --- What lives in the heap, by kind: a walk from the registry, in bounds.
 ---
 --- Lua can say how much there is, not what. So all that can be reached is
---- counted, at most OBJECTS of it, a few thousand between two turns of the
---- loop. Locals of coroutines are not seen, and what changes meanwhile is
---- counted before or after: the figures are for finding what grows.
+--- counted, at most OBJECTS of it and as many strings, a few thousand fields
+--- between two turns of the loop, also amid one table. Locals of coroutines are
+--- not seen, and what changes meanwhile is counted before or after: the figures
+--- are for finding what grows.
 
 local core = require("sd.core")
 local fault = require("sd.fault")
@@ -20,54 +21,75 @@ local PATH = 100
 local is_counted =
     { table = true, ["function"] = true, thread = true, userdata = true }
 
---- Add an object, if it is a new one.
-local function visit(state, value, path)
-    local kind = type(value)
-    if kind == "string" then
-        if not state.seen[value] then
-            state.seen[value] = true
-            state.strings = state.strings + 1
-            state.bytes = state.bytes + #value
-        end
-        return
-    elseif not is_counted[kind] then
-        return
-    end
-    if state.seen[value] then
-        return
-    end
-    state.seen[value] = true
-    local n = state.last + 1
-    state.last = n
-    state.queue[n], state.paths[n] = value, path
-end
-
---- The way to a field; a long one ends in dots, or a list that is linked
---- would have ways as long as itself.
-local function name_of(path, key)
+--- The way to a field, or by a mark to what is none; a long one ends in dots,
+--- or a list that is linked would have ways as long as itself.
+local function name_of(path, key, mark)
     if #path > PATH then
         return path:sub(-3) == "..." and path or path .. "..."
+    elseif mark then
+        return path .. mark .. (key or "")
     elseif type(key) == "string" and #key <= 40 then
         return path .. "." .. key:gsub("%c", "?")
     end
     return path .. "[" .. tostring(key):sub(1, 40) .. "]"
 end
 
-local function open_table(state, t, path)
-    local meta, n = debug.getmetatable(t), 0
-    if meta then
-        visit(state, meta, path .. "(meta)")
+local function count_string(state, value)
+    if state.strings == OBJECTS then
+        state.is_cut = true
+        return
     end
-    for key, value in next, t do
-        n = n + 1
-        visit(state, key, path)
-        if type(value) == "string" then
-            visit(state, value, path)
-        elseif type(value) ~= "number" and type(value) ~= "boolean" then
-            visit(state, value, name_of(path, key))
+    state.seen[value] = true
+    state.strings = state.strings + 1
+    state.bytes = state.bytes + #value
+end
+
+--- Add what is there behind `path`, if it is new and there is room for it.
+local function visit(state, value, path, key, mark)
+    local kind = type(value)
+    if kind ~= "string" and not is_counted[kind] or state.seen[value] then
+        return
+    elseif kind == "string" then
+        count_string(state, value)
+        return
+    elseif state.last == OBJECTS then
+        state.is_cut = true
+        return
+    end
+    state.seen[value] = true
+    local n = state.last + 1
+    state.last = n
+    state.queue[n], state.paths[n] = value, name_of(path, key, mark)
+end
+
+--- So much was done; let the others have a turn when it is their time. The
+--- request's own deadline ends the walk: a wait says so.
+local function rest(state, n)
+    state.done = state.done + n
+    if state.done >= SLICE then
+        state.done = 0
+        core.sleep(1)
+        state.is_over = core.time_left() == 0
+    end
+end
+
+--- The fields behind `key`, a slice of them. Returns the last key, nil at the
+--- end of the table, and how many there were.
+local function open_fields(state, t, path, key)
+    local n = 0
+    repeat
+        local value
+        key, value = next(t, key)
+        if key ~= nil then
+            n = n + 1
+            visit(state, key, path, nil, "")
+            visit(state, value, path, key)
         end
-    end
-    state.fields = state.fields + n
+    until key == nil or n == SLICE
+    return key, n
+end
+
+local function note_size(state, n, path)
     local largest = state.largest
     if n > (largest[LARGEST] and largest[LARGEST].n or 20) then
         largest[LARGEST] = nil
@@ -76,6 +98,27 @@ local function open_table(state, t, path)
             return a.n > b.n
         end)
     end
+end
+
+local function open_table(state, t, path)
+    local meta, n = debug.getmetatable(t), 0
+    if meta then
+        visit(state, meta, path, nil, "(meta)")
+    end
+    local key, got
+    repeat
+        key, got = open_fields(state, t, path, key)
+        n = n + got
+        rest(state, got)
+        -- During the rest the key may have been taken out of the table: then
+        -- there is no way on in it.
+        if key ~= nil and (state.is_over or not pcall(next, t, key)) then
+            state.is_cut = true
+            key = nil
+        end
+    until key == nil
+    state.fields = state.fields + n
+    note_size(state, n, path)
 end
 
 local function open_function(state, fn, path)
@@ -89,9 +132,9 @@ local function open_function(state, fn, path)
         if not name then
             break
         end
-        visit(state, value, path .. "^" .. name)
+        visit(state, value, path, name, "^")
     end
-    visit(state, debug.getfenv(fn), path .. "(env)")
+    visit(state, debug.getfenv(fn), path, nil, "(env)")
 end
 
 local function open_value(state, value, path)
@@ -102,26 +145,21 @@ local function open_value(state, value, path)
     elseif kind == "function" then
         open_function(state, value, path)
     elseif kind == "userdata" and debug.getmetatable(value) then
-        visit(state, debug.getmetatable(value), path .. "(meta)")
+        visit(state, debug.getmetatable(value), path, nil, "(meta)")
     end
 end
 
---- Walk. The request's own deadline ends it too: a wait that says so.
+--- Walk; how many objects there were.
 local function run(state)
     local at = 0
-    while at < state.last and at < OBJECTS do
+    while at < state.last and not state.is_over do
         at = at + 1
         local value, path = state.queue[at], state.paths[at]
         state.queue[at], state.paths[at] = nil, nil
         open_value(state, value, path)
-        if at % SLICE == 0 then
-            core.sleep(1)
-            if core.time_left() == 0 then
-                break
-            end
-        end
+        rest(state, 1)
     end
-    state.is_whole = at == state.last
+    state.is_cut = state.is_cut or at < state.last
     return at
 end
 
@@ -145,7 +183,7 @@ local function text_of(state, n)
     for i, found in ipairs(state.largest) do
         large[i] = { found.path, found.n }
     end
-    local cut = state.is_whole and "" or " (not all: the walk ends here)"
+    local cut = state.is_cut and " (not all: the walk ends here)" or ""
     return table.concat({
         n .. " objects" .. cut,
         show.columns({ "kind", "-count", "of it" }, {
@@ -180,13 +218,16 @@ function walk.report()
         strings = 0,
         bytes = 0,
         fields = 0,
+        done = 0, -- since the last rest
+        is_cut = false, -- something was left out
+        is_over = false,
     }
     for _, own in pairs(state) do
         state.seen[own] = true
     end
     state.seen[state] = true
-    visit(state, _G, "_G")
-    visit(state, debug.getregistry(), "registry")
+    visit(state, _G, "_G", nil, "")
+    visit(state, debug.getregistry(), "registry", nil, "")
     return text_of(state, run(state))
 end
 

@@ -284,6 +284,66 @@ big = nil]])
     end)
 end)
 
+describe("the heap in a console", function()
+    local s
+
+    local function start(app)
+        s = server.start({
+            ["config/server.lua"] = [[
+return { workers = 1, tasks = 0, call_timeout = "1m", max_run = "500ms" }]],
+            ["scripts/app.lua"] = app,
+        })
+    end
+
+    after_each(function()
+        s:stop()
+    end)
+
+    local function memory()
+        local out, code = server.shell("echo .memory | " .. s:command("attach"))
+        assert.equal(0, code, out)
+        return out
+    end
+
+    it("is told within bounds when a table is wide", function()
+        start([[
+local sd = require("sd")
+return { on_start = function()
+    local wide = {}
+    rawset(_G, "wide", wide)
+    for i = 1, 700000 do
+        wide["w" .. i] = { "v" .. i }
+        if i % 10000 == 0 then sd.sleep(0) end
+    end
+end }]])
+        local out = memory()
+        assert.matches("\n200000 objects %(not all", out)
+        assert.matches("\nstrings +200000 ", out)
+        assert.matches("\n_G%.wide +700000\n", out)
+    end)
+
+    it("is told when a table changes meanwhile", function()
+        start([[
+local sd = require("sd")
+local names, round, n = {}, 0, 20000
+rawset(_G, "names", names)
+local function change()
+    for i = 1, n do
+        names[round .. ":" .. i] = nil
+        names[round + 1 .. ":" .. i] = true
+    end
+    round = round + 1
+end
+return { on_start = function()
+    change()
+    sd.every(0.02, change)
+end }]])
+        for _ = 1, 5 do
+            assert.matches("\n_G%.names +%d+\n", memory())
+        end
+    end)
+end)
+
 describe("the verb attach", function()
     it("says that nothing runs", function()
         local s = server.new()
