@@ -19,8 +19,8 @@
 struct ctl;
 
 /* Serve.  `on_line` appends its answer, without a newline, to `reply`; without
- * one the client is let go.  An old socket file is replaced: the pid file's lock says that its owner is gone.
- * 0 or a negative code. */
+ * one the client is let go.  An old socket file is replaced: the pid file's
+ * lock says that its owner is gone.  0 or a negative code. */
 int ctl_open(struct ctl **out, struct loop *l, const struct user *user,
              void (*on_line)(void *arg, const char *line, struct buf *reply),
              void *arg);

@@ -14,9 +14,9 @@
  *   far it has come with those of each process (vm/heard.h);
  * - sends to its uid reach it once.  One that may have gone to the new worker as
  *   well (reach_told()) is left to that one; when it is not there any more
- *   either, it counts as missed.  Those of one sender stay in order: what comes to the new
- *   worker waits there until the old one has sent what it had, and looked into
- *   its rings once more;
+ *   either, it counts as missed.  Those of one sender stay in order: what comes
+ *   to the new worker waits there until the old one has sent what it had, and
+ *   looked into its rings once more;
  * - sends to its old conn id, closes and kicks follow it for some seconds;
  * - deliver_to_uid(), ask_uid() and the like find it "gone", look again and find
  *   it there; if they are quicker than the move, "gone" is what they say. */
@@ -72,9 +72,10 @@ bool moves_was_heard(const struct moves *ms, const struct member *m);
 void move_hear(struct move *mv, const struct deliver *d);
 void moves_hear_all(struct moves *ms, const struct deliver *d);
 
-/* A send to a uid that was looked up here; `told`: to
- * whom else it goes, as reach_told(); `tells`: nobody has got it yet.  0: it follows conns of the uid, which have moved.  SD_EGONE: there are none, or
- * they have it from elsewhere. */
+/* A send to a uid that was looked up here; `told`: to whom else it goes, as
+ * reach_told(); `tells`: nobody has got it yet.  0: it follows conns of the
+ * uid, which have moved.  SD_EGONE: there are none, or they have it from
+ * elsewhere. */
 int moves_send(struct moves *ms, struct slice uid, const struct deliver *d,
                unsigned told, bool tells);
 

@@ -4,9 +4,10 @@
  * "busy" means that nobody got it.
  *
  * A uid travels with a byte that says whether we sent for it to one worker
- * only, and as far as a byte can to which (for vm/move.h): if to one, that worker reports when none of its conns takes it.  With
- * several, us among them, each tells us when it misses, and we report when all
- * of them have (vm/misses.h). */
+ * only, and as far as a byte can to which (for vm/move.h): if to one, that
+ * worker reports when none of its conns takes it.  With several, us among them,
+ * each tells us when it misses, and we report when all of them have
+ * (vm/misses.h). */
 #include "vm/reach.h"
 
 #include <lauxlib.h>
