@@ -54,11 +54,28 @@ void conn_put_pack(struct buf *out, const struct format *format,
     }
 }
 
+bool port_serves(const struct net_port *port, const struct proto *proto)
+{
+    if (proto->name == CONN_WS && !port->conf->websocket.enabled)
+        return false;
+    return (port->conf->protocol == CONF_HTTP) == (proto->name != CONN_TCP);
+}
+
+/* Is it served as the port serves its next conn?  If not, no other worker can
+ * take it.  The format of plain HTTP is of no account. */
+static bool is_as_port(const struct conn *c)
+{
+    return port_serves(c->port, c->proto) &&
+           (c->proto->name == CONN_HTTP ||
+            format_is_same(c->format, c->port->format)) &&
+           (c->ws == NULL || c->ws->max <= ws_limit(c->port));
+}
+
 /* --- writing down ------------------------------------------------------------- */
 
-int conn_may_move(const struct conn *c)
+/* 0: nothing happens to it right now that cannot be written down. */
+static int check_rest(const struct conn *c)
 {
-    sd_check(c, CONN_MAGIC);
     if (!conn_is_alive(c))
         return SD_EGONE;
     if (c->state != CONN_OPEN || c->is_working || c->owes_open || c->is_slow ||
@@ -67,6 +84,15 @@ int conn_may_move(const struct conn *c)
         (c->ws != NULL && !ws_reader_is_open(c->ws)) || c->net->is_stopping)
         return SD_EBUSY;
     return 0;
+}
+
+int conn_may_move(const struct conn *c)
+{
+    int rc;
+
+    sd_check(c, CONN_MAGIC);
+    rc = check_rest(c);
+    return rc == 0 && !is_as_port(c) ? SD_EBUSY : rc;
 }
 
 static uint32_t put_bytes(struct buf *list, struct slice bytes)
@@ -244,8 +270,15 @@ static void part_with_pushes(struct conn *c)
 
 void conn_forget(struct conn *c, struct conn_place *place)
 {
-    sd_assert(conn_may_move(c) == 0 && c->user == NULL);
-    *place = (struct conn_place){c->id, c->address, c->port->index};
+    sd_check(c, CONN_MAGIC);
+    sd_assert(check_rest(c) == 0 && c->user == NULL);
+    *place = (struct conn_place){
+        .id = c->id,
+        .address = c->address,
+        .port = c->port->index,
+        .terms = {c->proto, format_ref(c->format),
+                  c->ws != NULL ? c->ws->max : 0},
+    };
     conns_withdraw(c->net->conns, c->id);
     c->net->counters.moved_out++;
     c->is_forgotten = true;
@@ -263,4 +296,5 @@ void net_leave_place(struct net *n, const struct conn_place *place)
     sd_check(n, NET_MAGIC);
     conns_return(n->conns, place->id);
     net_uncount(n, place->port, place->address);
+    format_unref(place->terms.format);
 }

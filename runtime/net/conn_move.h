@@ -17,10 +17,13 @@
 #include "base/slice.h"
 
 struct conn;
+struct format;
 struct net;
+struct proto;
 
 /* 0; SD_EGONE: it is not open; SD_EBUSY: not now, since it is being opened or
- * closed, a packet or request is in hand, or it was asked something. */
+ * closed, a packet or request is in hand, or it was asked something; or never,
+ * since a reload has given its port another format or less room. */
 int conn_may_move(const struct conn *c);
 
 /* Append it to `out` as one msgpack map (conn_image.h); it goes on as it is.
@@ -30,12 +33,20 @@ int conn_pack(struct conn *c, struct buf *out);
 /* Its socket, borrowed. */
 int conn_descriptor(const struct conn *c);
 
-/* What a forgotten conn still has: its id is not given to another one, and it
- * counts for the limits. */
+/* How a conn is served: as it was accepted. */
+struct conn_terms {
+    const struct proto *proto;
+    struct format *format;
+    uint32_t ws_max; /* bytes of a WebSocket's message */
+};
+
+/* What a forgotten conn still has: its id is not given to another one, it
+ * counts for the limits, and on these terms it can come back. */
 struct conn_place {
     uint64_t id;
     uint64_t address;
     unsigned port;
+    struct conn_terms terms; /* holds a reference of the format */
 };
 
 /* It lives on elsewhere.  Gone from here at once, with what was written down,
@@ -48,8 +59,11 @@ void net_leave_place(struct net *n, const struct conn_place *place);
 
 /* Make it anew; takes the descriptor, also on error.  It is open, on_open()
  * does not come; on_close() will.  Work on it begins at the end of the turn.
+ * `home`: its place in this net, to which it comes back whatever a reload has
+ * done meanwhile; NULL: it comes from elsewhere.
  * 0; SD_EINVALID: no image, no such port here, another framing or codec, no
  * socket; SD_EBUSY: this worker is stopping; SD_EFULL: no id is left. */
-int net_unpack(struct conn **out, struct net *n, struct slice bytes, int fd);
+int net_unpack(struct conn **out, struct net *n, struct slice bytes, int fd,
+               const struct conn_place *home);
 
 #endif

@@ -43,13 +43,6 @@ static struct net_port *port_of(struct net *n, struct slice name)
     return NULL;
 }
 
-static bool serves(const struct net_port *port, const struct proto *proto)
-{
-    if (proto->name == CONN_WS && !port->conf->websocket.enabled)
-        return false;
-    return (port->conf->protocol == CONF_HTTP) == (proto->name != CONN_TCP);
-}
-
 /* The protocol that is called so on this port, NULL: none. */
 static const struct proto *proto_of(const struct net_port *port,
                                     struct slice pack)
@@ -61,7 +54,7 @@ static const struct proto *proto_of(const struct net_port *port,
     for (i = 0; i < sizeof(protos) / sizeof(protos[0]); i++) {
         buf_truncate(&text, 0);
         conn_put_pack(&text, port->format, protos[i]);
-        if (serves(port, protos[i]) && slice_eq(pack, buf_slice(&text)))
+        if (port_serves(port, protos[i]) && slice_eq(pack, buf_slice(&text)))
             found = protos[i];
     }
     buf_fini(&text);
@@ -147,12 +140,8 @@ static void take_input(struct conn *c, const struct conn_image *image)
 /* A WebSocket's reader amid its message, or nothing. */
 static int take_message(struct conn *c, const struct conn_image *image)
 {
-    uint64_t max = c->port->conf->websocket.max;
-
-    if (c->proto != &proto_ws)
+    if (c->ws == NULL)
         return image->ws_opcode == 0 ? 0 : SD_EINVALID;
-    c->ws = mem_zalloc(sizeof(*c->ws));
-    ws_reader_init(c->ws, max > WS_MESSAGE_MAX ? 0 : (uint32_t)max);
     return ws_reader_restore(c->ws, (unsigned)image->ws_opcode,
                              (unsigned)image->ws_fragments, image->ws_message);
 }
@@ -203,21 +192,35 @@ static void open_moved(struct conn *c, const struct conn_image *image)
     net_ready(c);
 }
 
+static void take_terms(struct conn *c, const struct conn_terms *terms)
+{
+    format_unref(c->format);
+    c->format = format_ref(terms->format);
+    if (terms->proto == &proto_ws)
+        ws_begin_reading(c, terms->ws_max);
+    else
+        c->proto = terms->proto;
+}
+
 static int admit(struct net *n, const struct conn_image *image, int fd,
-                 struct conn **out)
+                 const struct conn_place *home, struct conn **out)
 {
     struct net_port *port = port_of(n, image->port);
-    const struct proto *proto;
+    struct conn_terms terms = {0};
     struct conn *c;
     int err;
 
-    proto = port != NULL ? proto_of(port, image->pack) : NULL;
-    if (proto == NULL || !is_client(fd)) {
+    if (home != NULL)
+        terms = home->terms;
+    else if (port != NULL)
+        terms = (struct conn_terms){proto_of(port, image->pack), port->format,
+                                    ws_limit(port)};
+    if (port == NULL || terms.proto == NULL || !is_client(fd)) {
         close(fd);
         return SD_EINVALID;
     }
     c = conn_new(n, port);
-    c->proto = proto;
+    take_terms(c, &terms);
     err = settle(c, image, fd);
     if (err < 0) {
         conn_close_handle(c);
@@ -228,7 +231,8 @@ static int admit(struct net *n, const struct conn_image *image, int fd,
     return 0;
 }
 
-int net_unpack(struct conn **out, struct net *n, struct slice bytes, int fd)
+int net_unpack(struct conn **out, struct net *n, struct slice bytes, int fd,
+               const struct conn_place *home)
 {
     struct conn_image image;
     int err = 0;
@@ -242,5 +246,5 @@ int net_unpack(struct conn **out, struct net *n, struct slice bytes, int fd)
         close(fd);
         return err;
     }
-    return admit(n, &image, fd, out);
+    return admit(n, &image, fd, home, out);
 }

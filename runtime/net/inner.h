@@ -289,6 +289,9 @@ void conn_work(struct conn *c);
 void conn_put_pack(struct buf *out, const struct format *format,
                    const struct proto *proto);
 
+/* Can a client of this port speak it now? */
+bool port_serves(const struct net_port *port, const struct proto *proto);
+
 /* --- conn_read.c -------------------------------------------------------------- */
 
 /* One packet came and was paid for: hand it up, or let it wait. */
@@ -446,6 +449,12 @@ void http_file_end(struct http_request *r);
 
 /* A request to the websocket's path: check it and hand it up, or refuse. */
 void ws_handshake(struct conn *c, struct http_request *r);
+
+/* Bytes that a message may have on this port. */
+uint32_t ws_limit(const struct net_port *port);
+
+/* The conn is a WebSocket from now on. */
+void ws_begin_reading(struct conn *c, uint32_t max);
 
 static inline bool conn_is_alive(const struct conn *c)
 {

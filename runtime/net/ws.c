@@ -114,10 +114,23 @@ static void put_switch(struct http_request *r, struct slice lines)
     buf_append_str(out, "\r\n");
 }
 
+uint32_t ws_limit(const struct net_port *port)
+{
+    uint64_t max = port->conf->websocket.max;
+
+    return max > 0 && max < WS_MESSAGE_MAX ? (uint32_t)max : WS_MESSAGE_MAX;
+}
+
+void ws_begin_reading(struct conn *c, uint32_t max)
+{
+    c->proto = &proto_ws;
+    c->ws = mem_zalloc(sizeof(*c->ws));
+    ws_reader_init(c->ws, max);
+}
+
 int conn_ws_accept(struct http_request *r, struct slice lines)
 {
     struct conn *c = r->conn;
-    uint64_t max = c->port->conf->websocket.max;
 
     sd_check(r, REQUEST_MAGIC);
     sd_assert(r->is_handshake);
@@ -131,12 +144,10 @@ int conn_ws_accept(struct http_request *r, struct slice lines)
     }
     put_switch(r, lines);
     r->keep_alive = true;
-    c->proto = &proto_ws;
     format_unref(c->format); /* of an HTTP conn it was of no account */
     c->format = format_ref(c->port->format);
     c->opened_at = conn_now(c); /* auth_timeout begins here */
-    c->ws = mem_zalloc(sizeof(*c->ws));
-    ws_reader_init(c->ws, max > WS_MESSAGE_MAX ? 0 : (uint32_t)max);
+    ws_begin_reading(c, ws_limit(c->port));
     conn_go_up(c);
     http_end(r);
     conn_arm(c);

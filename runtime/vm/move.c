@@ -330,7 +330,7 @@ static void come_home(struct move *mv, int err)
     int fd = mv->fd, rc;
 
     mv->fd = -1;
-    rc = move_arrive(vm, &c, buf_slice(&mv->image), fd);
+    rc = move_arrive(vm, &c, buf_slice(&mv->image), fd, &mv->place);
     log_info("a conn did not move to slot %u: %s", mv->slot, err_str(err));
     settle(mv, true);
     if (rc < 0)

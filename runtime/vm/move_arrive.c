@@ -77,7 +77,8 @@ static int join(struct vm *vm, struct conn *c, const struct move_image *image)
     return 0;
 }
 
-int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd)
+int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd,
+                const struct conn_place *home)
 {
     struct conn_place place;
     struct move_image image;
@@ -90,7 +91,7 @@ int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd)
         close(fd);
         return rc;
     }
-    rc = net_unpack(&c, vm->env.net, image.conn, fd);
+    rc = net_unpack(&c, vm->env.net, image.conn, fd, home);
     if (rc < 0)
         return rc;
     rc = join(vm, c, &image);
@@ -165,7 +166,7 @@ void moves_take(struct vm *vm, const struct mesh_msg *m)
     if (rc == 0 && body.len == 0)
         return; /* it was called off */
     if (rc == 0)
-        rc = fd < 0 ? fd : move_arrive(vm, &c, body, fd);
+        rc = fd < 0 ? fd : move_arrive(vm, &c, body, fd, NULL);
     moved.conn = move.conn;
     moved.id = rc == 0 ? conn_id(c) : 0;
     moved.err = rc;

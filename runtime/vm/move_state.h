@@ -79,9 +79,10 @@ void moves_stop_waiting(struct vm *vm, unsigned slot, uint16_t epoch);
 
 /* --- move_arrive.c --- */
 
-/* Make a conn anew; takes the descriptor.  0 and the conn; or as net_unpack(),
- * and nothing has happened. */
-int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd);
+/* Make a conn anew; takes the descriptor; `home` as of net_unpack().  0 and the
+ * conn; or as net_unpack(), and nothing has happened. */
+int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd,
+                const struct conn_place *home);
 
 /* --- move_follow.c --- */
 

@@ -263,6 +263,35 @@ describe("a node whose conns move", function()
         assert.equal(1, last:ask("sd", { fn = "count_online", args = {} }).a)
     end)
 
+    it("keeps all of them when a reload changes what ports speak", function()
+        local conns = {}
+        for i = 1, 30 do
+            conns[i] = connect("u" .. i)
+        end
+        for i = 31, 40 do
+            conns[i] = client.ws(s:port("web"))
+            assert.is_true(conns[i]:call("move/login", { uid = "u" .. i }).result.ok)
+        end
+        s:write("config/ports.lua", [[
+return {
+    line = { listen = "127.0.0.1:0", protocol = "tcp", frame = "length" },
+    length = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
+    web = { listen = "127.0.0.1:0", protocol = "http", websocket = { enabled = false } },
+}]])
+        local out, code = s:run("reload")
+        assert.equal(0, code, out)
+        for round = 1, 20 do
+            for i, c in ipairs(conns) do
+                local reply, why = c:call("move/me")
+                assert(reply, ("u%d in round %d: %s"):format(i, round, why))
+                assert.equal("u" .. i, reply.result.uid)
+            end
+        end
+        assert.not_matches("is lost", s:output())
+        local new = client.lines(s:port("length"))
+        assert.equal(1, new:call("move/me").result.n)
+    end)
+
     it("survives the death of workers", function()
         for _ = 1, 3 do
             local conns = {}

@@ -130,6 +130,29 @@ describe("a conn that moves", function()
         stop()
     end)
 
+    it("stays where it is when the port's format has changed", function()
+        start({ move = 1 })
+        local conns = {}
+        local function all_answer(rounds)
+            for i = 1, rounds do
+                for _, s in ipairs(conns) do
+                    s:send(packet("n" .. i))
+                    assert.equal("n" .. i, read_packet(s))
+                end
+            end
+        end
+        for i = 1, 8 do
+            conns[i] = server:connect()
+        end
+        all_answer(20)
+        conns[1]:send(packet("rule reload line"))
+        assert.equal("ruled", read_packet(conns[1]))
+        all_answer(20)
+        server:wait_for("refused")
+        all_answer(20)
+        stop()
+    end)
+
     it("is idle as long as if it had stayed", function()
         start({ idle_timeout = 300, move = 7 })
         local s = server:connect()

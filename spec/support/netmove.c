@@ -1,10 +1,13 @@
 /* netmove.c - see netmove.h.
  *
  * A conn is written down and forgotten in one net and made anew in the other,
- * from an image and a descriptor that came out of a socket.  Images are tried
- * with wrong bytes in them besides. */
+ * from an image and a descriptor that came out of a socket.  Some are refused
+ * there, or are said to be, and come back.  Images are tried with wrong bytes
+ * in them besides. */
 #include "netmove.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,7 +24,8 @@
 
 enum {
     MANY = 4096,
-    ABUSED_MAX = 16384 /* larger images only move */
+    ABUSED_MAX = 16384, /* larger images only move */
+    REFUSED = 8         /* one in so many comes back */
 };
 
 static struct {
@@ -34,18 +38,36 @@ static struct {
     struct body_name name;
 } mover;
 
-static void arrive(struct net *to, struct body_name *fd_name,
+static void refused(void)
+{
+    static bool is_said;
+
+    if (!is_said)
+        printf("refused\n");
+    fflush(stdout);
+    is_said = true;
+}
+
+/* Has it been taken? */
+static bool arrive(struct net *to, struct body_name *fd_name,
                    struct body_name *name)
 {
     struct slice image;
     struct conn *c;
-    int fd;
+    int fd, rc = SD_EBUSY;
 
     sd_assert(body_receive(mover.box, mover.pair[0], 1) == 2);
     fd = body_claim_fd(mover.box, fd_name);
     sd_assert(fd >= 0 && body_claim(mover.box, name, &image) == 0);
-    sd_assert(net_unpack(&c, to, image, fd) == 0);
+    if (random() % REFUSED == 0) {
+        close(fd);
+    } else {
+        rc = net_unpack(&c, to, image, fd, NULL);
+        if (rc < 0)
+            refused();
+    }
     body_unmap(&image);
+    return rc == 0;
 }
 
 /* An image that was tampered with, and a socket of nobody: refused or taken,
@@ -63,7 +85,7 @@ static void abuse(struct net *to, struct slice image)
         copy[(size_t)random() % len] = (char)random();
     if (random() % 4 == 0)
         len = (size_t)random() % len;
-    if (net_unpack(&c, to, slice_make(copy, len), pair[0]) == 0) {
+    if (net_unpack(&c, to, slice_make(copy, len), pair[0], NULL) == 0) {
         conn_forget(c, &place);
         net_leave_place(to, &place);
     }
@@ -80,7 +102,7 @@ static void move(struct conn *c, struct net *to)
     struct conn_place place;
     struct buf image = {0};
     struct slice bytes;
-    int err = conn_pack(c, &image);
+    int err = conn_pack(c, &image), fd;
 
     sd_assert(err == 0 || err == SD_EBUSY);
     if (err < 0 || image.len > BODY_MAX) {
@@ -92,11 +114,15 @@ static void move(struct conn *c, struct net *to)
     sd_assert(body_send(mover.pair[1], &name, &bytes, 1) == 0);
     if (image.len < ABUSED_MAX)
         abuse(to, bytes);
-    buf_fini(&image);
+    fd = fcntl(conn_descriptor(c), F_DUPFD_CLOEXEC, 0);
     conn_forget(c, &place);
     sd_assert(net_find(from, place.id) == NULL);
-    arrive(to, &fd_name, &name);
+    if (arrive(to, &fd_name, &name))
+        close(fd);
+    else
+        sd_assert(net_unpack(&c, from, bytes, fd, &place) == 0);
     net_leave_place(from, &place);
+    buf_fini(&image);
 }
 
 static void on_tick(struct timer *t)

@@ -92,13 +92,33 @@ static void serve_slot(unsigned slot)
     sd_assert(slot < slots && net_adopt(net, slot, &listeners[slot]) == 0);
 }
 
-/* "adopt 1", "release 1", "ops": what worker.c does with a net. */
+/* As a reload does; conns of the other net, if there is one, find that out when
+ * they come here. */
+static void reload(const char *frame)
+{
+    static struct conf_port changed;
+    static struct conf now;
+    static char type[64];
+    const char *why;
+
+    snprintf(type, sizeof(type), "%s", frame);
+    changed = port;
+    changed.frame.type = type;
+    now = conf;
+    now.ports = &changed;
+    sd_assert(net_set_conf(net, &now, &why) == 0);
+}
+
+/* "adopt 1", "release 1", "reload line", "ops": what worker.c does with a
+ * net. */
 static void rule(const char *word)
 {
     if (strncmp(word, "adopt ", 6) == 0)
         serve_slot((unsigned)strtoul(word + 6, NULL, 10));
     else if (strncmp(word, "release ", 8) == 0)
         net_release(net, (unsigned)strtoul(word + 8, NULL, 10));
+    else if (strncmp(word, "reload ", 7) == 0)
+        reload(word + 7);
     else
         net_set_ops(net, &other_ops, NULL);
 }
