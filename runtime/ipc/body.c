@@ -28,6 +28,7 @@
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "ipc/slots.h"
 
 #define BOX_MAGIC  0x424f4459u
 #define SEALS      (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -36,6 +37,7 @@
 struct body_box {
     unsigned magic;
     unsigned n;
+    uint16_t gone[SLOTS_MAX]; /* epochs of each up to this one; 0: none */
     struct {
         struct body_name name;
         int fd;
@@ -213,6 +215,15 @@ static int receive_one(int sock, struct body_name *name, int *fd)
     return 1;
 }
 
+/* From a process that is gone; epochs wrap around, and 0 is none. */
+static bool is_from_dead(const struct body_box *box,
+                         const struct body_name *name)
+{
+    uint16_t gone = name->slot < SLOTS_MAX ? box->gone[name->slot] : 0;
+
+    return gone != 0 && (int16_t)(uint16_t)(name->epoch - gone) <= 0;
+}
+
 int body_receive(struct body_box *box, int sock, uint16_t my_epoch)
 {
     struct body_name name;
@@ -224,7 +235,7 @@ int body_receive(struct body_box *box, int sock, uint16_t my_epoch)
             return got;
         if (fd < 0)
             continue;
-        if (name.to_epoch != my_epoch) {
+        if (name.to_epoch != my_epoch || is_from_dead(box, &name)) {
             close(fd);
             continue;
         }
@@ -306,6 +317,8 @@ void body_forget(struct body_box *box, unsigned slot, uint16_t epoch)
     unsigned i = 0;
 
     sd_check(box, BOX_MAGIC);
+    sd_assert(slot < SLOTS_MAX);
+    box->gone[slot] = epoch;
     while (i < box->n) {
         if (box->item[i].name.slot == slot && box->item[i].name.epoch == epoch)
             close(remove_at(box, i));

@@ -50,7 +50,7 @@ struct body_box *body_box_new(void);
 void body_box_free(struct body_box **box);
 
 /* Receive what has arrived, up to BODY_QUEUE unclaimed in all; those sent to
- * another epoch than `my_epoch` are closed.  Returns how many were received;
+ * another epoch than `my_epoch`, or forgotten, are closed.  Returns how many were received;
  * SD_EFULL when the box is full and more may wait. */
 int body_receive(struct body_box *box, int sock, uint16_t my_epoch);
 
@@ -65,7 +65,8 @@ void body_unmap(struct slice *body);
  * SD_ECRASHED when it has not arrived. */
 int body_claim_fd(struct body_box *box, const struct body_name *name);
 
-/* Close everything that `slot` sent in `epoch`: that process is gone. */
+/* That process is gone: close everything that `slot` sent in `epoch`, and what
+ * is received later of that epoch or an older one. */
 void body_forget(struct body_box *box, unsigned slot, uint16_t epoch);
 
 /* Unclaimed descriptors. */

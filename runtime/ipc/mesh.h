@@ -88,8 +88,9 @@ int mesh_send(struct mesh *m, unsigned to, uint32_t type, enum mesh_kind kind,
 
 /* Send a descriptor ahead of the message that names it by *number; the caller
  * keeps its own.  0, SD_EBUSY, SD_EGONE, SD_EUNAVAILABLE.  Its reader claims it
- * while it has that message: the descriptor, or SD_ECRASHED, SD_EBUSY (too many
- * others wait in front). */
+ * while it has that message: the descriptor; SD_ECRASHED; or SD_EBUSY, too many
+ * others wait in front: it must answer MESH_HOLD, and has the message again
+ * when one of those was claimed, but for the message of a dead process. */
 int mesh_send_fd(struct mesh *m, unsigned to, int fd, uint64_t *number);
 int mesh_claim_fd(struct mesh *m, unsigned from, uint64_t number);
 

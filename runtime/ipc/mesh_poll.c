@@ -49,6 +49,17 @@ void mesh_pop_now(struct mesh *m)
     ring_pop(&p->in);
 }
 
+static int receive(struct mesh *m)
+{
+    return body_receive(m->box, m->body_in[m->self], m->epoch);
+}
+
+/* There may be room in the box: who waits for it is asked again. */
+static void feed(struct mesh *m)
+{
+    memset(m->starved, 0, sizeof(m->starved));
+}
+
 /* Find the large body that record `rm` names and put it into p->far, where it
  * stays until the record is popped.  SD_EFULL: not now. */
 static int fetch_far(struct mesh *m, struct peer *p,
@@ -60,12 +71,12 @@ static int fetch_far(struct mesh *m, struct peer *p,
         return 0;
     err = body_claim(m->box, name, &p->far);
     if (err != 0) {
-        got = body_receive(m->box, m->body_in[m->self], m->epoch);
+        got = receive(m);
         err = body_claim(m->box, name, &p->far);
         if (err != 0 && got == SD_EFULL)
             return SD_EFULL;
     }
-    memset(m->starved, 0, sizeof(m->starved));
+    feed(m);
     return err;
 }
 
@@ -80,10 +91,15 @@ int mesh_claim_fd(struct mesh *m, unsigned from, uint64_t number)
     sd_check(m, MESH_MAGIC);
     fd = body_claim_fd(m->box, &name);
     if (fd < 0) {
-        got = body_receive(m->box, m->body_in[m->self], m->epoch);
+        got = receive(m);
         fd = body_claim_fd(m->box, &name);
     }
-    return fd < 0 && got == SD_EFULL ? SD_EBUSY : fd;
+    if (fd < 0 && got == SD_EFULL) {
+        mesh_bit_set(m->starved, from);
+        return SD_EBUSY;
+    }
+    feed(m);
+    return fd;
 }
 
 /* What a record says, without its large body: then `name` is set and body is
@@ -165,19 +181,8 @@ static int give_back(void *arg, const struct ring_msg *rm)
     return 0;
 }
 
-/* Descriptors that nobody will ask for, also those that wait in the socket: a
- * conn's client would never see it close. */
-static void drop_descriptors(struct mesh *m, unsigned slot, uint16_t epoch)
-{
-    int got;
-
-    do {
-        got = body_receive(m->box, m->body_in[m->self], m->epoch);
-        body_forget(m->box, slot, epoch);
-    } while (got == SD_EFULL && body_box_count(m->box) < BODY_QUEUE);
-}
-
-/* Everything the dead process had committed. */
+/* Everything the dead process had committed.  Descriptors of it that are left
+ * nobody will ask for; a conn's client would never see it close. */
 static void drain(struct mesh *m, unsigned slot)
 {
     struct peer *p = &m->peers[slot];
@@ -188,7 +193,9 @@ static void drain(struct mesh *m, unsigned slot)
         hand_on(m, slot, &rm, true);
     if (got < 0)
         m->garbage++;
-    drop_descriptors(m, slot, p->epoch);
+    body_forget(m->box, slot, p->epoch);
+    (void)receive(m);
+    feed(m);
 }
 
 /* Take back what the dead reader has left. */

@@ -28,12 +28,12 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "ipc/mesh.h"
 
 struct conn;
 struct deliver;
 struct heard_id;
 struct member;
-struct mesh_msg;
 struct move;
 struct move_wait;
 struct moves;
@@ -54,7 +54,8 @@ int move_conn(struct vm *vm, struct conn *c, unsigned slot);
 
 /* --- what the mesh brings ------------------------------------------------------ */
 
-void moves_take(struct vm *vm, const struct mesh_msg *m);   /* MSG_MOVE */
+enum mesh_verdict moves_take(struct vm *vm,
+                             const struct mesh_msg *m);     /* MSG_MOVE */
 void moves_on_end(struct vm *vm, const struct mesh_msg *m); /* MSG_MOVED */
 void moves_on_gone(struct vm *vm, unsigned slot, uint16_t epoch);
 

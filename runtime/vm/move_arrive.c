@@ -147,7 +147,7 @@ static void tell(struct vm *vm, unsigned to, const struct msg_moved *moved)
         log_error("slot %u is not told of a conn: %s", to, err_str(rc));
 }
 
-void moves_take(struct vm *vm, const struct mesh_msg *m)
+enum mesh_verdict moves_take(struct vm *vm, const struct mesh_msg *m)
 {
     struct slice body =
         slice_skip(m->body, m->body.len < WIRE_HEAD ? m->body.len : WIRE_HEAD);
@@ -157,14 +157,16 @@ void moves_take(struct vm *vm, const struct mesh_msg *m)
     int fd, rc = m->err;
 
     if (body.len < sizeof(move))
-        return;
+        return MESH_DONE;
     memcpy(&move, body.p, sizeof(move));
     body = slice_skip(body, sizeof(move));
     fd = mesh_claim_fd(vm->env.mesh, m->from, move.fd);
+    if (fd == SD_EBUSY && !m->dead)
+        return MESH_HOLD;
     if (fd >= 0 && (rc < 0 || body.len == 0))
         close(fd);
     if (rc == 0 && body.len == 0)
-        return; /* it was called off */
+        return MESH_DONE; /* it was called off */
     if (rc == 0)
         rc = fd < 0 ? fd : move_arrive(vm, &c, body, fd, NULL);
     moved.conn = move.conn;
@@ -174,4 +176,5 @@ void moves_take(struct vm *vm, const struct mesh_msg *m)
         move_wait(people_find(c), m->from, m->epoch);
     vm->all->moves->arrived += rc == 0;
     tell(vm, m->from, &moved);
+    return MESH_DONE;
 }

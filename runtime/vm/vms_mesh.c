@@ -59,8 +59,7 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
         people_on_msg(vm, m);
         break;
     case MSG_MOVE:
-        moves_take(vm, m);
-        break;
+        return moves_take(vm, m);
     case MSG_MOVED:
         moves_on_end(vm, m);
         break;

@@ -132,8 +132,10 @@ describe("body", function()
         local late = named(sent)
         late.size = 4
         assert.is_nil((claim(box, late)))
-        lib.body_forget(box, 1, 3)
-        assert.equal(1, lib.body_receive(box, fds[0], ME))
+        local first = named(0)
+        first.size = 2
+        assert.equal("b0", (claim(box, first)))
+        assert.equal(lib.SD_EFULL, lib.body_receive(box, fds[0], ME))
         assert.equal("late", (claim(box, late)))
     end)
 
@@ -153,6 +155,24 @@ describe("body", function()
         lib.body_forget(box, 1, 3)
         assert.equal(1, lib.body_box_count(box))
         assert.equal("stays", (claim(box, keep)))
+    end)
+
+    it("of a dead sender is dropped when it comes late, too", function()
+        lib.body_forget(box, 1, 4)
+        local function sent(slot, epoch)
+            local name = named(1, slot)
+            name.epoch = epoch
+            send(fds, name, "a")
+            return lib.body_receive(box, fds[0], ME)
+        end
+        assert.equal(0, sent(1, 4))
+        assert.equal(0, sent(1, 3))
+        assert.equal(1, sent(1, 5))
+        assert.equal(1, sent(2, 3))
+        lib.body_forget(box, 1, 65535) -- epochs wrap around
+        assert.equal(0, sent(1, 65534))
+        assert.equal(1, sent(1, 1))
+        assert.equal(3, lib.body_box_count(box))
     end)
 
     it("of another size than its record says is crashed", function()

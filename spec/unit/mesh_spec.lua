@@ -10,6 +10,7 @@ c.use("ipc/body.h")
 c.use("ipc/msg.h")
 ffi.cdef([[
 int dup(int fd);
+int close(int fd);
 int poll(struct spec_pollfd { int fd; short events, revents; } *fds,
          unsigned long n, int timeout);
 ]])
@@ -321,6 +322,73 @@ describe("mesh", function()
             local last = n[0].log.msgs[#n[0].log.msgs]
             assert.same({ true, "h" .. long, 0 },
                 { last.answer, last.body, last.err })
+        end)
+    end)
+
+    describe("descriptors", function()
+        --- One from slot `from` to slot 0: its number.
+        local function send_fd(from)
+            local number = ffi.new("uint64_t[1]")
+            assert.equal(0, lib.mesh_send_fd(n[from].mesh, 0, 1, number))
+            return number[0]
+        end
+
+        --- As many from slot 1 as the box of slot 0 takes.
+        local function fill_box()
+            local numbers = {}
+            for i = 1, lib.BODY_QUEUE do
+                numbers[i] = send_fd(1)
+                lib.mesh_claim_fd(n[0].mesh, 1, 0)
+            end
+            return numbers
+        end
+
+        local function claim(from, number)
+            local fd = lib.mesh_claim_fd(n[0].mesh, from, number)
+            if fd >= 0 then
+                ffi.C.close(fd)
+            end
+            return fd
+        end
+
+        it("that are claimed make room for large bodies", function()
+            n = start(3, 0)
+            local numbers = fill_box()
+            assert.equal(0, plain(n[2], 0, ("B"):rep(70000)))
+            n:poll()
+            assert.same({}, n[0].log.msgs)
+            assert.is_true(claim(1, numbers[1]) >= 0)
+            n:poll()
+            assert.equal(70004, #n[0].log.msgs[1].body)
+        end)
+
+        it("of the dead make room, too", function()
+            n = start(3, 0)
+            fill_box()
+            assert.equal(0, plain(n[2], 0, ("B"):rep(70000)))
+            n:poll()
+            n:kill(1)
+            n:poll()
+            assert.equal(70004, #n[0].log.msgs[1].body)
+        end)
+
+        it("that find no room are asked for again", function()
+            n = start(3, 0)
+            local numbers = fill_box()
+            local last = send_fd(2)
+            local got
+            n[0].log.hold = function(m)
+                got = m.from == 2 and claim(2, last) or nil
+                return got == lib.SD_EBUSY
+            end
+            assert.equal(0, plain(n[2], 0, "move"))
+            n:poll()
+            assert.equal(lib.SD_EBUSY, got)
+            assert.same({}, n[0].log.msgs)
+            assert.is_true(claim(1, numbers[5]) >= 0)
+            n:poll()
+            assert.is_true(got >= 0)
+            assert.same({ "headmove" }, bodies(n[0].log.msgs))
         end)
     end)
 
