@@ -108,8 +108,17 @@ int mesh_room(struct mesh *m, unsigned to, size_t len);
  * sender, and all there is to say of dead processes.  Returns how many. */
 unsigned mesh_poll(struct mesh *m, unsigned max);
 
-/* The next poll looks into all rings, also where the writer has not rung. */
-void mesh_look_everywhere(struct mesh *m);
+/* How far each process had written to us at some moment. */
+struct mesh_marks {
+    uint16_t epoch[SLOTS_MAX]; /* 0: nothing of it waited */
+    uint32_t at[SLOTS_MAX];
+};
+
+/* Mark that; the next poll looks into all rings, also where the writer has not
+ * rung.  Later: was everything up to the marks handed on?  Of a process that
+ * has died since it was. */
+void mesh_mark(struct mesh *m, struct mesh_marks *marks);
+bool mesh_is_read(const struct mesh *m, const struct mesh_marks *marks);
 
 /* Inside on_msg: free this message's room now, and with it its inline body. */
 void mesh_pop_now(struct mesh *m);

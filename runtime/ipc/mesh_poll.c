@@ -334,15 +334,36 @@ unsigned mesh_poll(struct mesh *m, unsigned max)
     return done;
 }
 
-void mesh_look_everywhere(struct mesh *m)
+void mesh_mark(struct mesh *m, struct mesh_marks *marks)
+{
+    unsigned i;
+
+    sd_check(m, MESH_MAGIC);
+    memset(marks, 0, sizeof(*marks));
+    for (i = 0; i < m->map.n; i++) {
+        struct peer *p = &m->peers[i];
+
+        if (!p->talks)
+            continue;
+        mesh_bit_set(m->pending, i);
+        if (ring_read_enter(&p->in, ring_session(p->epoch, m->epoch)) != 0)
+            continue; /* it has written nothing to us yet */
+        marks->epoch[i] = p->epoch;
+        marks->at[i] = ring_read_mark(&p->in);
+    }
+}
+
+bool mesh_is_read(const struct mesh *m, const struct mesh_marks *marks)
 {
     unsigned i;
 
     sd_check(m, MESH_MAGIC);
     for (i = 0; i < m->map.n; i++) {
-        if (m->peers[i].talks)
-            mesh_bit_set(m->pending, i);
+        if (marks->epoch[i] != 0 && marks->epoch[i] == m->peers[i].epoch &&
+            !ring_has_read(&m->peers[i].in, marks->at[i]))
+            return false;
     }
+    return true;
 }
 
 void mesh_resume(struct mesh *m)

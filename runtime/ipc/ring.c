@@ -406,6 +406,19 @@ int ring_walk(struct ring *r, ring_fn fn, void *arg)
     return walk(r, r->head, r->tail, fn, arg);
 }
 
+uint32_t ring_read_mark(struct ring *r)
+{
+    sd_check(r, RING_MAGIC);
+    see_tail(r);
+    return r->tail;
+}
+
+bool ring_has_read(const struct ring *r, uint32_t mark)
+{
+    sd_check(r, RING_MAGIC);
+    return (int32_t)(mark - r->head) <= 0;
+}
+
 void ring_drop(struct ring *r)
 {
     sd_check(r, RING_MAGIC);

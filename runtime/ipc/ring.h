@@ -101,6 +101,11 @@ void ring_pop(struct ring *r);
 /* Reader.  Show every message waiting, without taking any. */
 int ring_walk(struct ring *r, ring_fn fn, void *arg);
 
+/* Reader.  The end of what is committed by now; is everything up to there, in
+ * the same session, popped? */
+uint32_t ring_read_mark(struct ring *r);
+bool ring_has_read(const struct ring *r, uint32_t mark);
+
 /* Reader.  Forget everything that waits. */
 void ring_drop(struct ring *r);
 

@@ -200,7 +200,7 @@ static void on_look(struct timer *t)
     list_each_safe (it, next, &ms->all) {
         struct move *mv = list_entry(it, struct move, link);
 
-        if (mv->id != 0 && now >= mv->end)
+        if (mv->id != 0 && now >= mv->end && mv->ending == MOVE_END_NONE)
             end_move(mv);
         else if (mv->id != 0)
             move_hush(mv);
@@ -219,6 +219,7 @@ struct moves *moves_new(struct vms *all)
     ms->now.slot = all->env.slot;
     ms->look.fn = on_look;
     ms->turn.fn = moves_on_turn;
+    ms->again.fn = moves_on_again;
     list_init(&ms->all);
     return ms;
 }
@@ -228,6 +229,7 @@ void moves_free(struct moves **mp)
     struct moves *ms = *mp;
 
     timer_stop(ms->vms->env.loop, &ms->look);
+    timer_stop(ms->vms->env.loop, &ms->again);
     loop_undefer(&ms->turn);
     while (!list_empty(&ms->all)) {
         struct move *mv = list_entry(ms->all.next, struct move, link);

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
@@ -28,6 +29,15 @@ struct follow {
     struct buf value;
 };
 
+/* How far it is with telling the new worker that nothing follows any more:
+ * once we have read what others may have sent here before they knew. */
+enum move_end {
+    MOVE_END_NONE, /* it is told, or not yet to be */
+    MOVE_END_DUE,
+    MOVE_END_READING, /* up to moves.marks; it waits for that, or ... */
+    MOVE_END_NEXT     /* ... for the next marks */
+};
+
 /* One conn that has gone. */
 struct move {
     struct list link;
@@ -46,7 +56,7 @@ struct move {
     struct list follows;
     struct buf close; /* why it has to be closed, if so */
 
-    unsigned turns; /* until its new worker is told that nothing follows */
+    enum move_end ending;
 
     /* Then: how far its new worker had come with the publishes of each, as
      * long as we are not. */
@@ -58,7 +68,11 @@ struct moves {
     unsigned nslots;
     struct list all;
     struct timer look;
-    struct loop_job turn;
+    struct loop_job turn; /* both: who is to be told its end */
+    struct timer again;
+    unsigned turns; /* that were in vain */
+    bool is_reading;
+    struct mesh_marks marks;
     struct heard heard;
     struct heard_id now; /* the publish at hand */
     size_t bytes;        /* of all that follows */
@@ -73,6 +87,7 @@ void move_wait(struct member *m, unsigned slot, uint16_t epoch);
 /* Tell its new worker when nothing follows any more. */
 void move_tell_end(struct move *mv);
 void moves_on_turn(struct loop_job *job);
+void moves_on_again(struct timer *t);
 
 /* That one is no more: nobody waits for it. */
 void moves_stop_waiting(struct vm *vm, unsigned slot, uint16_t epoch);

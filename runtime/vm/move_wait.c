@@ -4,9 +4,10 @@
  * Who sends to its uid finds the new worker as soon as the conn is bound there,
  * when earlier sends may still be on their way by the old one.  So the new one
  * keeps what comes to it.  The old one has sent after what it kept when it was
- * told that the conn has come; it looks into all its rings once more, for who
- * sent the next one to the new worker has written this one before, and then
- * says that nothing follows.
+ * told that the conn has come; then it reads all its rings as far as they are
+ * written by now, for who sent the next one to the new worker has written this
+ * one before, and says that nothing follows.  Conns that have come meanwhile
+ * wait for the next such reading together.
  *
  * XXX: a sender that stops for that long between looking the uid up and
  * writing may find its next send in front. */
@@ -24,7 +25,8 @@
 
 enum {
     BYTES_MAX = 4 << 20, /* that wait for one conn */
-    END_TURNS = 2        /* of the loop: all rings are looked into between */
+    TURNS_MAX = 16,      /* in vain at once, then every ... */
+    AGAIN_MS = 5         /* ... for a ring is full, or held */
 };
 
 struct waiting {
@@ -178,30 +180,80 @@ static int tell_end(struct move *mv)
     return letter_send(mv->moves->vms, mv->slot, MSG_MOVE_END, v, 2);
 }
 
-/* Told again when there is no room now. */
-void moves_on_turn(struct loop_job *job)
+/* Move all from one step to the next.  How many. */
+static unsigned step(struct moves *ms, enum move_end from, enum move_end to)
 {
-    struct moves *ms = list_entry(job, struct moves, turn);
-    bool is_left = false;
+    unsigned n = 0;
     struct list *it;
 
     list_each (it, &ms->all) {
         struct move *mv = list_entry(it, struct move, link);
 
-        if (mv->turns > 1)
-            mesh_look_everywhere(ms->vms->env.mesh);
-        if (mv->turns > 1 || (mv->turns == 1 && tell_end(mv) != SD_EBUSY))
-            mv->turns--;
-        is_left |= mv->turns > 0;
+        if (mv->ending != from)
+            continue;
+        mv->ending = to;
+        n++;
     }
-    if (is_left)
+    return n;
+}
+
+static void read_on(struct moves *ms)
+{
+    struct mesh *mesh = ms->vms->env.mesh;
+
+    if (ms->is_reading && mesh_is_read(mesh, &ms->marks)) {
+        step(ms, MOVE_END_READING, MOVE_END_DUE);
+        ms->is_reading = false;
+    }
+    if (!ms->is_reading && step(ms, MOVE_END_NEXT, MOVE_END_READING) > 0) {
+        mesh_mark(mesh, &ms->marks);
+        ms->is_reading = true;
+    }
+}
+
+/* Those that are due.  How many have not been told yet. */
+static unsigned tell_ends(struct moves *ms)
+{
+    unsigned left = 0;
+    struct list *it;
+
+    list_each (it, &ms->all) {
+        struct move *mv = list_entry(it, struct move, link);
+
+        if (mv->ending == MOVE_END_DUE && tell_end(mv) != SD_EBUSY) {
+            mv->ending = MOVE_END_NONE;
+            ms->turns = 0;
+        }
+        left += mv->ending != MOVE_END_NONE;
+    }
+    return left;
+}
+
+void moves_on_turn(struct loop_job *job)
+{
+    struct moves *ms = list_entry(job, struct moves, turn);
+
+    read_on(ms);
+    if (tell_ends(ms) == 0)
+        return;
+    if (++ms->turns < TURNS_MAX)
         loop_defer(ms->vms->env.loop, job);
+    else
+        timer_start(ms->vms->env.loop, &ms->again, AGAIN_MS);
+}
+
+void moves_on_again(struct timer *t)
+{
+    struct moves *ms = list_entry(t, struct moves, again);
+
+    moves_on_turn(&ms->turn);
 }
 
 void move_tell_end(struct move *mv)
 {
     struct moves *ms = mv->moves;
 
-    mv->turns = END_TURNS;
+    mv->ending = MOVE_END_NEXT;
+    ms->turns = 0;
     loop_defer(ms->vms->env.loop, &ms->turn);
 }

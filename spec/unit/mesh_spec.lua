@@ -252,6 +252,30 @@ describe("mesh", function()
         assert.same({ "headone", "headtwo" }, bodies(n[1].log.msgs))
     end)
 
+    it("knows when all is read that was written up to a mark", function()
+        n = start(2, 1)
+        local marks = ffi.new("struct mesh_marks")
+        for i = 1, 10 do
+            assert.equal(0, plain(n[1], 0, "early " .. i))
+        end
+        assert.equal(0, plain(n[2], 0, "early"))
+        lib.mesh_mark(n[0].mesh, marks)
+        assert.equal(0, plain(n[1], 0, "late"))
+        n[0].log.hold = function(m)
+            return m.from == 2 or #n[0].log.msgs == 10
+        end
+        for _ = 1, 9 do
+            lib.mesh_poll(n[0].mesh, 1)
+        end
+        assert.equal(9, #n[0].log.msgs)
+        assert.is_false(lib.mesh_is_read(n[0].mesh, marks))
+        lib.mesh_poll(n[0].mesh, 1)
+        assert.is_false(lib.mesh_is_read(n[0].mesh, marks)) -- that of 2
+        n:kill(2)
+        lib.mesh_poll(n[0].mesh, 0)
+        assert.is_true(lib.mesh_is_read(n[0].mesh, marks))
+    end)
+
     it("holds what a reader does not want yet, and shows it", function()
         n = start(1, 1)
         local take = 1
