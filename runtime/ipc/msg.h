@@ -77,8 +77,8 @@ enum msg_type {
      * each slot how far its publishes were handled (8 bytes, vm/heard.h). */
     MSG_MOVED = 21,
 
-    /* worker -> worker: a value for a uid, which follows a conn that has moved.
-     * Body: struct msg_follow, the uid's bytes, value. */
+    /* worker -> worker: a value that follows a conn which has moved.  Body:
+     * struct msg_follow, the uid's bytes (none: it is for the conn), value. */
     MSG_FOLLOW = 22,
 
     /* worker -> worker: nothing follows this conn any more that was sent before
@@ -166,9 +166,11 @@ struct msg_moved {
 
 struct msg_follow {
     uint64_t conn;
-    uint64_t number; /* only while this is its binding */
+    uint64_t number; /* only while this is its binding; 0: in any case */
+    uint64_t key;    /* of conflation, 0: none */
     uint32_t uid_len;
-    uint32_t tells; /* nobody else has it: on_undeliverable */
+    uint16_t is_volatile;
+    uint16_t tells; /* nobody else has it: on_undeliverable */
 };
 
 struct msg_door {

@@ -249,13 +249,18 @@ static int make_frame(struct deliver *d, struct conn *c, struct framed *f)
     return e->rc < 0 ? e->rc : push_frame(&f->push, c, buf_slice(&e->bytes));
 }
 
+static bool is_reachable(const struct conn *c)
+{
+    return conn_is_open(c) && !conn_is_half_closed(c);
+}
+
 static int send(struct deliver *d, struct conn *c)
 {
     struct deliveries *ds = d->vm->deliveries;
     unsigned i = conn_port(c) * 2 + (conn_protocol(c) == CONN_WS);
     struct framed *f = &ds->framed[i];
 
-    if (!conn_is_open(c) || conn_is_half_closed(c))
+    if (!is_reachable(c))
         return SD_EGONE;
     if (conn_protocol(c) == CONN_HTTP)
         return SD_EOFFLINE;
@@ -272,7 +277,7 @@ int deliver_to(struct deliver *d, struct conn *c)
     struct people_counters *count = &d->vm->all->people->counters;
     int rc;
 
-    if (!d->follows && move_is_awaited(c))
+    if (!d->follows && is_reachable(c) && move_is_awaited(c))
         return move_await(c, d);
     rc = send(d, c);
     count->accepted++;

@@ -149,6 +149,10 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         reach_take_unread(vm->all->reach, m, slice_skip(m->body, WIRE_HEAD));
         return;
     }
+    if (m->err != 0 && m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
+        moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), m->err);
+        return;
+    }
     if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
         body.len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
         log_warn("message of type %u from slot %u is unreadable", m->type,
@@ -190,6 +194,8 @@ void people_on_back(struct vm *vm, const struct mesh_msg *m)
         people_count_lost(vm->all->people, SD_EGONE);
     } else if (m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
         reach_on_back(vm->all->reach, slice_skip(m->body, WIRE_HEAD));
+    } else if (m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
+        moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), SD_EOFFLINE);
     }
 }
 

@@ -337,8 +337,7 @@ static void come_home(struct move *mv, int err)
     settle(mv, true);
     if (rc < 0)
         log_error("a conn that was to move is lost: %s", err_str(rc));
-    else
-        move_follow_home(mv, c);
+    move_follow_home(mv, c);
     end_move(mv);
 }
 

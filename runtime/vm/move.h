@@ -14,9 +14,9 @@
  *   far it has come with those of each process (vm/heard.h);
  * - sends to its uid reach it once.  One that may have gone to the new worker as
  *   well (reach_told()) is left to that one; when it is not there any more
- *   either, it counts as missed.  Those of one sender stay in order: what comes
- *   to the new worker waits there until the old one has sent what it had, and
- *   looked into its rings once more;
+ *   either, it counts as missed.  Those of one sender stay in order: what comes to the new
+ *   worker waits there until the old one has sent what it had, and looked into
+ *   its rings once more;
  * - sends to its old conn id, closes and kicks follow it for some seconds;
  * - deliver_to_uid(), ask_uid() and the like find it "gone", look again and find
  *   it there; if they are quicker than the move, "gone" is what they say. */
@@ -74,14 +74,16 @@ void move_hear(struct move *mv, const struct deliver *d);
 void moves_hear_all(struct moves *ms, const struct deliver *d);
 
 /* A send to a uid that was looked up here; `told`: to whom else it goes, as
- * reach_told(); `tells`: nobody has got it yet.  0: it follows conns of the
- * uid, which have moved.  SD_EGONE: there are none, or they have it from
+ * reach_told(); `tells`: nobody has got it yet.  0: it follows conns of the uid,
+ * which have moved.  SD_EGONE: there are none, or they have it from
  * elsewhere. */
 int moves_send(struct moves *ms, struct slice uid, const struct deliver *d,
                unsigned told, bool tells);
 
-/* Body of MSG_FOLLOW, behind the wire head. */
+/* Body of MSG_FOLLOW, behind the wire head; and of one that nobody reads, for a
+ * reason like SD_EGONE. */
 void moves_take_follow(struct vm *vm, struct slice body);
+void moves_lose_follow(struct vm *vm, struct slice body, int err);
 
 /* To a conn that has come here, while what was sent before that may still come
  * from its old worker: what is sent here waits for that.  move_await(): 0, or
@@ -89,6 +91,9 @@ void moves_take_follow(struct vm *vm, struct slice body);
 bool move_is_awaited(const struct conn *c);
 int move_await(struct conn *c, const struct deliver *d);
 void move_wait_free(struct move_wait **wp);
+
+/* The conn closes: what waits for it is lost.  Its uid is still bound. */
+void move_lose_waiting(struct member *m);
 
 /* A binding of the member has ended, and it was not the last: but for the one
  * that its old worker is about to end? */

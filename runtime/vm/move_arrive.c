@@ -173,7 +173,7 @@ enum mesh_verdict moves_take(struct vm *vm, const struct mesh_msg *m)
     moved.id = rc == 0 ? conn_id(c) : 0;
     moved.err = rc;
     if (rc == 0)
-        move_wait(people_find(c), m->from, m->epoch);
+        move_wait(vm->all, people_find(c), m->from, m->epoch);
     vm->all->moves->arrived += rc == 0;
     tell(vm, m->from, &moved);
     return MESH_DONE;

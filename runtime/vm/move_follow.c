@@ -23,36 +23,48 @@ enum {
     BYTES_MAX = 16 << 20 /* that follow conns on their way */
 };
 
+static const struct slice nobody = {"", 0};
+
 /* --- sending after ----------------------------------------------------------------- */
 
-static void send_after(const struct move *mv, uint32_t type, struct slice body)
+static void send_close(const struct move *mv, struct slice reason)
 {
-    struct vm *vm = vms_now(mv->moves->vms);
     struct msg_conn to = {mv->id};
-    struct slice v[3] = {{NULL, 0}, {(const char *)&to, sizeof(to)}, body};
-    int rc = letter_send(vm->all, mv->slot, type, v, 3);
+    struct slice v[3] = {{NULL, 0}, {(const char *)&to, sizeof(to)}, reason};
+    int rc = letter_send(mv->moves->vms, mv->slot, MSG_CLOSE_CONN, v, 3);
 
-    if (rc < 0)
-        people_count_lost(vm->all->people, rc == SD_EGONE ? rc : SD_EBUSY);
     if (rc < 0 && rc != SD_EGONE)
-        log_warn("a message did not follow its conn: %s", err_str(rc));
+        log_warn("a close did not follow its conn: %s", err_str(rc));
+}
+
+void move_lost(struct vms *all, struct slice uid, int err, struct slice value)
+{
+    people_count_lost(all->people, err);
+    undelivered_tell_one(reach_undelivered(all->reach), uid, err, value);
 }
 
 /* A value for its uid: only while it has that binding. */
-static void follow_uid(const struct move *mv, struct slice value, bool tells)
+static void send_after(const struct move *mv, enum follow_kind kind,
+                       const struct deliver *d, bool tells)
 {
-    struct vm *vm = vms_now(mv->moves->vms);
-    struct slice uid = buf_slice(&mv->member->parted_uid);
-    struct msg_follow m = {mv->id, mv->number, (uint32_t)uid.len, tells};
-    struct slice v[4] = {{NULL, 0}, {(const char *)&m, sizeof(m)}, uid, value};
-    int rc = letter_send(vm->all, mv->slot, MSG_FOLLOW, v, 4);
+    struct vms *all = mv->moves->vms;
+    bool is_uid = kind == FOLLOW_UID;
+    struct slice uid = is_uid ? buf_slice(&mv->member->parted_uid) : nobody;
+    struct msg_follow m = {.conn = mv->id,
+                           .number = is_uid ? mv->number : 0,
+                           .key = d->key,
+                           .uid_len = (uint32_t)uid.len,
+                           .is_volatile = d->is_volatile,
+                           .tells = tells};
+    struct slice v[4] = {
+        {NULL, 0}, {(const char *)&m, sizeof(m)}, uid, d->value};
+    int rc = letter_send(all, mv->slot, MSG_FOLLOW, v, 4);
 
-    if (rc == 0)
-        return;
-    rc = rc == SD_EGONE ? SD_EGONE : SD_EBUSY;
-    people_count_lost(vm->all->people, rc);
-    if (tells)
-        undelivered_tell_one(reach_undelivered(vm->all->reach), uid, rc, value);
+    if (rc < 0)
+        move_lost(all, tells ? uid : nobody,
+                  rc == SD_EGONE ? SD_EGONE : SD_EBUSY, d->value);
+    if (rc < 0 && rc != SD_EGONE)
+        log_warn("a message did not follow its conn: %s", err_str(rc));
 }
 
 /* Keep a value for a conn on its way. */
@@ -69,6 +81,8 @@ static int keep(struct move *mv, const struct deliver *d, enum follow_kind kind,
     f = mem_zalloc(sizeof(*f));
     f->kind = kind;
     f->tells = tells;
+    f->is_volatile = d->is_volatile;
+    f->key = d->key;
     f->id = ms->now;
     buf_append(&f->value, d->value.p, d->value.len);
     ms->bytes += f->value.len;
@@ -104,17 +118,18 @@ void move_follow(struct move *mv)
 
     list_each (it, &mv->follows) {
         const struct follow *f = list_entry(it, struct follow, link);
+        struct deliver d = {.value = buf_slice(&f->value),
+                            .key = f->key,
+                            .is_volatile = f->is_volatile};
 
-        if (f->kind == FOLLOW_UID)
-            follow_uid(mv, buf_slice(&f->value), f->tells);
-        else if (f->kind == FOLLOW_CONN || is_ours(mv, &f->id))
-            send_after(mv, MSG_SEND, buf_slice(&f->value));
+        if (f->kind != FOLLOW_PUBLISH || is_ours(mv, &f->id))
+            send_after(mv, f->kind, &d, f->tells);
     }
     move_drop_follows(mv);
     mv->heard[mv->slot] = mv->heard[mv->moves->vms->env.slot] = 0;
     move_hush(mv);
     if (mv->close.len > 0)
-        send_after(mv, MSG_CLOSE_CONN, buf_slice(&mv->close));
+        send_close(mv, buf_slice(&mv->close));
 }
 
 void move_hush(struct move *mv)
@@ -132,23 +147,44 @@ void move_hush(struct move *mv)
     people_drop_groups(p, mv->member);
 }
 
-void move_follow_home(struct move *mv, struct conn *c)
+static void follow_home(const struct move *mv, const struct follow *f,
+                        struct conn *c)
 {
     struct vm *vm = vms_now(mv->moves->vms);
+    struct slice value = buf_slice(&f->value);
     struct deliver d;
+    int rc;
+
+    deliver_begin(&d, vm, vm->L, value);
+    d.key = f->key;
+    d.is_volatile = f->is_volatile;
+    d.is_single = d.follows = true;
+    d.tells = f->kind != FOLLOW_UID;
+    rc = deliver_to(&d, c);
+    deliver_end(&d);
+    if (f->tells && move_is_told(rc, f->is_volatile))
+        undelivered_tell_one(reach_undelivered(vm->all->reach),
+                             buf_slice(&mv->member->parted_uid), rc, value);
+}
+
+void move_follow_home(struct move *mv, struct conn *c)
+{
+    struct vms *all = mv->moves->vms;
+    struct slice uid = buf_slice(&mv->member->parted_uid);
 
     while (!list_empty(&mv->follows)) {
         struct follow *f = list_entry(mv->follows.next, struct follow, link);
 
-        deliver_begin(&d, vm, vm->L, buf_slice(&f->value));
-        d.tells = d.is_single = d.follows = true;
-        (void)deliver_to(&d, c);
-        deliver_end(&d);
+        if (c != NULL)
+            follow_home(mv, f, c);
+        else
+            move_lost(all, f->tells ? uid : nobody, SD_EGONE,
+                      buf_slice(&f->value));
         drop(mv, f);
     }
-    if (mv->close.len > 0) {
+    if (c != NULL && mv->close.len > 0) {
         buf_append(&mv->close, "", 1);
-        vms_close_conn(vm->all, c, buf_slice(&mv->close).p);
+        vms_close_conn(all, c, buf_slice(&mv->close).p);
     }
 }
 
@@ -179,7 +215,7 @@ void move_hear(struct move *mv, const struct deliver *d)
     if (mv->id == 0)
         (void)keep(mv, d, FOLLOW_PUBLISH, false);
     else if (is_ours(mv, &mv->moves->now))
-        send_after(mv, MSG_SEND, d->value);
+        send_after(mv, FOLLOW_PUBLISH, d, false);
 }
 
 void moves_hear_all(struct moves *ms, const struct deliver *d)
@@ -203,8 +239,8 @@ int moves_send(struct moves *ms, struct slice uid, const struct deliver *d,
     int rc = SD_EGONE, one = 0;
     struct list *it;
 
-    tells = tells && (told & REACH_ONLY) !=
-                         0; /* else who sends counts who has missed it */
+    /* To several workers: who sends counts who has missed it. */
+    tells = tells && (told & REACH_ONLY) != 0;
     list_each (it, &ms->all) {
         struct move *mv = list_entry(it, struct move, link);
 
@@ -215,7 +251,7 @@ int moves_send(struct moves *ms, struct slice uid, const struct deliver *d,
         if (mv->id == 0)
             one = keep(mv, d, FOLLOW_UID, tells);
         else
-            follow_uid(mv, d->value, tells);
+            send_after(mv, FOLLOW_UID, d, tells);
         rc = rc == 0 ? 0 : one;
     }
     return rc;
@@ -256,61 +292,94 @@ bool moves_send_to(struct moves *ms, uint64_t id, struct slice value)
     if (mv->id == 0)
         (void)keep(mv, &d, FOLLOW_CONN, false);
     else
-        send_after(mv, MSG_SEND, value);
+        send_after(mv, FOLLOW_CONN, &d, false);
     return true;
 }
 
 /* It may have moved on from here. */
-static bool follow_on(struct moves *ms, const struct msg_follow *m,
-                      struct slice value)
+static int follow_on(struct moves *ms, const struct msg_follow *m,
+                     struct slice value)
 {
+    enum follow_kind kind = m->number != 0 ? FOLLOW_UID : FOLLOW_CONN;
     struct move *mv = find(ms, m->conn);
-    struct deliver d = {.value = value};
+    struct deliver d = {
+        .value = value, .key = m->key, .is_volatile = m->is_volatile != 0};
 
-    if (mv == NULL || mv->number != m->number ||
-        mv->member->parted_uid.len == 0)
-        return false;
+    if (mv == NULL ||
+        (kind == FOLLOW_UID &&
+         (mv->number != m->number || mv->member->parted_uid.len == 0))) {
+        people_count_lost(ms->vms->people, SD_EGONE);
+        return SD_EGONE;
+    }
     if (mv->id == 0)
-        return keep(mv, &d, FOLLOW_UID, m->tells != 0) == 0;
-    follow_uid(mv, value, m->tells != 0);
-    return true;
+        return keep(mv, &d, kind, m->tells != 0);
+    send_after(mv, kind, &d, m->tells != 0);
+    return 0;
+}
+
+/* Is it for this conn? */
+static bool is_for(const struct msg_follow *m, const struct conn *c)
+{
+    const struct member *member = people_find(c);
+
+    return m->number == 0 ||
+           (member != NULL && uids_is_bound(&member->binding) &&
+            member->number == m->number);
 }
 
 static int follow_to(struct vm *vm, const struct msg_follow *m,
                      struct slice value)
 {
     struct conn *c = net_find(vm->env.net, m->conn);
-    const struct member *member = c != NULL ? people_find(c) : NULL;
     struct deliver d;
     int rc;
 
-    if (member == NULL || !uids_is_bound(&member->binding) ||
-        member->number != m->number)
-        return follow_on(vm->all->moves, m, value) ? 0 : SD_EGONE;
+    if (c == NULL || !is_for(m, c))
+        return follow_on(vm->all->moves, m, value);
     deliver_begin(&d, vm, vm->L, value);
+    d.key = m->key;
+    d.is_volatile = m->is_volatile != 0;
     d.is_single = d.follows = true;
+    d.tells = m->number == 0;
     rc = deliver_to(&d, c);
     deliver_end(&d);
     return rc;
 }
 
+static bool read_follow(struct msg_follow *m, struct slice *uid,
+                        struct slice *value, struct slice body)
+{
+    if (body.len < sizeof(*m))
+        return false;
+    memcpy(m, body.p, sizeof(*m));
+    body = slice_skip(body, sizeof(*m));
+    if (m->uid_len > body.len)
+        return false;
+    *uid = slice_make(body.p, m->uid_len);
+    *value = slice_skip(body, m->uid_len);
+    return true;
+}
+
 void moves_take_follow(struct vm *vm, struct slice body)
 {
+    struct slice uid, value;
     struct msg_follow m;
-    struct slice uid;
     int rc;
 
-    if (body.len < sizeof(m) || vm->env.net == NULL)
+    if (!read_follow(&m, &uid, &value, body) || vm->env.net == NULL)
         return;
-    memcpy(&m, body.p, sizeof(m));
-    body = slice_skip(body, sizeof(m));
-    if (m.uid_len > body.len)
-        return;
-    uid = slice_make(body.p, m.uid_len);
-    body = slice_skip(body, m.uid_len);
-    rc = follow_to(vm, &m, body);
-    if (rc < 0 && m.tells != 0)
-        undelivered_tell_one(reach_undelivered(vm->all->reach), uid, rc, body);
+    rc = follow_to(vm, &m, value);
+    if (m.tells != 0 && move_is_told(rc, m.is_volatile != 0))
+        undelivered_tell_one(reach_undelivered(vm->all->reach), uid, rc, value);
+}
+
+void moves_lose_follow(struct vm *vm, struct slice body, int err)
+{
+    struct slice uid, value;
+    struct msg_follow m;
+
+    if (read_follow(&m, &uid, &value, body))
+        move_lost(vm->all, m.tells != 0 ? uid : nobody, err, value);
 }
 
 /* --- closes ------------------------------------------------------------------------ */
@@ -328,7 +397,7 @@ bool moves_close(struct moves *ms, uint64_t id, struct slice reason)
     if (mv == NULL)
         return false;
     if (mv->id != 0)
-        send_after(mv, MSG_CLOSE_CONN, reason);
+        send_close(mv, reason);
     else
         close_there(mv, reason);
     return true;

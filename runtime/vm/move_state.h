@@ -3,6 +3,7 @@
 #define SD_VM_MOVE_STATE_H
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
@@ -26,6 +27,8 @@ struct follow {
     enum follow_kind kind;
     struct heard_id id; /* of a publish */
     bool tells;         /* of a send to the uid, see struct msg_follow */
+    bool is_volatile;
+    uint64_t key; /* of conflation, 0: none */
     struct buf value;
 };
 
@@ -82,7 +85,8 @@ struct moves {
 /* --- move_wait.c --- */
 
 /* What is sent to this conn waits for the worker it comes from. */
-void move_wait(struct member *m, unsigned slot, uint16_t epoch);
+void move_wait(struct vms *all, struct member *m, unsigned slot,
+               uint16_t epoch);
 
 /* Tell its new worker when nothing follows any more. */
 void move_tell_end(struct move *mv);
@@ -111,8 +115,19 @@ void move_hush(struct move *mv);
  * way of its older moves any more. */
 void moves_outdate(struct moves *ms, uint64_t number);
 
-/* It is back here as `c`. */
+/* It is back here as `c`; NULL: it is lost. */
 void move_follow_home(struct move *mv, struct conn *c);
 void move_drop_follows(struct move *mv);
+
+/* A value reached nobody, for a reason like SD_EGONE.  `uid`: whose
+ * on_undeliverable is to hear of it; empty: nobody's. */
+void move_lost(struct vms *all, struct slice uid, int err, struct slice value);
+
+/* Is this error of a send to a uid to be told?  What is volatile may be left
+ * out for who is slow. */
+static inline bool move_is_told(int rc, bool is_volatile)
+{
+    return rc < 0 && !(rc == SD_ESLOW && is_volatile);
+}
 
 #endif

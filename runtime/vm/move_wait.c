@@ -22,6 +22,8 @@
 #include "vm/deliver.h"
 #include "vm/letter.h"
 #include "vm/move_state.h"
+#include "vm/reach.h"
+#include "vm/undelivered.h"
 
 enum {
     BYTES_MAX = 4 << 20, /* that wait for one conn */
@@ -37,6 +39,7 @@ struct waiting {
 };
 
 struct move_wait {
+    struct vms *vms;
     unsigned slot; /* the conn's old worker */
     uint16_t epoch;
     struct list values;
@@ -45,9 +48,10 @@ struct move_wait {
 
 /* --- the new worker --------------------------------------------------------------- */
 
-void move_wait(struct member *m, unsigned slot, uint16_t epoch)
+void move_wait(struct vms *all, struct member *m, unsigned slot, uint16_t epoch)
 {
     m->wait = mem_zalloc(sizeof(*m->wait));
+    m->wait->vms = all;
     m->wait->slot = slot;
     m->wait->epoch = epoch;
     list_init(&m->wait->values);
@@ -123,26 +127,72 @@ void move_wait_free(struct move_wait **wp)
     *wp = NULL;
 }
 
-/* Everything from its old worker has come. */
-static void stop_waiting(struct vm *vm, struct member *m)
+/* --- what did not get through ------------------------------------------------------ */
+
+static bool on_stranger(void *arg, const struct uidmap_binding *b)
 {
-    struct move_wait *wait = m->wait;
-    struct deliver d;
+    struct others *o = arg;
 
-    m->wait = NULL;
-    while (!list_empty(&wait->values)) {
-        struct waiting *w = list_entry(wait->values.next, struct waiting, link);
+    o->is_any |= b->number != o->member->number;
+    return !o->is_any;
+}
 
-        deliver_begin(&d, vm, vm->L, buf_slice(&w->value));
-        d.key = w->key;
-        d.is_volatile = w->is_volatile;
-        d.tells = w->tells;
-        d.is_single = true;
-        (void)deliver_to(&d, m->conn);
-        deliver_end(&d);
+/* Who waited was taken for reached.  So who is to hear now that it was not: the
+ * uid, if no other conn of it has been sent the same.  Of a publish nobody. */
+static struct slice told_of(const struct member *m, const struct waiting *w)
+{
+    const struct uidmap *map = m->wait->vms->people->map;
+    struct others o = {m, false};
+    struct slice uid = slice_make("", 0);
+
+    if (w->tells || !uids_is_bound(&m->binding))
+        return uid;
+    uid = uids_name(&m->binding);
+    if (map != NULL)
+        (void)uidmap_find(map, uid, on_stranger, &o);
+    return o.is_any ? slice_make("", 0) : uid;
+}
+
+void move_lose_waiting(struct member *m)
+{
+    while (m->wait != NULL && !list_empty(&m->wait->values)) {
+        struct waiting *w =
+            list_entry(m->wait->values.next, struct waiting, link);
+
+        move_lost(m->wait->vms, told_of(m, w), SD_EGONE, buf_slice(&w->value));
         drop(w);
     }
-    move_wait_free(&wait);
+}
+
+/* --- when all has come ------------------------------------------------------------- */
+
+static void hand_over(struct vm *vm, struct member *m, const struct waiting *w)
+{
+    struct slice value = buf_slice(&w->value), uid = told_of(m, w);
+    struct deliver d;
+    int rc;
+
+    deliver_begin(&d, vm, vm->L, value);
+    d.key = w->key;
+    d.is_volatile = w->is_volatile;
+    d.tells = w->tells;
+    d.is_single = d.follows = true;
+    rc = deliver_to(&d, m->conn);
+    deliver_end(&d);
+    if (move_is_told(rc, w->is_volatile))
+        undelivered_tell_one(reach_undelivered(vm->all->reach), uid, rc, value);
+}
+
+static void stop_waiting(struct vm *vm, struct member *m)
+{
+    while (!list_empty(&m->wait->values)) {
+        struct waiting *w =
+            list_entry(m->wait->values.next, struct waiting, link);
+
+        hand_over(vm, m, w);
+        drop(w);
+    }
+    move_wait_free(&m->wait);
 }
 
 void moves_take_end(struct vm *vm, struct slice body)

@@ -270,6 +270,7 @@ void people_unbind(struct people *p, struct member *m)
 void people_leave(struct people *p, struct member *m, const char *reason)
 {
     sd_check(p, PEOPLE_MAGIC);
+    move_lose_waiting(m);
     end_binding(p, m, reason);
     topics_drop(p->topics, &m->topics);
 }

@@ -81,6 +81,19 @@ function Move:count(p) -- numbered sends, each of which is taken
     end
     return true
 end
+function Move:go(p) -- all but this one, and then send to those
+    local went = core.move_conns(p.slot, 1)
+    for i = 1, p.n do
+        sd.send_to_uid("ann", { uid = i }, p.options)
+        if p.topic then sd.publish(p.topic, { topic = i }, p.options) end
+    end
+    return { went = went }
+end
+function Move:fill(p)
+    local text = ("x"):rep(p.size)
+    for i = 1, p.n do sd.send_to_uid("ann", { fill = i, text = text }) end
+    return true
+end
 function Move:arrived() return { n = core.moves() } end
 function Move:list(p)
     local list = sd.redis():lrange(p.key, 0, -1)
@@ -320,5 +333,154 @@ return {
             end, "all ends are seen")
             c:close()
         end
+    end)
+end)
+
+describe("a conn on its way", function()
+    local s, driver, ann
+
+    --- A client of worker `slot`.
+    local function connect(slot)
+        local c
+        until_(function()
+            c = client.open(s:port("length"))
+            if c:call("move/me").result.slot == slot then
+                return true
+            end
+            c:close()
+        end, "a conn on worker " .. slot)
+        function c:ask(path, params)
+            local reply, why = self:call("move/" .. path, params)
+            assert(reply and reply.result ~= nil, why or reply and reply.error)
+            return reply.result
+        end
+        return c
+    end
+
+    local function signal(name, slot)
+        s:kill(name, s:process("worker", slot).pid)
+    end
+
+    --- Worker 1 stands still and ann's conn waits for it; `n` sends later.
+    local function depart(n, more)
+        signal("STOP", 1)
+        local params = { slot = 1, n = n }
+        for key, value in pairs(more or {}) do
+            params[key] = value
+        end
+        assert.equal(1, driver:ask("go", params).went)
+    end
+
+    --- Worker 1 has the conn, and worker 0 does not know.
+    local function arrive_unheard()
+        signal("STOP", 0)
+        signal("CONT", 1)
+        until_(function()
+            return s:process("worker", 1).conns == 1
+        end, "it has come")
+    end
+
+    local function receives(c, key, first, last)
+        for i = first, last do
+            assert.equal(i, c:receive()[key])
+        end
+    end
+
+    --- Who was missed, once there are `n`.
+    local function lost(n)
+        local list
+        until_(function()
+            list = driver:ask("list", { key = "lost" })
+            return #list >= n
+        end, n .. " are reported")
+        return list
+    end
+
+    before_each(function()
+        s = server.new(files)
+        s:write("config/server.lua", [[return { workers = 2, tasks = 0, name = "n" }]])
+        s:write("config/ports.lua", [[
+return {
+    length = { listen = "127.0.0.1:0", protocol = "tcp",
+        slow_client = { low = "64k", high = "64m", timeout = 0 } },
+}]])
+        s:write("scripts/app.lua", [[
+local sd = require("sd")
+local app = {}
+function app.on_undeliverable(uid, data, reason)
+    sd.redis():rpush("lost", sd.json.encode({ uid, data, reason }))
+end
+return app]])
+        s.env = "SD_SPEC_MOVE=1"
+        s:launch()
+        s:wait_ready()
+        driver, ann = connect(0), connect(0)
+        ann:ask("login", { uid = "ann" })
+    end)
+
+    after_each(function()
+        signal("CONT", 0)
+        signal("CONT", 1)
+        s:stop()
+    end)
+
+    it("is sent what came meanwhile when it has come", function()
+        depart(3)
+        signal("CONT", 1)
+        receives(ann, "uid", 1, 3)
+        assert.equal(1, ann:ask("me").slot)
+    end)
+
+    it("comes home with it when the new worker dies", function()
+        depart(3)
+        signal("KILL", 1)
+        receives(ann, "uid", 1, 3)
+        local me = ann:ask("me")
+        assert.same({ 0, "ann", 2 }, { me.slot, me.uid, me.n })
+        assert.same({}, lost(0))
+    end)
+
+    it("gets the last one of what is conflated, and nothing volatile", function()
+        assert.is_true(ann:ask("listen", { topic = "t" }))
+        ann.sock:setoption("recv-buffer-size", 65536)
+        assert.is_true(driver:ask("fill", { n = 100, size = 50000 }))
+        depart(5, { topic = "t", options = { conflate = "k" } })
+        assert.equal(0, driver:ask("go", { slot = 1, n = 5, topic = "t",
+            options = { volatile = true } }).went)
+        signal("CONT", 1)
+        receives(ann, "fill", 1, 100)
+        receives(ann, "topic", 5, 5)
+        assert.equal(1, ann:ask("me").slot)
+        assert.same({}, ann.pushes)
+        assert.same({}, lost(0))
+    end)
+
+    it("is missed when what follows it meets a dead worker", function()
+        depart(2)
+        arrive_unheard()
+        signal("STOP", 1)
+        signal("CONT", 0)
+        assert.is_true(driver:ask("me").n > 0) -- it has sent them after it
+        signal("KILL", 1)
+        assert.same({ { "ann", { uid = 1 }, "offline" },
+            { "ann", { uid = 2 }, "offline" } }, lost(2))
+    end)
+
+    it("is missed when it closes before what waits for it could come", function()
+        local other = connect(1)
+        depart(0)
+        signal("STOP", 0)
+        signal("CONT", 1)
+        until_(function()
+            return s:process("worker", 1).conns == 2
+        end, "it has come")
+        other:ask("fill", { n = 1, size = 3 })
+        ann:close()
+        until_(function()
+            return s:process("worker", 1).conns == 1
+        end, "it has gone")
+        signal("CONT", 0)
+        assert.same({ { "ann", { fill = 1, text = "xxx" }, "gone" } }, lost(1))
+        assert.equal(1, #lost(1))
     end)
 end)
