@@ -48,8 +48,17 @@ static int l_moves(lua_State *L)
     return 2;
 }
 
-static const luaL_Reg functions[] = {
-    {"move_conns", l_move_conns}, {"moves", l_moves}, {NULL, NULL}};
+/* core.refuse_moves(yes): conns that come are refused as busy */
+static int l_refuse_moves(lua_State *L)
+{
+    vm_of(L)->all->moves->refuses = lua_toboolean(L, 1) != 0;
+    return 0;
+}
+
+static const luaL_Reg functions[] = {{"move_conns", l_move_conns},
+                                     {"moves", l_moves},
+                                     {"refuse_moves", l_refuse_moves},
+                                     {NULL, NULL}};
 
 void bind_move(lua_State *L)
 {

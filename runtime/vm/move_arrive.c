@@ -17,6 +17,10 @@
 #include "vm/move_state.h"
 #include "vm/task_state.h"
 
+enum {
+    ANSWER_HEAD = WIRE_HEAD + sizeof(struct msg_moved)
+};
+
 /* --- what the vm keeps with a conn ------------------------------------------------ */
 
 struct joining {
@@ -128,7 +132,7 @@ static int answer(struct vm *vm, unsigned to, const struct msg_moved *moved,
                           .flags = WIRE_ANSWER,
                           .epoch = (uint16_t)vm->env.epoch,
                           .slot = (uint8_t)vm->env.slot};
-    char head[WIRE_HEAD + sizeof(*moved)];
+    char head[ANSWER_HEAD];
     struct slice v[2] = {{head, sizeof(head)}, list};
 
     wire_encode(head, &h);
@@ -136,15 +140,28 @@ static int answer(struct vm *vm, unsigned to, const struct msg_moved *moved,
     return mesh_send(vm->env.mesh, to, MSG_MOVED, MESH_ANSWER, v, 2);
 }
 
+/* What says that it is not here is short and always has room. */
 static void tell(struct vm *vm, unsigned to, const struct msg_moved *moved)
 {
-    int rc = answer(vm, to, moved, heard_list(vm->all->moves));
+    struct slice list = slice_make("", 0);
+    int rc;
 
-    /* What is short always has room. */
-    if (rc < 0 && rc != SD_EGONE)
-        rc = answer(vm, to, moved, slice_make("", 0));
+    if (moved->err == 0)
+        list = heard_list(vm->all->moves);
+    rc = answer(vm, to, moved, list);
     if (rc < 0 && rc != SD_EGONE)
         log_error("slot %u is not told of a conn: %s", to, err_str(rc));
+}
+
+/* Is there no room for saying that the conn is here?  Without the list of what
+ * we have heard its old worker would send no publish after it.  One whose sender
+ * is dead is taken in any case: nobody waits for the answer. */
+static bool is_too_busy(const struct vm *vm, unsigned to)
+{
+    const struct moves *ms = vm->all->moves;
+    size_t len = ANSWER_HEAD + ms->nslots * sizeof(ms->heard.at[0]);
+
+    return ms->refuses || mesh_room(vm->env.mesh, to, len) == SD_EBUSY;
 }
 
 enum mesh_verdict moves_take(struct vm *vm, const struct mesh_msg *m)
@@ -163,6 +180,8 @@ enum mesh_verdict moves_take(struct vm *vm, const struct mesh_msg *m)
     fd = mesh_claim_fd(vm->env.mesh, m->from, move.fd);
     if (fd == SD_EBUSY && !m->dead)
         return MESH_HOLD;
+    if (rc == 0 && body.len > 0 && is_too_busy(vm, m->from))
+        rc = SD_EBUSY;
     if (fd >= 0 && (rc < 0 || body.len == 0))
         close(fd);
     if (rc == 0 && body.len == 0)

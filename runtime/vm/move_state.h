@@ -79,7 +79,8 @@ struct moves {
     struct heard heard;
     struct heard_id now; /* the publish at hand */
     size_t bytes;        /* of all that follows */
-    uint64_t arrived;    /* conns, for specs */
+    uint64_t arrived;    /* conns; both for specs */
+    bool refuses;        /* those that come */
 };
 
 /* --- move_wait.c --- */

@@ -94,6 +94,7 @@ function Move:fill(p)
     for i = 1, p.n do sd.send_to_uid("ann", { fill = i, text = text }) end
     return true
 end
+function Move:refuse() core.refuse_moves(true) return true end
 function Move:arrived() return { n = core.moves() } end
 function Move:list(p)
     local list = sd.redis():lrange(p.key, 0, -1)
@@ -438,6 +439,18 @@ return app]])
         local me = ann:ask("me")
         assert.same({ 0, "ann", 2 }, { me.slot, me.uid, me.n })
         assert.same({}, lost(0))
+    end)
+
+    it("comes home with it when the new worker refuses it", function()
+        local other = connect(1)
+        other:ask("refuse")
+        assert.equal(1, driver:ask("go", { slot = 1, n = 3 }).went)
+        receives(ann, "uid", 1, 3)
+        local me = ann:ask("me")
+        assert.same({ 0, "ann", 2 }, { me.slot, me.uid, me.n })
+        assert.is_true(driver:ask("sd", { fn = "uid_is_online", args = { "ann" } }).a)
+        assert.equal(1, driver:ask("sd", { fn = "count_online", args = {} }).a)
+        assert.matches("a conn did not move to slot 1: a queue is full", s:output())
     end)
 
     it("gets the last one of what is conflated, and nothing volatile", function()
