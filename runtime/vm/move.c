@@ -245,30 +245,32 @@ void moves_free(struct moves **mp)
 /* --- leaving -------------------------------------------------------------------- */
 
 /* Scripts keep nothing for it any more (ENTRY_GONE). */
-static void tell_scripts(struct vm *vm, const struct conn *c)
+static void tell_scripts(struct vm *vm, double handle, unsigned port)
 {
-    struct co *co;
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_GONE], CO_CALL, 0);
 
-    if ((conn_mark(c) & VM_MARK_STATE) == 0)
-        return;
-    co = vm_enter(vm, vm->entry[ENTRY_GONE], CO_CALL, 0);
     if (co == NULL)
         return;
     co->on_end = vm_log_end;
-    lua_pushnumber(co->L, vm_handle(c));
-    lua_pushinteger(co->L, (lua_Integer)conn_port(c) + 1);
+    lua_pushnumber(co->L, handle);
+    lua_pushinteger(co->L, (lua_Integer)port + 1);
     co_start(co, 2);
 }
 
+/* Lua runs last: whatever it sends meets a conn that has gone. */
 static void leave(struct vm *vm, struct move *mv, struct conn *c)
 {
+    bool has_state = (conn_mark(c) & VM_MARK_STATE) != 0;
+    double handle = vm_handle(c);
+
     mv->member = people_add(vm->all->people, c);
-    tell_scripts(vm, c);
     people_part(vm->all->people, mv->member, mv);
     conn_forget(c, &mv->place);
     list_add(&vm->all->moves->all, &mv->link);
     if (mv->link.prev == &vm->all->moves->all)
         timer_start(vm->env.loop, &vm->all->moves->look, LOOK_MS);
+    if (has_state)
+        tell_scripts(vm, handle, mv->place.port);
 }
 
 static int may_leave(const struct vm *vm, const struct conn *c)
