@@ -55,16 +55,62 @@ void conn_pay(struct conn *c, unsigned messages, size_t bytes)
                 (double)bytes * SECOND_MS / (double)conf->rate_bytes);
 }
 
-void conn_charge(struct conn *c, unsigned messages, size_t bytes)
+static void throttle(struct conn *c)
 {
-    double wait;
+    double wait = wait_of(c);
 
-    if (!conn_has_rate(c))
-        return;
-    conn_pay(c, messages, bytes);
-    wait = wait_of(c);
     if (wait > 0) {
         c->throttled_until = conn_now(c) + (uint64_t)wait + 1;
         conn_arm(c);
     }
+}
+
+void conn_charge(struct conn *c, unsigned messages, size_t bytes)
+{
+    if (!conn_has_rate(c))
+        return;
+    conn_pay(c, messages, bytes);
+    throttle(c);
+}
+
+static uint64_t limit_of(uint64_t conf)
+{
+    return conf > 0 ? conf : FRAME_MAX;
+}
+
+uint64_t conn_packet_max(const struct conn *c)
+{
+    const struct conf_port *conf = c->port->conf;
+
+    switch (c->proto->name) {
+    case CONN_TCP:
+        return frame_limit(&c->format->frame);
+    case CONN_WS:
+        return c->ws->max;
+    case CONN_HTTP:
+        break;
+    }
+    return limit_of(conf->max_head) + limit_of(conf->max_body);
+}
+
+/* The time that is paid for, when one more at `cost` may come as long as it is
+ * no more than a second ahead. */
+static double owed(const struct conn *c, double ahead, double cost)
+{
+    double most = AHEAD_MS + cost;
+
+    return (double)conn_now(c) + (ahead < most ? ahead : most);
+}
+
+void conn_owe(struct conn *c, double messages, double bytes, bool is_throttled)
+{
+    const struct conf_port *conf = c->port->conf;
+    double largest = (double)conn_packet_max(c) * SECOND_MS;
+
+    if (conf->rate_messages > 0)
+        c->paid_messages = owed(c, messages, message_cost(c));
+    if (conf->rate_bytes > 0)
+        c->paid_bytes = owed(c, bytes, largest / (double)conf->rate_bytes);
+    if (is_throttled && conn_has_rate(c))
+        throttle(c);
 }

@@ -1,7 +1,9 @@
 /* conn_unpack.c - see conn_move.h; here: the conn that comes.
  *
- * Nothing in an image is believed: what a conn is made of here is what clients
- * may send and our own limits allow, or it is refused. */
+ * What an image says of a client is not believed: its bytes are judged as if it
+ * had sent them to us, a packet is one that the port takes, and times are cut to
+ * what the port can have given.  What a worker alone knows is: the uid, the
+ * session, that auth_timeout is over, and how much waits. */
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -66,12 +68,17 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t most(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* These may be before time began here, so they may wrap around: only what is
  * added to them is looked at. */
 static void take_times(struct conn *c, const struct conn_image *image)
 {
     const struct conf_port *conf = c->port->conf;
-    uint64_t now = conn_now(c);
+    uint64_t now = conn_now(c), due;
 
     if (image->auth > 0)
         c->opened_at =
@@ -79,12 +86,10 @@ static void take_times(struct conn *c, const struct conn_image *image)
     if (image->idle > 0)
         c->last_in =
             now + least(image->idle, conf->idle_timeout) - conf->idle_timeout;
-    if (image->due > 0 && c->proto == &proto_http)
-        c->due = now + image->due;
-    if (image->throttled > 0 && conn_has_rate(c))
-        c->throttled_until = now + image->throttled;
-    c->paid_messages = (double)now + image->paid_messages;
-    c->paid_bytes = (double)now + image->paid_bytes;
+    due = least(image->due, most(conf->head_timeout, conf->body_timeout));
+    if (due > 0 && c->proto == &proto_http)
+        c->due = now + due;
+    conn_owe(c, image->paid_messages, image->paid_bytes, image->throttled > 0);
 }
 
 static void take_push(struct conn *c, const struct conn_piece *piece)
@@ -146,6 +151,20 @@ static int take_message(struct conn *c, const struct conn_image *image)
                              (unsigned)image->ws_fragments, image->ws_message);
 }
 
+/* Has it packets only that a client may send? */
+static bool may_have_sent(const struct conn *c, struct slice packets)
+{
+    struct slice packet;
+    struct conn_walk w;
+
+    conn_walk_begin(&w, packets);
+    while (conn_walk_packet(&w, &packet)) {
+        if (c->proto == &proto_http || packet.len > conn_packet_max(c))
+            return false;
+    }
+    return true;
+}
+
 /* Its place, its id and its socket; the socket is taken. */
 static int settle(struct conn *c, const struct conn_image *image, int fd)
 {
@@ -160,6 +179,8 @@ static int settle(struct conn *c, const struct conn_image *image, int fd)
         close(fd);
         return SD_EINVALID;
     }
+    if (!may_have_sent(c, image->packets))
+        return SD_EINVALID;
     if (!conn_take_address(c, 0))
         return SD_EFULL;
     err = take_message(c, image);

@@ -370,6 +370,13 @@ static inline bool conn_has_rate(const struct conn *c)
     return conf->rate_messages > 0 || conf->rate_bytes > 0;
 }
 
+/* Bytes of the largest packet, message or request that it may send. */
+uint64_t conn_packet_max(const struct conn *c);
+
+/* It has come from elsewhere, so many ms ahead of its rate, but no more than
+ * one can be; throttled: it may not send before that has gone down. */
+void conn_owe(struct conn *c, double messages, double bytes, bool is_throttled);
+
 /* May no packet come now? */
 bool conn_is_over_rate(const struct conn *c);
 

@@ -18,14 +18,15 @@
 #include "ipc/body.h"
 #include "loop/loop.h"
 #include "loop/timer.h"
-#include "net/conn.h"
+#include "net/conn_image.h"
 #include "net/conn_move.h"
-#include "net/net.h"
+#include "net/inner.h"
 
 enum {
     MANY = 4096,
     ABUSED_MAX = 16384, /* larger images only move */
-    REFUSED = 8         /* one in so many comes back */
+    REFUSED = 8,        /* one in so many comes back */
+    RARELY = 50
 };
 
 static struct {
@@ -94,6 +95,65 @@ static void abuse(struct net *to, struct slice image)
     mem_free(copy);
 }
 
+static int try_image(struct conn **c, struct net *to,
+                     const struct conn_image *image)
+{
+    struct buf copy = {0};
+    int pair[2], rc;
+
+    sd_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    conn_image_write(&copy, image);
+    rc = net_unpack(c, to, buf_slice(&copy), pair[0], NULL);
+    close(pair[1]);
+    buf_fini(&copy);
+    return rc;
+}
+
+/* What no client can owe is cut. */
+static void overstate(struct net *to, struct conn_image image)
+{
+    double owed = 3e9, most;
+    struct conn_place place;
+    struct conn *c;
+
+    image.paid_messages = image.paid_bytes = owed;
+    image.throttled = (uint64_t)owed;
+    if (try_image(&c, to, &image) < 0)
+        return; /* its format has changed */
+    most = (double)conn_now(c) + owed / 2;
+    sd_assert((double)c->throttled_until < most && c->paid_bytes < most &&
+              c->paid_messages < most);
+    conn_forget(c, &place);
+    net_leave_place(to, &place);
+}
+
+/* A packet that no client may send is refused. */
+static void overload(const struct conn *from, struct net *to,
+                     struct conn_image image)
+{
+    size_t size = (size_t)conn_packet_max(from) + 1;
+    char *packet = mem_zalloc(size);
+    struct buf list = {0};
+    struct conn *c;
+
+    msgpack_write_array(&list, 1);
+    sd_assert(msgpack_write_string(&list, slice_make(packet, size)) == 0);
+    image.packets = buf_slice(&list);
+    sd_assert(try_image(&c, to, &image) == SD_EINVALID);
+    buf_fini(&list);
+    mem_free(packet);
+}
+
+static void exaggerate(const struct conn *c, struct net *to, struct slice bytes)
+{
+    struct conn_image image;
+
+    sd_assert(conn_image_read(&image, bytes) == 0);
+    overstate(to, image);
+    if (random() % RARELY == 0 && c->proto != &proto_http)
+        overload(c, to, image);
+}
+
 static void move(struct conn *c, struct net *to)
 {
     struct body_name name = {.number = ++mover.name.number, .to_epoch = 1};
@@ -112,8 +172,10 @@ static void move(struct conn *c, struct net *to)
     bytes = buf_slice(&image);
     sd_assert(body_send_fd(mover.pair[1], &fd_name, conn_descriptor(c)) == 0);
     sd_assert(body_send(mover.pair[1], &name, &bytes, 1) == 0);
-    if (image.len < ABUSED_MAX)
+    if (image.len < ABUSED_MAX) {
         abuse(to, bytes);
+        exaggerate(c, to, bytes);
+    }
     fd = fcntl(conn_descriptor(c), F_DUPFD_CLOEXEC, 0);
     conn_forget(c, &place);
     sd_assert(net_find(from, place.id) == NULL);
