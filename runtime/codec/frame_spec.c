@@ -16,6 +16,30 @@ _Static_assert(sizeof(((struct frame_spec *)0)->delimiter) ==
                    FRAME_DELIMITER_MAX,
                "the array is written out for the loader of specs");
 
+static const char *const types[] = {
+    [FRAME_LENGTH] = "length", [FRAME_LINE] = "line", [FRAME_FIXED] = "fixed",
+    [FRAME_RAW] = "raw",       [FRAME_PACK] = "pack",
+};
+
+enum {
+    NTYPES = sizeof(types) / sizeof(types[0])
+};
+
+const char *frame_type_name(int type)
+{
+    sd_assert(type >= 0 && type < NTYPES);
+    return types[type];
+}
+
+int frame_type_of(const char *name)
+{
+    int type = 0;
+
+    while (type < NTYPES && strcmp(types[type], name) != 0)
+        type++;
+    return type < NTYPES ? type : -1;
+}
+
 void frame_spec_init(struct frame_spec *s, int type)
 {
     *s = (struct frame_spec){.type = type};

@@ -34,6 +34,10 @@ struct frame_spec {
     char delimiter[16]; /* LINE */
 };
 
+/* What a type is called, and the type that is called so; -1: none. */
+const char *frame_type_name(int type);
+int frame_type_of(const char *name);
+
 /* The defaults for one type; `type` is an enum frame_type. */
 void frame_spec_init(struct frame_spec *s, int type);
 

@@ -259,6 +259,16 @@ int msgpack_skip(struct msgpack *m)
     return 0;
 }
 
+int msgpack_read_uint(struct msgpack *m, uint64_t *out)
+{
+    int token = msgpack_next(m);
+
+    if (token != MSGPACK_UINT && (token != MSGPACK_INT || m->i < 0))
+        return SD_EINVALID;
+    *out = token == MSGPACK_UINT ? m->u : (uint64_t)m->i;
+    return 0;
+}
+
 /* --- writing --------------------------------------------------------------- */
 
 static void write_byte(struct buf *out, unsigned c)

@@ -69,6 +69,15 @@ int64_t msgpack_check(struct slice bytes);
 /* Go past the next value, with all that is in it.  0 or SD_EINVALID. */
 int msgpack_skip(struct msgpack *m);
 
+/* Is this token text, in m->text?  Writers choose by its bytes. */
+static inline bool msgpack_is_text(int token)
+{
+    return token == MSGPACK_STR || token == MSGPACK_BIN;
+}
+
+/* The next value, which is a whole number from 0 on.  0 or SD_EINVALID. */
+int msgpack_read_uint(struct msgpack *m, uint64_t *out);
+
 void msgpack_write_nil(struct buf *out);
 void msgpack_write_bool(struct buf *out, bool b);
 void msgpack_write_int(struct buf *out, int64_t i);

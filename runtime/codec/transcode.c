@@ -41,7 +41,7 @@ static int put_key(struct transcoder *t)
 
     if (token < 0)
         return fail(t, t->in.why);
-    if (token == MSGPACK_STR || token == MSGPACK_BIN) {
+    if (msgpack_is_text(token)) {
         if (put_text(t) < 0)
             return SD_EINVALID;
     } else if (token == MSGPACK_INT || token == MSGPACK_UINT) {

@@ -162,25 +162,9 @@ void conn_image_push(struct buf *list, const struct conn_piece *piece)
 
 /* --- reading -------------------------------------------------------------- */
 
-static bool is_text(int token)
+static int read_double(struct msgpack *m, double *out)
 {
-    return token == MSGPACK_STR || token == MSGPACK_BIN;
-}
-
-static int read_uint(struct msgpack *m, int token, uint64_t *out)
-{
-    if (token == MSGPACK_UINT) {
-        *out = m->u;
-        return 0;
-    }
-    if (token != MSGPACK_INT || m->i < 0)
-        return SD_EINVALID;
-    *out = (uint64_t)m->i;
-    return 0;
-}
-
-static int read_double(struct msgpack *m, int token, double *out)
-{
+    int token = msgpack_next(m);
     double n;
 
     if (token != MSGPACK_DOUBLE && token != MSGPACK_INT)
@@ -192,39 +176,55 @@ static int read_double(struct msgpack *m, int token, double *out)
     return 0;
 }
 
+static int read_flag(struct msgpack *m, bool *out)
+{
+    int token = msgpack_next(m);
+
+    *out = token == MSGPACK_TRUE;
+    return *out || token == MSGPACK_FALSE ? 0 : SD_EINVALID;
+}
+
+static int read_text(struct msgpack *m, struct slice *out)
+{
+    if (!msgpack_is_text(msgpack_next(m)))
+        return SD_EINVALID;
+    *out = m->text;
+    return 0;
+}
+
+static int read_list(struct msgpack *m, struct slice *out)
+{
+    const char *from = m->p;
+    uint32_t left;
+
+    if (msgpack_next(m) != MSGPACK_ARRAY)
+        return SD_EINVALID;
+    for (left = m->count; left > 0; left--) {
+        if (msgpack_skip(m) < 0)
+            return SD_EINVALID;
+    }
+    *out = slice_make(from, (size_t)(m->p - from));
+    return 0;
+}
+
 static int read_field(struct conn_image *image, const struct field *f,
                       struct msgpack *m)
 {
     void *at = (char *)image + f->at;
-    const char *from = m->p;
-    int token = msgpack_next(m);
-    uint32_t left;
 
     switch (f->kind) {
     case UINT:
-        return read_uint(m, token, at);
+        return msgpack_read_uint(m, at);
     case DOUBLE:
-        return read_double(m, token, at);
+        return read_double(m, at);
     case FLAG:
-        *(bool *)at = token == MSGPACK_TRUE;
-        return token == MSGPACK_TRUE || token == MSGPACK_FALSE ? 0
-                                                               : SD_EINVALID;
+        return read_flag(m, at);
     case TEXT:
-        if (!is_text(token))
-            return SD_EINVALID;
-        *(struct slice *)at = m->text;
-        return 0;
+        return read_text(m, at);
     case LIST:
         break;
     }
-    for (left = token == MSGPACK_ARRAY ? m->count : 0; left > 0; left--) {
-        if (msgpack_skip(m) < 0)
-            return SD_EINVALID;
-    }
-    if (token != MSGPACK_ARRAY)
-        return SD_EINVALID;
-    *(struct slice *)at = slice_make(from, (size_t)(m->p - from));
-    return 0;
+    return read_list(m, at);
 }
 
 static const struct field *find_field(struct slice key)
@@ -249,7 +249,7 @@ static int read_map(struct conn_image *image, struct slice bytes)
     if (bytes.len == 0 || msgpack_next(&m) != MSGPACK_MAP)
         return SD_EINVALID;
     for (n = m.count; n > 0 && err == 0; n--) {
-        if (!is_text(msgpack_next(&m)))
+        if (!msgpack_is_text(msgpack_next(&m)))
             return SD_EINVALID;
         f = find_field(m.text);
         err = f != NULL ? read_field(image, f, &m) : msgpack_skip(&m);
@@ -275,19 +275,19 @@ static int next_piece(struct conn_walk *w, struct conn_piece *piece)
     int token = msgpack_next(m);
 
     *piece = (struct conn_piece){0};
-    if (is_text(token)) {
+    if (msgpack_is_text(token)) {
         piece->bytes = m->text;
         return 0;
     }
-    if (token != MSGPACK_ARRAY || m->count != 3 || !is_text(msgpack_next(m)))
+    if (token != MSGPACK_ARRAY || m->count != 3 ||
+        !msgpack_is_text(msgpack_next(m)))
         return SD_EINVALID;
     piece->is_push = true;
     piece->bytes = m->text;
-    if (!is_text(msgpack_next(m)))
+    if (!msgpack_is_text(msgpack_next(m)))
         return SD_EINVALID;
     piece->value = m->text;
-    token = msgpack_next(m);
-    return read_uint(m, token, &piece->key);
+    return msgpack_read_uint(m, &piece->key);
 }
 
 bool conn_walk_packet(struct conn_walk *w, struct slice *packet)
@@ -295,7 +295,7 @@ bool conn_walk_packet(struct conn_walk *w, struct slice *packet)
     if (w->left == 0)
         return false;
     w->left--;
-    sd_assert(is_text(msgpack_next(&w->m)));
+    sd_assert(msgpack_is_text(msgpack_next(&w->m)));
     *packet = w->m.text;
     return true;
 }
@@ -315,7 +315,7 @@ static bool are_packets(struct slice list)
 
     conn_walk_begin(&w, list);
     for (; w.left > 0; w.left--) {
-        if (!is_text(msgpack_next(&w.m)) || w.m.text.len > UINT32_MAX)
+        if (!msgpack_is_text(msgpack_next(&w.m)) || w.m.text.len > UINT32_MAX)
             return false;
     }
     return true;

@@ -21,14 +21,9 @@ static void put_name(struct buf *out, const char *name)
 
 static void put_frame(struct buf *out, const struct frame_spec *s)
 {
-    static const char *const types[] = {
-        [FRAME_LENGTH] = "length", [FRAME_LINE] = "line",
-        [FRAME_FIXED] = "fixed",   [FRAME_RAW] = "raw",
-        [FRAME_PACK] = "pack",
-    };
     unsigned i;
 
-    put_name(out, types[s->type]);
+    put_name(out, frame_type_name(s->type));
     buf_printf(out, " %u %d %u %d %d %d %u", s->offset, s->add, s->bytes,
                s->little, s->includes_header, s->whole, s->size);
     for (i = 0; s->type == FRAME_LINE && i < s->delimiter_len; i++)

@@ -11,15 +11,11 @@
 static int frame_of(struct frame_spec *s, const struct conf_frame *f,
                     const char **why)
 {
-    static const char *const types[] = {"length", "line", "fixed", "raw",
-                                        "pack"};
-    int type = FRAME_LENGTH;
+    int type = frame_type_of(f->type);
 
-    while (type <= FRAME_PACK && strcmp(types[type], f->type) != 0)
-        type++;
-    if (type > FRAME_PACK || f->delimiter_len > FRAME_DELIMITER_MAX) {
-        *why = type > FRAME_PACK ? "frame: no such type"
-                                 : "frame.delimiter: longer than 16 bytes";
+    if (type < 0 || f->delimiter_len > FRAME_DELIMITER_MAX) {
+        *why = type < 0 ? "frame: no such type"
+                        : "frame.delimiter: longer than 16 bytes";
         return SD_EINVALID;
     }
     frame_spec_init(s, type);

@@ -146,11 +146,9 @@ void deliver_end(struct deliver *d)
 static int encode_raw(struct buf *out, struct slice value)
 {
     struct msgpack m;
-    int token;
 
     msgpack_init(&m, value);
-    token = msgpack_next(&m);
-    if (token != MSGPACK_STR && token != MSGPACK_BIN)
+    if (!msgpack_is_text(msgpack_next(&m)))
         return SD_EINVALID;
     buf_append(out, m.text.p, m.text.len);
     return 0;

@@ -14,9 +14,9 @@
  *   far it has come with those of each process (vm/heard.h);
  * - sends to its uid reach it once.  One that may have gone to the new worker as
  *   well (reach_told()) is left to that one; when it is not there any more
- *   either, it counts as missed.  Those of one sender stay in order: what comes to the new
- *   worker waits there until the old one has sent what it had, and looked into
- *   its rings once more;
+ *   either, it counts as missed.  Those of one sender stay in order: what comes
+ *   to the new worker waits there until the old one has sent what it had, and
+ *   read what was written to it by then;
  * - sends to its old conn id, closes and kicks follow it for some seconds;
  * - deliver_to_uid(), ask_uid() and the like find it "gone", look again and find
  *   it there; if they are quicker than the move, "gone" is what they say. */

@@ -42,21 +42,6 @@ void move_image_write(struct buf *out, const struct move_image *image)
 
 /* --- reading -------------------------------------------------------------- */
 
-static bool is_text(int token)
-{
-    return token == MSGPACK_STR || token == MSGPACK_BIN;
-}
-
-static int read_uint(struct msgpack *m, uint64_t *out)
-{
-    int token = msgpack_next(m);
-
-    if (token != MSGPACK_UINT && (token != MSGPACK_INT || m->i < 0))
-        return SD_EINVALID;
-    *out = token == MSGPACK_UINT ? m->u : (uint64_t)m->i;
-    return 0;
-}
-
 static int read_raw(struct msgpack *m, struct slice *out)
 {
     const char *from = m->p;
@@ -72,17 +57,17 @@ static int read_field(struct move_image *image, struct msgpack *m)
     struct slice key = m->text;
 
     if (slice_is(key, "v"))
-        return read_uint(m, &image->version);
+        return msgpack_read_uint(m, &image->version);
     if (slice_is(key, "conn"))
         return read_raw(m, &image->conn);
     if (slice_is(key, "number"))
-        return read_uint(m, &image->number);
+        return msgpack_read_uint(m, &image->number);
     if (slice_is(key, "topics"))
         return read_raw(m, &image->topics);
     if (slice_is(key, "groups"))
         return read_raw(m, &image->groups);
     if (slice_is(key, "group_number"))
-        return read_uint(m, &image->group_number);
+        return msgpack_read_uint(m, &image->group_number);
     if (slice_is(key, "heard"))
         return read_raw(m, &image->heard);
     return msgpack_skip(m);
@@ -109,7 +94,7 @@ static bool are_texts(struct slice list, bool (*is_valid)(struct slice s))
     if (!begin(&m, list, &n))
         return false;
     for (; n > 0; n--) {
-        if (!is_text(msgpack_next(&m)) ||
+        if (!msgpack_is_text(msgpack_next(&m)) ||
             (is_valid != NULL && !is_valid(m.text)))
             return false;
     }
@@ -125,7 +110,7 @@ static bool are_numbers(struct slice list)
     if (!begin(&m, list, &n))
         return false;
     for (; n > 0; n--) {
-        if (read_uint(&m, &u) < 0)
+        if (msgpack_read_uint(&m, &u) < 0)
             return false;
     }
     return true;
@@ -145,7 +130,7 @@ int move_image_read(struct move_image *out, struct slice bytes)
     if (bytes.len == 0 || msgpack_next(&m) != MSGPACK_MAP)
         return SD_EINVALID;
     for (n = m.count; n > 0; n--) {
-        if (!is_text(msgpack_next(&m)) || read_field(&image, &m) < 0)
+        if (!msgpack_is_text(msgpack_next(&m)) || read_field(&image, &m) < 0)
             return SD_EINVALID;
     }
     if (msgpack_next(&m) != MSGPACK_END || image.version != MOVE_VERSION ||
@@ -164,7 +149,7 @@ void move_image_texts(struct slice list, void (*fn)(void *arg, struct slice s),
 
     sd_assert(begin(&m, list, &n));
     for (; n > 0; n--) {
-        sd_assert(is_text(msgpack_next(&m)));
+        sd_assert(msgpack_is_text(msgpack_next(&m)));
         fn(arg, m.text);
     }
 }
@@ -176,6 +161,6 @@ unsigned move_image_numbers(struct slice list, uint64_t *out, unsigned max)
 
     sd_assert(begin(&m, list, &n));
     for (i = 0; i < n && i < max; i++)
-        sd_assert(read_uint(&m, &out[i]) == 0);
+        sd_assert(msgpack_read_uint(&m, &out[i]) == 0);
     return i;
 }

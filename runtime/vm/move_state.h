@@ -1,4 +1,5 @@
-/* move_state.h - shared by the files vm/move*.c only. */
+/* move_state.h - shared by the files vm/move*.c only, and, for specs, by
+ * vm/bind_move.c. */
 #ifndef SD_VM_MOVE_STATE_H
 #define SD_VM_MOVE_STATE_H
 

@@ -226,7 +226,7 @@ static void pass_over(struct people *p, struct slice except)
     msgpack_init(&m, except);
     for (int token = msgpack_next(&m); token > MSGPACK_END;
          token = msgpack_next(&m)) {
-        if (token == MSGPACK_STR || token == MSGPACK_BIN)
+        if (msgpack_is_text(token))
             people_pass_over(p, m.text);
     }
 }
