@@ -51,9 +51,11 @@ static void check_same(const struct conn_image *a, const struct conn_image *b)
     sd_assert(a->ws_opcode == b->ws_opcode &&
               a->ws_fragments == b->ws_fragments);
     sd_assert(a->had_uid == b->had_uid && a->has_eof == b->has_eof);
+    sd_assert(a->is_half_idle == b->is_half_idle && a->was_slow == b->was_slow);
     sd_assert(a->auth == b->auth && a->idle == b->idle && a->due == b->due);
     sd_assert(a->throttled == b->throttled && a->peer_port == b->peer_port);
-    sd_assert(a->paid_bytes == b->paid_bytes);
+    sd_assert(a->paid_messages == b->paid_messages &&
+              a->paid_bytes == b->paid_bytes);
 }
 
 static void write_again(const struct conn_image *image, struct slice all)
