@@ -7,6 +7,12 @@ status=0
 echo "== clang-format"
 git ls-files '*.c' '*.h' | xargs clang-format-14 --dry-run --Werror || status=1
 
+# clang-format leaves comments alone.
+echo "== 80 columns"
+git ls-files '*.c' '*.h' | xargs awk \
+    'length > 80 { print FILENAME ":" FNR ": " $0; n++ } END { exit n > 0 }' ||
+    status=1
+
 echo "== clang-tidy"
 git ls-files 'runtime/*.c' | xargs -P "$(nproc)" -n 4 \
     clang-tidy-14 -p build/dev --quiet 2> /dev/null || status=1

@@ -68,7 +68,7 @@ static void open_all(struct slow *s)
     crowd_set(&s->crowd, 1, sock_connect(plan->address, plan->port, -1));
 }
 
-/* --- while they do not read ------------------------------------------------ */
+/* --- while they do not read ----------------------------------------------- */
 
 static void publish_until(struct slow *s, uint64_t number)
 {
@@ -111,7 +111,7 @@ static void flood(struct slow *s)
                            receivers(s) / seconds / 1e6;
 }
 
-/* --- what was left for them ------------------------------------------------ */
+/* --- what was left for them ----------------------------------------------- */
 
 /* The number that the text of a packet begins with. */
 static uint64_t number_in(const char *packet)

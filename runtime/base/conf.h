@@ -1,11 +1,11 @@
 /* conf.h - the effective configuration, as every process of a node sees it.
  *
  * The files of config/ are evaluated once, by a short-lived child, and made
- * flat entries `path NUL value NUL` ("server.workers", "4").  Lists are "path.1",
- * "path.2"; "path" with an empty value is an empty list.  A backslash in a
- * value is written as two, a NUL as `\0`.  conf_open() turns such a text into
- * this struct, in the master and in every child alike, without Lua.  The
- * schema in base/conf_schema.h names every key.
+ * flat entries `path NUL value NUL` ("server.workers", "4").  Lists are
+ * "path.1", "path.2"; "path" with an empty value is an empty list.  A
+ * backslash in a value is written as two, a NUL as `\0`.  conf_open() turns
+ * such a text into this struct, in the master and in every child alike,
+ * without Lua.  The schema in base/conf_schema.h names every key.
  *
  * Durations are milliseconds here, sizes bytes; 0 means "no limit" or "none"
  * where api calls it so.  Strings and lists live as long as the conf. */

@@ -50,7 +50,7 @@ int log_level_parse(const char *name); /* -1: no such level */
 #define log_error(...) log_event(LOG_ERROR, NULL, NULL, __VA_ARGS__)
 
 /* `request_id` and `fields` may be NULL; `fields` is one JSON object without
- * control characters, shown behind the text; over half a line it is left out. */
+ * control characters, shown behind it; over half a line it is left out. */
 __attribute__((format(printf, 4, 5))) void log_event(enum log_level level,
                                                      const char *request_id,
                                                      const char *fields,

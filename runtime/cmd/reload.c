@@ -1,4 +1,4 @@
-/* reload.c - ask the master for the next generation, and say what came of it. */
+/* reload.c - ask the master for the next generation, say what came of it. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -23,7 +23,7 @@ enum {
     ANSWER_WAIT = 1000 /* ms, for all greetings, and for all answers */
 };
 
-/* --- what the master says ------------------------------------------------------- */
+/* --- what the master says ------------------------------------------------- */
 
 static void pass_over(void *ctx, const struct row *row)
 {
@@ -67,7 +67,7 @@ static bool take_status(struct top *t, struct slice text)
     return good && token == JSON_MAP_END;
 }
 
-/* --- what a worker says ---------------------------------------------------------- */
+/* --- what a worker says --------------------------------------------------- */
 
 /* One answer: its numbers go into `head`, its lists into `top`. */
 struct answer {
@@ -259,7 +259,7 @@ static void hear(struct top *t, unsigned i, uint64_t until)
         let_go(w);
 }
 
-/* --- what the kernel says ---------------------------------------------------------- */
+/* --- what the kernel says ------------------------------------------------- */
 
 static void take_cpu(struct top_worker *w)
 {
@@ -274,7 +274,7 @@ static void take_cpu(struct top_worker *w)
     w->cpu_at = now;
 }
 
-/* --- the look --------------------------------------------------------------------- */
+/* --- the look ------------------------------------------------------------- */
 
 static void ask_all(struct top *t)
 {

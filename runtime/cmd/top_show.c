@@ -126,7 +126,7 @@ void top_text(const struct top *t, unsigned lines, unsigned columns,
     put_conns(&p, t, left - routes);
 }
 
-/* --- JSON ----------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------- */
 
 static void put_string(struct buf *out, const char *key, const char *value)
 {

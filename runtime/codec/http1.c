@@ -257,7 +257,7 @@ static int known(struct http1_head *h, struct slice name, struct slice value)
     }
 }
 
-/* --- lines ----------------------------------------------------------------- */
+/* --- lines ---------------------------------------------------------------- */
 
 /* The CR behind the line, no token byte, ends the loop over the name. */
 static int header_line(struct http1_head *h, char *p, size_t len)
@@ -363,7 +363,7 @@ int http1_parse(struct http1_head *h, char *p, size_t len)
     return err;
 }
 
-/* --- the answer ------------------------------------------------------------ */
+/* --- the answer ----------------------------------------------------------- */
 
 bool http1_find(struct slice *out, const struct http1_head *h, const char *name)
 {

@@ -26,7 +26,7 @@ enum state {
     AT_NOTHING    /* the end was told, or an error */
 };
 
-/* --- reading --------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 void json_init(struct json *j, struct slice text, struct buf *scratch)
 {
@@ -288,7 +288,7 @@ int json_next(struct json *j)
     }
 }
 
-/* --- writing --------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 /* Write the escape of `c`; its length, at most 6. */
 static size_t put_escape(char *out, unsigned char c)

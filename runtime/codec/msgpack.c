@@ -45,7 +45,7 @@ enum head {
     HEAD_NEGATIVE = 0xe0 /* -32..-1 */
 };
 
-/* --- reading --------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 void msgpack_init(struct msgpack *m, struct slice bytes)
 {
@@ -269,7 +269,7 @@ int msgpack_read_uint(struct msgpack *m, uint64_t *out)
     return 0;
 }
 
-/* --- writing --------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 static void write_byte(struct buf *out, unsigned c)
 {

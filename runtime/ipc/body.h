@@ -50,8 +50,8 @@ struct body_box *body_box_new(void);
 void body_box_free(struct body_box **box);
 
 /* Receive what has arrived, up to BODY_QUEUE unclaimed in all; those sent to
- * another epoch than `my_epoch`, or forgotten, are closed.  Returns how many were received;
- * SD_EFULL when the box is full and more may wait. */
+ * another epoch than `my_epoch`, or forgotten, are closed.  Returns how many
+ * were received; SD_EFULL when the box is full and more may wait. */
 int body_receive(struct body_box *box, int sock, uint16_t my_epoch);
 
 /* Map the named body, read-only and private: out->p stays valid until

@@ -22,7 +22,7 @@ enum running_kind {
     RUNNING_REQUEST,
     RUNNING_HOOK,
     RUNNING_TIMER,
-    RUNNING_LOAD,    /* scripts of a generation that is made */
+    RUNNING_LOAD, /* scripts of a generation that is made */
     RUNNING_KINDS
 };
 

@@ -184,7 +184,7 @@ bool shtimer_is_running(const struct shtimer *t, unsigned i,
     return owner_lives(atomic_load(&timer_of(t, i)->owner), who);
 }
 
-/* --- from one generation to the next ------------------------------------------ */
+/* --- from one generation to the next -------------------------------------- */
 
 int shtimer_place(const struct shtimer *t, uint64_t key)
 {

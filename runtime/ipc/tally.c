@@ -166,7 +166,7 @@ uint64_t tally_key(const struct tally *t, struct slice name)
     return key != 0 ? key : 1;
 }
 
-/* --- reading ---------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 /* Does a living worker count there? */
 static bool is_valid(const struct tally *t, const struct tally_part *p,
@@ -254,7 +254,7 @@ uint32_t tally_sum_key(const struct tally *t, uint64_t key)
     return sum;
 }
 
-/* --- counting --------------------------------------------------------------- */
+/* --- counting ------------------------------------------------------------- */
 
 static _Atomic uint32_t *own_number(const struct tally *t, unsigned number)
 {

@@ -173,7 +173,7 @@ bool uidmap_live(const struct uidmap *m, unsigned slot, struct uidmap_view *v)
     return !is_void(v) && slots_is_alive(m->slots, slot, epoch);
 }
 
-/* --- reading ---------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 static unsigned words_of(unsigned len)
 {

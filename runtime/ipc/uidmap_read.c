@@ -198,7 +198,7 @@ bool uidmap_elsewhere(const struct uidmap *m, const struct uidmap_key *key)
     return probe_all(m, key, &s, NULL, NULL) > 0;
 }
 
-/* --- counting --------------------------------------------------------------- */
+/* --- counting ------------------------------------------------------------- */
 
 /* Of one uid: on how many slots, and its newest twin. */
 struct spread {
@@ -285,7 +285,7 @@ uint32_t uidmap_bindings(const struct uidmap *m, unsigned slot)
                : 0;
 }
 
-/* --- all of them ------------------------------------------------------------ */
+/* --- all of them ---------------------------------------------------------- */
 
 /* The uids of one mask that were shown.  A mask has about one; with more than
  * SHOWN_MAX, which the hash's key keeps anybody from arranging, one with

@@ -87,7 +87,7 @@ static void count(_Atomic uint32_t *n, int by)
     set(n, get(n) + (uint32_t)by);
 }
 
-/* --- the mask --------------------------------------------------------------- */
+/* --- the mask ------------------------------------------------------------- */
 
 static void raise_bit(struct uidmap *m, uint32_t hash)
 {
@@ -109,7 +109,7 @@ static uint64_t drop_bit(struct uidmap *m, uint32_t hash)
     return atomic_fetch_and(word, ~bit) & ~bit;
 }
 
-/* --- owning ----------------------------------------------------------------- */
+/* --- owning --------------------------------------------------------------- */
 
 /* Drop all bits that processes of this slot have left. */
 static void drop_bits(struct uidmap *m, unsigned epoch)
@@ -173,7 +173,7 @@ uint64_t uidmap_number(struct uidmap *m, uint64_t wall_ms)
     return m->number;
 }
 
-/* --- chains ----------------------------------------------------------------- */
+/* --- chains --------------------------------------------------------------- */
 
 static void link_entry(struct uidmap *m, uint32_t i)
 {
@@ -226,7 +226,7 @@ static void unlink_twin(struct uidmap *m, uint32_t i)
     count(&m->own.table->ntwins, -1);
 }
 
-/* --- entries ---------------------------------------------------------------- */
+/* --- entries -------------------------------------------------------------- */
 
 static uint64_t word_of(struct uidmap *m, uint32_t i, unsigned w)
 {

@@ -1,8 +1,9 @@
 /* loop.h - the event loop of a process: the only owner of a uv_loop_t.
  *
  * One turn: wait for I/O, run I/O callbacks, expired timers, deferred jobs,
- * then the hooks; then the loop may sleep again.  What callbacks queue (replies,
- * Redis commands, ring records) is therefore written once per turn, by hooks. */
+ * then the hooks; then the loop may sleep again.  What callbacks queue
+ * (replies, Redis commands, ring records) is therefore written once per turn,
+ * by hooks. */
 #ifndef SD_LOOP_LOOP_H
 #define SD_LOOP_LOOP_H
 

@@ -1,4 +1,4 @@
-/* pollfd.h - a descriptor that is watched: eventfds, listeners, unix sockets. */
+/* pollfd.h - a descriptor that is watched: eventfds, listeners, sockets. */
 #ifndef SD_LOOP_POLLFD_H
 #define SD_LOOP_POLLFD_H
 

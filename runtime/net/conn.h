@@ -94,7 +94,7 @@ uint64_t conn_queued(const struct conn *c);
  * Idempotent: the first reason stays. */
 void conn_close(struct conn *c, const char *reason, int code);
 
-/* --- what the upper layer keeps with a conn -------------------------------- */
+/* --- what the upper layer keeps with a conn ------------------------------- */
 
 /* The uid bound to it; len 0: none.  Setting copies, and the first one ends
  * auth_timeout, unless it goes before the handshake is accepted. */

@@ -257,7 +257,7 @@ static int read_map(struct conn_image *image, struct slice bytes)
     return err == 0 && msgpack_next(&m) == MSGPACK_END ? 0 : SD_EINVALID;
 }
 
-/* --- is it sound? ----------------------------------------------------------- */
+/* --- is it sound? --------------------------------------------------------- */
 
 void conn_walk_begin(struct conn_walk *w, struct slice list)
 {

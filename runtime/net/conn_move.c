@@ -12,7 +12,7 @@
 #include "net/conn_image.h"
 #include "net/inner.h"
 
-/* --- what has to be the same on both sides ------------------------------------ */
+/* --- what has to be the same on both sides -------------------------------- */
 
 static void put_name(struct buf *out, const char *name)
 {
@@ -66,7 +66,7 @@ static bool is_as_port(const struct conn *c)
            (c->ws == NULL || c->ws->max <= ws_limit(c->port));
 }
 
-/* --- writing down ------------------------------------------------------------- */
+/* --- writing down --------------------------------------------------------- */
 
 /* 0: nothing happens to it right now that cannot be written down. */
 static int check_rest(const struct conn *c)
@@ -250,7 +250,7 @@ int conn_descriptor(const struct conn *c)
     return fd;
 }
 
-/* --- forgetting --------------------------------------------------------------- */
+/* --- forgetting ----------------------------------------------------------- */
 
 /* Those that wait are its new place's from now on. */
 static void part_with_pushes(struct conn *c)

@@ -34,7 +34,7 @@ const char *push_drop_word(int reason)
     return words[reason];
 }
 
-/* --- making one ------------------------------------------------------------- */
+/* --- making one ----------------------------------------------------------- */
 
 int push_frame(struct push *p, struct conn *like, struct slice body)
 {
@@ -76,7 +76,7 @@ void push_fini(struct push *p)
     buf_fini(&p->frame);
 }
 
-/* --- dropping ----------------------------------------------------------------- */
+/* --- dropping ------------------------------------------------------------- */
 
 void conn_was_slow(struct conn *c)
 {
@@ -187,7 +187,7 @@ static int make_room_for_push(struct conn *c)
     return SD_ESLOW;
 }
 
-/* --- queueing ----------------------------------------------------------------- */
+/* --- queueing ------------------------------------------------------------- */
 
 static void refer(struct conn *c, struct push *p)
 {
@@ -276,7 +276,7 @@ void push_written(struct conn *c)
     c->packets_out++;
 }
 
-/* --- the whole worker ----------------------------------------------------------- */
+/* --- the whole worker ----------------------------------------------------- */
 
 bool conn_is_backlogged(const struct conn *c)
 {

@@ -37,7 +37,7 @@ static bool may_read(const struct conn *c)
                                       : conn_may_work(c);
 }
 
-/* --- packets ---------------------------------------------------------------- */
+/* --- packets -------------------------------------------------------------- */
 
 static bool may_start(const struct conn *c)
 {
@@ -92,7 +92,7 @@ void conn_deliver(struct conn *c)
         net_give_buf(n, &c->queue);
 }
 
-/* --- bytes ------------------------------------------------------------------ */
+/* --- bytes ---------------------------------------------------------------- */
 
 /* A protocol may hand the conn over to another one amid the bytes. */
 static size_t work_on(struct conn *c, char *p, size_t len)

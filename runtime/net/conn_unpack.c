@@ -1,8 +1,8 @@
 /* conn_unpack.c - see conn_move.h; here: the conn that comes.
  *
  * What an image says of a client is not believed: its bytes are judged as if it
- * had sent them to us, a packet is one that the port takes, and times are cut to
- * what the port can have given.  What a worker alone knows is: the uid, the
+ * had sent them to us, a packet is one that the port takes, and times are cut
+ * to what the port can have given.  What a worker alone knows is: the uid, the
  * session, that auth_timeout is over, and how much waits. */
 #include <sys/socket.h>
 #include <unistd.h>

@@ -86,7 +86,7 @@ static int reason_of_error(int err)
                                                    : REASON_ERROR;
 }
 
-/* --- what the socket does not take -------------------------------------------- */
+/* --- what the socket does not take ---------------------------------------- */
 
 /* Of a closed conn conn_drop_output() has said that the frame will go. */
 static void write_free(struct conn_write *w)
@@ -150,7 +150,7 @@ static void hand_on_out(struct conn *c)
     hand_on(c, w, 0);
 }
 
-/* --- writing ------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------- */
 
 /* One write; the bytes taken, maybe 0, or -1: the conn was cut. */
 static ssize_t try_write(struct conn *c, const uv_buf_t *v, unsigned n)
@@ -335,7 +335,7 @@ void conn_flush(struct conn *c)
         net_ready(c);
 }
 
-/* --- packets ---------------------------------------------------------------- */
+/* --- packets -------------------------------------------------------------- */
 
 int conn_send_begin(struct buf **out, struct conn *c)
 {

@@ -21,7 +21,7 @@
 struct conn;
 struct http_request;
 
-/* --- what was asked -------------------------------------------------------- */
+/* --- what was asked ------------------------------------------------------- */
 
 struct slice http_method(const struct http_request *r); /* "GET", "POST" ... */
 struct slice http_path(const struct http_request *r);   /* decoded */
@@ -47,7 +47,7 @@ bool http_is_gone(const struct http_request *r);
 void *http_user(const struct http_request *r);
 void http_set_user(struct http_request *r, void *user);
 
-/* --- answers: one of these ends the request --------------------------------- */
+/* --- answers: one of these ends the request ------------------------------- */
 
 /* `lines` are header lines of http_response_header() (codec/), Content-Type
  * among them or in `type`; both may be empty.  Ends. */

@@ -133,7 +133,7 @@ void http_refuse(struct conn *c, int status)
              0);
 }
 
-/* --- in place ---------------------------------------------------------------- */
+/* --- in place ------------------------------------------------------------- */
 
 static const char length_name[] = "Content-Length: ";
 
@@ -214,7 +214,7 @@ void http_reply_abort(struct http_request *r)
         buf_truncate(&r->conn->out, r->reply);
 }
 
-/* --- piece by piece ------------------------------------------------------------ */
+/* --- piece by piece ------------------------------------------------------- */
 
 void http_stream_begin(struct http_request *r, int status, struct slice type,
                        struct slice lines)

@@ -111,7 +111,7 @@ void request_own(struct http_request *r)
     move(&r->body, from, len, r->own.p);
 }
 
-/* --- what was asked --------------------------------------------------------- */
+/* --- what was asked ------------------------------------------------------- */
 
 struct slice http_method(const struct http_request *r)
 {

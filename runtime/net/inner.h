@@ -222,7 +222,7 @@ struct net {
     char readbuf[READ_SIZE + TAIL_MAX];
 };
 
-/* --- net.c ------------------------------------------------------------------ */
+/* --- net.c ---------------------------------------------------------------- */
 
 void net_unref(struct net *n);
 const char *net_date(struct net *n);
@@ -242,17 +242,17 @@ void net_give_buf(struct net *n, struct buf *b);
 /* Look after `c` at the end of this turn. */
 void net_ready(struct conn *c);
 
-/* --- setup.c ----------------------------------------------------------------- */
+/* --- setup.c -------------------------------------------------------------- */
 
 /* Ports as n->conf has them.  0 or a negative code and *why. */
 int net_ports_open(struct net *n, const char **why);
 void net_ports_close(struct net *n);
 
-/* --- acceptor.c ---------------------------------------------------------------- */
+/* --- acceptor.c ----------------------------------------------------------- */
 
 void doors_close(struct net *n);
 
-/* --- conn.c ----------------------------------------------------------------- */
+/* --- conn.c --------------------------------------------------------------- */
 
 /* A conn for the accepted descriptor, which is taken. */
 void conn_accept(struct net *n, struct net_port *port, int fd,
@@ -283,7 +283,7 @@ void conn_shut(struct conn *c);
 /* What is left to do for a conn at the end of a turn. */
 void conn_work(struct conn *c);
 
-/* --- conn_move.c -------------------------------------------------------------- */
+/* --- conn_move.c ---------------------------------------------------------- */
 
 /* Protocol, framing and codec as text: to be the same where a conn moves. */
 void conn_put_pack(struct buf *out, const struct format *format,
@@ -292,7 +292,7 @@ void conn_put_pack(struct buf *out, const struct format *format,
 /* Can a client of this port speak it now? */
 bool port_serves(const struct net_port *port, const struct proto *proto);
 
-/* --- conn_read.c -------------------------------------------------------------- */
+/* --- conn_read.c ---------------------------------------------------------- */
 
 /* One packet came and was paid for: hand it up, or let it wait. */
 void conn_packet(struct conn *c, struct slice packet);
@@ -308,7 +308,7 @@ void conn_look(struct conn *c);
 void conn_drop_input(struct conn *c);
 void conn_update_reading(struct conn *c);
 
-/* --- conn_write.c ------------------------------------------------------------- */
+/* --- conn_write.c --------------------------------------------------------- */
 
 /* The place to append what is to be written, queued by conn_queue(). */
 struct buf *conn_out(struct conn *c);
@@ -322,7 +322,7 @@ void conn_queue_push(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_drop_output(struct conn *c); /* once, when it is closed */
 
-/* --- conn_push.c -------------------------------------------------------------- */
+/* --- conn_push.c ---------------------------------------------------------- */
 
 /* A reply is to be queued: is there room?  Pushes may be dropped for it.  0,
  * SD_EGONE, or SD_ESLOW: the conn is closed. */
@@ -349,7 +349,7 @@ bool net_is_over_budget(const struct net *n);
 /* Then make those give way who have the most queued. */
 void net_keep_budget(struct net *n);
 
-/* --- conn_timer.c ------------------------------------------------------------- */
+/* --- conn_timer.c --------------------------------------------------------- */
 
 void conn_on_timer(struct timer *t);
 
@@ -361,7 +361,7 @@ size_t conn_unacked(struct conn *c);
 /* A deadline was set or moved nearer. */
 void conn_arm(struct conn *c);
 
-/* --- conn_rate.c -------------------------------------------------------------- */
+/* --- conn_rate.c ---------------------------------------------------------- */
 
 static inline bool conn_has_rate(const struct conn *c)
 {
@@ -387,12 +387,12 @@ void conn_pay(struct conn *c, unsigned messages, size_t bytes);
  * may. */
 void conn_charge(struct conn *c, unsigned messages, size_t bytes);
 
-/* --- http.c ------------------------------------------------------------------- */
+/* --- http.c --------------------------------------------------------------- */
 
 /* The conn closes: a request that nobody above knows goes too. */
 void http_on_gone(struct conn *c);
 
-/* --- http_request.c ----------------------------------------------------------- */
+/* --- http_request.c ------------------------------------------------------- */
 
 enum request_state {
     REQUEST_HEAD, /* bytes are missing ... */
@@ -436,7 +436,7 @@ void requests_free(struct net *n);
 /* Its bytes are about to move: keep a copy of them. */
 void request_own(struct http_request *r);
 
-/* --- http_reply.c ------------------------------------------------------------- */
+/* --- http_reply.c --------------------------------------------------------- */
 
 /* The request is over; the conn goes on to the next, or closes. */
 void http_end(struct http_request *r);
@@ -452,7 +452,7 @@ void http_refuse(struct conn *c, int status);
 void http_file_pump(struct http_request *r);
 void http_file_end(struct http_request *r);
 
-/* --- ws.c --------------------------------------------------------------------- */
+/* --- ws.c ----------------------------------------------------------------- */
 
 /* A request to the websocket's path: check it and hand it up, or refuse. */
 void ws_handshake(struct conn *c, struct http_request *r);

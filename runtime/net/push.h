@@ -57,8 +57,8 @@ void push_fini(struct push *p);
 bool conn_is_backlogged(const struct conn *c);
 
 /* Must what is no reply be pushed, not sent?  While nothing waits, a conn that
- * is closed for being slow, for pushes as for replies, need not tell them apart;
- * others would be closed for what should be dropped. */
+ * is closed for being slow, for pushes as for replies, need not tell them
+ * apart; others would be closed for what should be dropped. */
 bool conn_needs_push(const struct conn *c);
 
 /* Milliseconds since when; 0: it does not. */

@@ -106,7 +106,7 @@ void topics_free(struct topics **tp)
     *tp = NULL;
 }
 
-/* --- nodes ------------------------------------------------------------------ */
+/* --- nodes ---------------------------------------------------------------- */
 
 static uint32_t hash_of(const struct topics *t,
                         const struct topics_node *parent, struct slice label)
@@ -195,7 +195,7 @@ static void prune(struct topics *t, struct topics_node *node)
     }
 }
 
-/* --- subscriptions ---------------------------------------------------------- */
+/* --- subscriptions -------------------------------------------------------- */
 
 /* The holder's subscription at a node: on the shorter of their two lists. */
 static struct topics_sub *find_sub(const struct topics_node *node,
@@ -334,7 +334,7 @@ void topics_drop(struct topics *t, struct topics_holder *h)
     }
 }
 
-/* --- visits ----------------------------------------------------------------- */
+/* --- visits --------------------------------------------------------------- */
 
 static void visit_node(struct visit *v, const struct topics_node *node)
 {

@@ -14,7 +14,7 @@
 
 static const struct slice nothing = {"", 0};
 
-/* --- the handshake ------------------------------------------------------------ */
+/* --- the handshake -------------------------------------------------------- */
 
 static bool is_origin_allowed(struct conn *c, struct http_request *r)
 {
@@ -154,7 +154,7 @@ int conn_ws_accept(struct http_request *r, struct slice lines)
     return 0;
 }
 
-/* --- frames ------------------------------------------------------------------- */
+/* --- frames --------------------------------------------------------------- */
 
 static void ws_on_error(struct conn *c, int code)
 {

@@ -40,7 +40,7 @@ struct admin {
 
 static const char json_type[] = "application/json";
 
-/* --- answers ----------------------------------------------------------------- */
+/* --- answers -------------------------------------------------------------- */
 
 static void respond(struct http_request *r, int status, const char *type,
                     struct buf *body)
@@ -106,7 +106,7 @@ static void on_api(struct admin *a, struct http_request *r)
     door_call(a->door, slice_skip(path, strlen("/api/")), r);
 }
 
-/* --- who may, and what there is -------------------------------------------- */
+/* --- who may, and what there is ------------------------------------------- */
 
 static bool may(struct admin *a, struct http_request *r)
 {
@@ -187,7 +187,7 @@ static void on_request(void *arg, struct conn *c, struct http_request *r)
 
 static const struct conn_ops ops = {.on_request = on_request};
 
-/* --- the port ---------------------------------------------------------------- */
+/* --- the port ------------------------------------------------------------- */
 
 /* Entries as of base/conf.h; NUL ends each path and value. */
 static const char entries[] = "ports.admin.listen\0admin\0"

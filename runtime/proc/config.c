@@ -44,7 +44,7 @@ unsigned config_seconds(void)
     return n >= 1 && n <= SECONDS_MAX ? (unsigned)n : SECONDS_DEFAULT;
 }
 
-/* --- the master's side ------------------------------------------------------ */
+/* --- the master's side ---------------------------------------------------- */
 
 /* One child: what it fills and what it has said. */
 struct build {
@@ -213,7 +213,7 @@ static void warn_lines(struct slice text)
     }
 }
 
-/* --- at the start: wait ------------------------------------------------------ */
+/* --- at the start: wait --------------------------------------------------- */
 
 static int wait_child(struct build *b)
 {
@@ -248,7 +248,7 @@ int config_load(const struct user *owner, struct buf *errors)
     return err;
 }
 
-/* --- for a reload: on the loop ------------------------------------------------ */
+/* --- for a reload: on the loop -------------------------------------------- */
 
 struct config_job {
     struct build build;
@@ -334,7 +334,7 @@ void config_cancel(struct config_job **jp)
     job_free(j);
 }
 
-/* --- the child's side -------------------------------------------------------- */
+/* --- the child's side ----------------------------------------------------- */
 
 static void on_file(void *arg, const char *name)
 {

@@ -21,7 +21,7 @@ enum {
     KILL_WAIT = 1000,      /* ms for the kernel to end what was killed */
 };
 
-/* --- neighbours ------------------------------------------------------------ */
+/* --- neighbours ----------------------------------------------------------- */
 
 static bool is_ready(const struct crew *c, int seat)
 {
@@ -70,7 +70,7 @@ static void on_wait(struct timer *t)
     assign_neighbours(s->crew);
 }
 
-/* --- what members say ------------------------------------------------------ */
+/* --- what members say ----------------------------------------------------- */
 
 static bool all_workers(const struct crew *c, enum slot_state state)
 {
@@ -186,7 +186,7 @@ static void on_heritage(void *arg, struct heritage *h)
     c->config.hooks.on_heritage(c->config.hooks.arg, h);
 }
 
-/* --- the crew -------------------------------------------------------------- */
+/* --- the crew ------------------------------------------------------------- */
 
 static void on_deadline(struct timer *t)
 {

@@ -60,7 +60,7 @@ static inline struct seat *seat_of(struct member *m)
     return list_entry(m, struct seat, member);
 }
 
-/* --- crew_vote.c --------------------------------------------------------------- */
+/* --- crew_vote.c ---------------------------------------------------------- */
 
 /* Let a ready process make the generation that is voted on, if it can. */
 void crew_ask_vote(struct seat *s);

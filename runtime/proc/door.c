@@ -111,7 +111,7 @@ static void on_deadline(struct timer *t)
     fail(end_call(call->door, call), SD_ETIMEOUT);
 }
 
-/* --- asking ------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------- */
 
 /* "a=1&b=2" as {"a":"1","b":"2"}.  SD_EINVALID: it cannot be. */
 static int query_json(struct buf *out, struct slice query)
@@ -236,7 +236,7 @@ void door_call(struct door_calls *d, struct slice verb, struct http_request *r)
         fail(r, err);
 }
 
-/* --- answers ------------------------------------------------------------------ */
+/* --- answers -------------------------------------------------------------- */
 
 static struct call *find_call(struct door_calls *d, uint64_t counter)
 {

@@ -67,7 +67,7 @@ struct master {
     struct stall *stall;
 };
 
-/* --- steps of a start: 0, or negative after a complaint ---------------------- */
+/* --- steps of a start: 0, or negative after a complaint ------------------- */
 
 /* A line of stderr for each line of `text`. */
 static int complain(struct slice text)
@@ -317,7 +317,7 @@ static int start(struct master *m)
     return 0;
 }
 
-/* --- while it lives ---------------------------------------------------------- */
+/* --- while it lives ------------------------------------------------------- */
 
 static void stop(struct master *m, uint64_t ms, int status)
 {
@@ -495,7 +495,7 @@ static void on_line(void *arg, const char *line, struct buf *reply)
     }
 }
 
-/* --- the whole --------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------ */
 
 static void close_all(struct master *m)
 {

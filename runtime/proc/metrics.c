@@ -217,7 +217,7 @@ static void put_family(struct buf *out, const struct metrics *m,
     }
 }
 
-/* --- by port ------------------------------------------------------------------ */
+/* --- by port -------------------------------------------------------------- */
 
 static const char *const policies[] = {
     [CONF_CLOSE] = "close",
@@ -325,7 +325,7 @@ static void put_ports(struct buf *out, const struct metrics *m,
     mem_free(r.counts);
 }
 
-/* --- of the node -------------------------------------------------------------- */
+/* --- of the node ---------------------------------------------------------- */
 
 static void put_build(struct buf *out, const struct metrics *m)
 {

@@ -8,10 +8,10 @@
 
 #include "proc/user.h"
 
-/* Create or take over the file as `user`, lock it and write our pid.  The descriptor,
- * which holds the lock; SD_EBUSY when another process has it, or -errno.
- * *stale says that a file was there without its process: the last master did
- * not end in order. */
+/* Create or take over the file as `user`, lock it and write our pid.  The
+ * descriptor, which holds the lock; SD_EBUSY when another process has it, or
+ * -errno. *stale says that a file was there without its process: the last
+ * master did not end in order. */
 int pidfile_open(const char *path, const struct user *user, bool *stale);
 
 /* Unlink, then unlock. */

@@ -31,7 +31,7 @@ enum {
     MESH_BATCH = 256,
 };
 
-/* --- mesh and leash --------------------------------------------------------- */
+/* --- mesh and leash ------------------------------------------------------- */
 
 static bool on_turn(struct loop_hook *hook)
 {
@@ -111,7 +111,7 @@ static void on_leash(void *arg)
     }
 }
 
-/* --- heartbeat --------------------------------------------------------------- */
+/* --- heartbeat ------------------------------------------------------------ */
 
 static void on_heartbeat(struct timer *t)
 {
@@ -124,7 +124,7 @@ static void on_heartbeat(struct timer *t)
     timer_start(p->loop, t, HEARTBEAT);
 }
 
-/* --- open -------------------------------------------------------------------- */
+/* --- open ----------------------------------------------------------------- */
 
 static int open_loop(struct process *p)
 {
@@ -197,7 +197,7 @@ fail:
     return err;
 }
 
-/* --- start ------------------------------------------------------------------- */
+/* --- start ---------------------------------------------------------------- */
 
 static void on_built(void *arg, int err, const char *text)
 {

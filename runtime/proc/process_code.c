@@ -129,7 +129,7 @@ static void on_switched(void *arg)
     }
 }
 
-/* --- memory: a fresh vm for one that is nearly full ------------------------------ */
+/* --- memory: a fresh vm for one that is nearly full ----------------------- */
 
 static void on_renewed(void *arg, int err, const char *text)
 {

@@ -154,7 +154,7 @@ static pid_t spawn(struct redis_server *r, int lock)
     return pid;
 }
 
-/* --- one life ---------------------------------------------------------------- */
+/* --- one life ------------------------------------------------------------- */
 
 static void look_again(struct redis_server *r, uint64_t ms)
 {
@@ -268,7 +268,7 @@ static void on_timer(struct timer *t)
     }
 }
 
-/* --- the public calls -------------------------------------------------------- */
+/* --- the public calls ----------------------------------------------------- */
 
 int redis_server_open(struct redis_server **out,
                       const struct redis_server_config *config, char *why,

@@ -63,7 +63,7 @@ struct reload *reload_new(struct loop *loop, struct node *node,
     return r;
 }
 
-/* --- files that are saved --------------------------------------------------------- */
+/* --- files that are saved ------------------------------------------------- */
 
 static void on_change(void *arg)
 {
@@ -87,7 +87,7 @@ static void fit_watch(struct reload *r)
         log_warn("files are not watched: %s", err_str(err));
 }
 
-/* --- the answer ----------------------------------------------------------------- */
+/* --- the answer ----------------------------------------------------------- */
 
 static void put_lines(struct buf *out, const char *name, struct slice text)
 {
@@ -180,7 +180,7 @@ static void succeed(struct reload *r)
     rest(r);
 }
 
-/* --- its steps ------------------------------------------------------------------- */
+/* --- its steps ------------------------------------------------------------ */
 
 static void commit(struct reload *r)
 {

@@ -1,7 +1,7 @@
 /* tables.h - what lies in the memory that a mesh has for upper layers: when
- * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), how many
- * conns there are (ipc/tally.h), which are the slowest (ipc/slowest.h), what
- * is counted by port (ipc/port_counters.h), and what workers are at
+ * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), how
+ * many conns there are (ipc/tally.h), which are the slowest (ipc/slowest.h),
+ * what is counted by port (ipc/port_counters.h), and what workers are at
  * (ipc/running.h). */
 #ifndef SD_PROC_TABLES_H
 #define SD_PROC_TABLES_H

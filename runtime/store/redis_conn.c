@@ -214,7 +214,7 @@ static void flush(struct redis_conn *c)
         buf_fini(&c->out);
 }
 
-/* True when it broke: calls have ended, and their callers may have made work. */
+/* True when it broke: calls have ended, their callers may have made work. */
 static bool on_turn(struct loop_hook *hook)
 {
     struct redis_conn *c = list_entry(hook, struct redis_conn, hook);

@@ -232,7 +232,7 @@ static int l_done(lua_State *L)
     return 1;
 }
 
-/* core.http_upgrade(request, lines) -> true, or nil, word: open the WebSocket */
+/* core.http_upgrade(request, lines) -> true, or nil, word: open a WebSocket */
 static int l_upgrade(lua_State *L)
 {
     struct vm_request *q = request(L);

@@ -29,7 +29,7 @@ static void set_text(lua_State *L, const char *key, struct slice s)
     lua_setfield(L, -2, key);
 }
 
-/* --- conns -------------------------------------------------------------------- */
+/* --- conns ---------------------------------------------------------------- */
 
 void looks_push_conn(lua_State *L, const struct conn *c)
 {
@@ -117,7 +117,7 @@ static int l_traffic(lua_State *L)
     return 1;
 }
 
-/* --- coroutines --------------------------------------------------------------- */
+/* --- coroutines ----------------------------------------------------------- */
 
 static void push_co(lua_State *L, struct co *co, uint64_t now)
 {
@@ -164,7 +164,7 @@ static int l_coroutines(lua_State *L)
     return 2;
 }
 
-/* --- timers ------------------------------------------------------------------- */
+/* --- timers --------------------------------------------------------------- */
 
 static bool is_alive(void *arg, unsigned slot, uint16_t epoch)
 {
@@ -199,7 +199,7 @@ static int l_timer(lua_State *L)
     return 3;
 }
 
-/* --- memory ------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------- */
 
 /* core.look_memory() -> bytes and counts that C knows, in a map */
 static int l_memory(lua_State *L)

@@ -38,8 +38,8 @@ static struct slice check_slice(lua_State *L, int idx)
     return s;
 }
 
-/* The member of an open conn, to be changed; NULL: gone.  A conn that speaks HTTP has one
- * during its handshake only. */
+/* The member of an open conn, to be changed; NULL: gone.  A conn that speaks
+ * HTTP has one during its handshake only. */
 static struct member *member_at(lua_State *L, int idx)
 {
     struct vm *vm = vm_of(L);
@@ -55,7 +55,7 @@ static struct member *member_at(lua_State *L, int idx)
     return m != NULL && !m->is_leaving ? m : NULL;
 }
 
-/* --- who a conn is ---------------------------------------------------------- */
+/* --- who a conn is -------------------------------------------------------- */
 
 static enum uids_policy policy_of(lua_State *L, int idx, const struct conn *c)
 {
@@ -130,7 +130,7 @@ static int l_next_kicked(lua_State *L)
     return 1;
 }
 
-/* --- who is online ----------------------------------------------------------- */
+/* --- who is online -------------------------------------------------------- */
 
 static bool is_online(const struct vm *vm, struct slice uid)
 {
@@ -212,7 +212,7 @@ static int l_ended_uid(lua_State *L)
     return 3;
 }
 
-/* --- what it listens to ------------------------------------------------------ */
+/* --- what it listens to --------------------------------------------------- */
 
 static struct slice check_filter(lua_State *L, int idx)
 {

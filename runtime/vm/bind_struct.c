@@ -13,7 +13,7 @@
 #include "vm/lua_value.h"
 #include "vm/state.h"
 
-/* --- pack ------------------------------------------------------------------- */
+/* --- pack ----------------------------------------------------------------- */
 
 /* A whole number that 64 bits hold, signed or not. */
 struct integer {
@@ -202,7 +202,7 @@ static int l_pack(lua_State *L)
     return 1;
 }
 
-/* --- unpack ----------------------------------------------------------------- */
+/* --- unpack --------------------------------------------------------------- */
 
 static void push_integer(lua_State *L, struct integer n)
 {

@@ -107,7 +107,7 @@ static void on_limit(struct timer *t)
     cancel(list_entry(t, struct console, limit));
 }
 
-/* --- writing ------------------------------------------------------------------ */
+/* --- writing -------------------------------------------------------------- */
 
 /* What is left is written when the socket takes it; who is gone is noticed by
  * the read. */
@@ -133,7 +133,7 @@ static bool say(struct console *c, struct slice line)
     return true;
 }
 
-/* --- requests ----------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------- */
 
 static void on_next(struct loop_job *job);
 
@@ -253,7 +253,7 @@ void vms_console(struct vms *a, int fd)
     greet(c);
 }
 
-/* --- for lua/sd/console.lua ----------------------------------------------------- */
+/* --- for lua/sd/console.lua ----------------------------------------------- */
 
 /* core.console_take(number) -> the line at hand */
 static int l_take(lua_State *L)

@@ -27,7 +27,7 @@
 #define TRIM       ((size_t)8 * 1024 * 1024) /* idle bytes worth the walk */
 #define OWN_PAGES  (1024 * 1024) /* blocks so large go back at once */
 #define RESERVE    ((size_t)16 * 1024)
-#define SLACK      ((size_t)16 * 1024 * 1024) /* at most; a quarter of the limit */
+#define SLACK      ((size_t)16 * 1024 * 1024) /* or a quarter of the limit */
 
 struct block {
     struct block *next;

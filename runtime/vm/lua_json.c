@@ -30,7 +30,7 @@ static _Thread_local struct buf scratch;
 static _Thread_local struct lua_fault fault;
 static _Thread_local size_t limit; /* of the buffer being written */
 
-/* --- decoding -------------------------------------------------------------- */
+/* --- decoding ------------------------------------------------------------- */
 
 static int push_value(lua_State *L, struct json *j, int token);
 
@@ -124,7 +124,7 @@ int lua_json_decode(lua_State *L, struct slice s, const char **why)
     return err;
 }
 
-/* --- encoding -------------------------------------------------------------- */
+/* --- encoding ------------------------------------------------------------- */
 
 static int put_value(lua_State *L, int idx, struct buf *out, int depth);
 

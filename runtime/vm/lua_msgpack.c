@@ -22,7 +22,7 @@ enum {
 static _Thread_local struct lua_fault fault;
 static _Thread_local size_t limit; /* of the buffer being written */
 
-/* --- decoding -------------------------------------------------------------- */
+/* --- decoding ------------------------------------------------------------- */
 
 static int push_value(lua_State *L, struct msgpack *m, int token);
 
@@ -166,7 +166,7 @@ int lua_msgpack_decode(lua_State *L, struct slice s, const char **why)
     return err;
 }
 
-/* --- encoding -------------------------------------------------------------- */
+/* --- encoding ------------------------------------------------------------- */
 
 static int put_value(lua_State *L, int idx, struct buf *out, int depth);
 

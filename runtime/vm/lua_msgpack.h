@@ -1,4 +1,4 @@
-/* lua_msgpack.h - MessagePack straight onto the Lua stack and straight from it. */
+/* lua_msgpack.h - MessagePack straight onto and from the Lua stack. */
 #ifndef SD_VM_LUA_MSGPACK_H
 #define SD_VM_LUA_MSGPACK_H
 

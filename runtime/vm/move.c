@@ -31,7 +31,7 @@ enum {
     FOLLOW_MS = 10 * 1000 /* that something may come for its old place */
 };
 
-/* --- what is written down ------------------------------------------------------- */
+/* --- what is written down ------------------------------------------------- */
 
 struct list_of {
     struct buf values;
@@ -107,7 +107,7 @@ static int write_down(struct vm *vm, struct move *mv, struct conn *c)
     return rc;
 }
 
-/* --- sending -------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------- */
 
 /* It came for nothing: claim it and close it. */
 static void call_off(struct vm *vm, unsigned slot, const struct msg_move *m)
@@ -148,7 +148,7 @@ static int send(struct vm *vm, struct move *mv)
     return rc;
 }
 
-/* --- life ----------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static void close_fd(struct move *mv)
 {
@@ -242,7 +242,7 @@ void moves_free(struct moves **mp)
     *mp = NULL;
 }
 
-/* --- leaving -------------------------------------------------------------------- */
+/* --- leaving -------------------------------------------------------------- */
 
 /* Scripts keep nothing for it any more (ENTRY_GONE). */
 static void tell_scripts(struct vm *vm, double handle, unsigned port)
@@ -308,7 +308,7 @@ int move_conn(struct vm *vm, struct conn *c, unsigned slot)
     return rc;
 }
 
-/* --- what becomes of it ----------------------------------------------------------- */
+/* --- what becomes of it --------------------------------------------------- */
 
 /* Its binding and its place are another conn's.  When the uid is not bound any
  * more, that one has ended and told so (move_is_last()), unless `tells`. */

@@ -12,14 +12,14 @@
  *
  * - publishes, sends to groups and to all are heard once: each worker knows how
  *   far it has come with those of each process (vm/heard.h);
- * - sends to its uid reach it once.  One that may have gone to the new worker as
- *   well (reach_told()) is left to that one; when it is not there any more
+ * - sends to its uid reach it once.  One that may have gone to the new worker
+ *   as well (reach_told()) is left to that one; when it is not there any more
  *   either, it counts as missed.  Those of one sender stay in order: what comes
  *   to the new worker waits there until the old one has sent what it had, and
  *   read what was written to it by then;
  * - sends to its old conn id, closes and kicks follow it for some seconds;
- * - deliver_to_uid(), ask_uid() and the like find it "gone", look again and find
- *   it there; if they are quicker than the move, "gone" is what they say. */
+ * - deliver_to_uid(), ask_uid() and the like find it "gone", look again and
+ *   find it there; when they are quicker than the move they say "gone". */
 #ifndef SD_VM_MOVE_H
 #define SD_VM_MOVE_H
 
@@ -52,14 +52,14 @@ void moves_free(struct moves **mp);
  * is ready there; SD_ETOOLARGE: too much waits for it. */
 int move_conn(struct vm *vm, struct conn *c, unsigned slot);
 
-/* --- what the mesh brings ------------------------------------------------------ */
+/* --- what the mesh brings ------------------------------------------------- */
 
 enum mesh_verdict moves_take(struct vm *vm,
                              const struct mesh_msg *m);     /* MSG_MOVE */
 void moves_on_end(struct vm *vm, const struct mesh_msg *m); /* MSG_MOVED */
 void moves_on_gone(struct vm *vm, unsigned slot, uint16_t epoch);
 
-/* --- what comes for those who have moved --------------------------------------- */
+/* --- what comes for those who have moved ---------------------------------- */
 
 /* A publish of another process is handled from here ... to here. */
 void moves_begin_publish(struct moves *ms, unsigned slot, uint16_t epoch,
@@ -74,8 +74,8 @@ void move_hear(struct move *mv, const struct deliver *d);
 void moves_hear_all(struct moves *ms, const struct deliver *d);
 
 /* A send to a uid that was looked up here; `told`: to whom else it goes, as
- * reach_told(); `tells`: nobody has got it yet.  0: it follows conns of the uid,
- * which have moved.  SD_EGONE: there are none, or they have it from
+ * reach_told(); `tells`: nobody has got it yet.  0: it follows conns of the
+ * uid, which have moved.  SD_EGONE: there are none, or they have it from
  * elsewhere. */
 int moves_send(struct moves *ms, struct slice uid, const struct deliver *d,
                unsigned told, bool tells);

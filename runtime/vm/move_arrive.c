@@ -21,7 +21,7 @@ enum {
     ANSWER_HEAD = WIRE_HEAD + sizeof(struct msg_moved)
 };
 
-/* --- what the vm keeps with a conn ------------------------------------------------ */
+/* --- what the vm keeps with a conn ---------------------------------------- */
 
 struct joining {
     struct people *people;
@@ -109,7 +109,7 @@ int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd,
     return 0;
 }
 
-/* --- the answer -------------------------------------------------------------------- */
+/* --- the answer ----------------------------------------------------------- */
 
 /* How far we have come with everybody's publishes; with our own up to now. */
 static struct slice heard_list(struct moves *ms)
@@ -154,8 +154,8 @@ static void tell(struct vm *vm, unsigned to, const struct msg_moved *moved)
 }
 
 /* Is there no room for saying that the conn is here?  Without the list of what
- * we have heard its old worker would send no publish after it.  One whose sender
- * is dead is taken in any case: nobody waits for the answer. */
+ * we have heard its old worker would send no publish after it.  One whose
+ * sender is dead is taken in any case: nobody waits for the answer. */
 static bool is_too_busy(const struct vm *vm, unsigned to)
 {
     const struct moves *ms = vm->all->moves;

@@ -25,7 +25,7 @@ enum {
 
 static const struct slice nobody = {"", 0};
 
-/* --- sending after ----------------------------------------------------------------- */
+/* --- sending after -------------------------------------------------------- */
 
 static void send_close(const struct move *mv, struct slice reason)
 {
@@ -188,7 +188,7 @@ void move_follow_home(struct move *mv, struct conn *c)
     }
 }
 
-/* --- publishes --------------------------------------------------------------------- */
+/* --- publishes ------------------------------------------------------------ */
 
 void moves_begin_publish(struct moves *ms, unsigned slot, uint16_t epoch,
                          uint64_t counter)
@@ -231,7 +231,7 @@ void moves_hear_all(struct moves *ms, const struct deliver *d)
     }
 }
 
-/* --- sends ------------------------------------------------------------------------- */
+/* --- sends ---------------------------------------------------------------- */
 
 int moves_send(struct moves *ms, struct slice uid, const struct deliver *d,
                unsigned told, bool tells)
@@ -382,7 +382,7 @@ void moves_lose_follow(struct vm *vm, struct slice body, int err)
         move_lost(vm->all, m.tells != 0 ? uid : nobody, err, value);
 }
 
-/* --- closes ------------------------------------------------------------------------ */
+/* --- closes --------------------------------------------------------------- */
 
 static void close_there(struct move *mv, struct slice reason)
 {

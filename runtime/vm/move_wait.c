@@ -46,7 +46,7 @@ struct move_wait {
     size_t bytes;
 };
 
-/* --- the new worker --------------------------------------------------------------- */
+/* --- the new worker ------------------------------------------------------- */
 
 void move_wait(struct vms *all, struct member *m, unsigned slot, uint16_t epoch)
 {
@@ -127,7 +127,7 @@ void move_wait_free(struct move_wait **wp)
     *wp = NULL;
 }
 
-/* --- what did not get through ------------------------------------------------------ */
+/* --- what did not get through --------------------------------------------- */
 
 static bool on_stranger(void *arg, const struct uidmap_binding *b)
 {
@@ -164,7 +164,7 @@ void move_lose_waiting(struct member *m)
     }
 }
 
-/* --- when all has come ------------------------------------------------------------- */
+/* --- when all has come ---------------------------------------------------- */
 
 static void hand_over(struct vm *vm, struct member *m, const struct waiting *w)
 {
@@ -220,7 +220,7 @@ void moves_stop_waiting(struct vm *vm, unsigned slot, uint16_t epoch)
     }
 }
 
-/* --- the old worker --------------------------------------------------------------- */
+/* --- the old worker ------------------------------------------------------- */
 
 static int tell_end(struct move *mv)
 {

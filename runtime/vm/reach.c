@@ -117,7 +117,7 @@ void reach_dropped(struct reach *r, struct slice uid, struct slice value)
     undelivered_tell_one(&r->undelivered, uid, SD_ESLOW, value);
 }
 
-/* --- sends -------------------------------------------------------------------- */
+/* --- sends ---------------------------------------------------------------- */
 
 void reach_begin(struct reach *r, uint32_t uids)
 {
@@ -291,7 +291,7 @@ static bool open_uids(struct slice body, struct msg_uids *m, struct slice *uids,
     return true;
 }
 
-/* --- misses ------------------------------------------------------------------- */
+/* --- misses --------------------------------------------------------------- */
 
 static int send_miss(struct reach *r, struct late_miss *l)
 {
@@ -363,7 +363,7 @@ void reach_take_missed(struct reach *r, struct slice body)
     buf_fini(&lost);
 }
 
-/* --- what comes from others --------------------------------------------------- */
+/* --- what comes from others ----------------------------------------------- */
 
 /* Frees both lists: `lost` were sent for to us only. */
 static void tell_misses(struct reach *r, const struct mesh_msg *from,

@@ -19,7 +19,7 @@ struct undelivered;
 struct reach *reach_new(struct vms *all);
 void reach_free(struct reach **rp);
 
-/* --- sends to uids ------------------------------------------------------------
+/* --- sends to uids -----------------------------------------------------------
  * reach_begin(), reach_add() for each uid, reach_send(). */
 
 /* For so many uids, or fewer. */
@@ -58,7 +58,7 @@ struct undelivered *reach_undelivered(struct reach *r);
 /* What was queued for a conn of the uid was dropped: tell the hook. */
 void reach_dropped(struct reach *r, struct slice uid, struct slice value);
 
-/* --- what comes from others --------------------------------------------------- */
+/* --- what comes from others ----------------------------------------------- */
 
 /* End of a turn: what had no room. */
 void reach_turn(struct reach *r);
@@ -69,8 +69,8 @@ void reach_take_send(struct reach *r, const struct mesh_msg *from,
                      struct slice body);
 void reach_take_missed(struct reach *r, struct slice body);
 
-/* The same MSG_SEND_UIDS when what was too large for the ring is lost: the value
- * is empty, and so may be the list. */
+/* The same MSG_SEND_UIDS when what was too large for the ring is lost: the
+ * value is empty, and so may be the list. */
 void reach_take_unread(struct reach *r, const struct mesh_msg *from,
                        struct slice body);
 

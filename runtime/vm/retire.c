@@ -20,7 +20,7 @@
 #include "vm/state.h"
 #include "vm/watchdog.h"
 
-/* --- background work ------------------------------------------------------------ */
+/* --- background work ------------------------------------------------------ */
 
 /* Does it belong to a call, as one of its children? */
 static bool serves_call(struct vm *vm, const struct co *co)
@@ -62,7 +62,7 @@ static void ask_timers(struct vm *vm)
     }
 }
 
-/* --- calls ------------------------------------------------------------------------ */
+/* --- calls ---------------------------------------------------------------- */
 
 static void on_limit(struct timer *t)
 {
@@ -97,7 +97,7 @@ void vm_limit(struct vm *vm)
                 vm->env.conf->server.reload_timeout + 1);
 }
 
-/* --- the end ---------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------- */
 
 static void on_thread(void *arg)
 {

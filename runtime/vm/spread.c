@@ -22,7 +22,7 @@
 #include "vm/state.h"
 #include "vm/task_state.h"
 
-/* --- the sending side ------------------------------------------------------- */
+/* --- the sending side ----------------------------------------------------- */
 
 /* Is this slot a worker that can take messages, other than we? */
 static bool is_other_worker(const struct vm *vm, unsigned slot)
@@ -158,7 +158,7 @@ void spread_take_group(struct vm *vm, struct slice body)
                  slice_skip(body, m.group_len));
 }
 
-/* --- the conns of this process ---------------------------------------------- */
+/* --- the conns of this process -------------------------------------------- */
 
 static void send_to(struct deliver *d, const struct member *m)
 {
@@ -214,7 +214,7 @@ void spread_here(struct deliver *d, enum spread_kind kind, struct slice name)
     }
 }
 
-/* --- the receiving side ----------------------------------------------------- */
+/* --- the receiving side --------------------------------------------------- */
 
 static void pass_over(struct people *p, struct slice except)
 {

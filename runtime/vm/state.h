@@ -212,7 +212,7 @@ int vm_boot(lua_State *L);
 int vm_boot_file(lua_State *L);
 int vm_boot_end(lua_State *L);
 
-/* --- vm.c: one vm.  `text` gets "file:line: message". ------------------------ */
+/* --- vm.c: one vm.  `text` gets "file:line: message". --------------------- */
 
 int vm_open(struct vm **out, struct vms *all, struct code *code,
             const char *why, char *text, size_t size);
@@ -231,7 +231,7 @@ void vm_destroy(struct vm *vm);
 /* Who serves owns LuaJIT's profiler, if it is watched. */
 void vm_settle_watchdog(struct vm *vm);
 
-/* --- retire.c: the end of a vm that does not serve any more ------------------ */
+/* --- retire.c: the end of a vm that does not serve any more --------------- */
 
 /* Its background work ends now, its calls may finish; then it is closed. */
 void vm_retire(struct vm *vm);

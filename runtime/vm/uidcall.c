@@ -66,7 +66,7 @@ void uidcalls_on_gone(struct uidcalls *u, unsigned slot, uint16_t epoch)
     }
 }
 
-/* --- the caller -------------------------------------------------------------- */
+/* --- the caller ----------------------------------------------------------- */
 
 struct newest {
     unsigned slots[SLOTS_MAX];
@@ -186,7 +186,7 @@ static int l_uid_call(lua_State *L)
     return fail(L, rc);
 }
 
-/* --- who is called ------------------------------------------------------------- */
+/* --- who is called -------------------------------------------------------- */
 
 static int send_answer(struct vm *vm, const struct uidcall *c, uint16_t flags,
                        struct slice body)

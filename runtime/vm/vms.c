@@ -26,7 +26,7 @@ enum {
     TEXT = 4000 /* bytes of a build's error */
 };
 
-/* --- what all vms share ------------------------------------------------------- */
+/* --- what all vms share --------------------------------------------------- */
 
 static bool on_turn(struct loop_hook *hook)
 {
@@ -162,7 +162,7 @@ void vms_free(struct vms **vp)
     mem_free(a);
 }
 
-/* --- building ------------------------------------------------------------------ */
+/* --- building ------------------------------------------------------------- */
 
 /* The one that `a` builds: of a process that starts it is the current one. */
 static struct vm *built(const struct vms *a)
@@ -290,7 +290,7 @@ void vms_drop(struct vms *a)
         vm_close(&a->next);
 }
 
-/* --- the end --------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------- */
 
 static void stop_ended(struct co *co, int status)
 {
@@ -335,7 +335,7 @@ void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
     co_start(co, 0);
 }
 
-/* --- figures ---------------------------------------------------------------------- */
+/* --- figures -------------------------------------------------------------- */
 
 unsigned vms_retired(const struct vms *a)
 {

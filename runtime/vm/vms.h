@@ -40,9 +40,9 @@ bool vms_is_switching(const struct vms *a);
 void vms_drop(struct vms *a);
 
 /* The one that stands by shall serve as soon as the vote on it is committed:
- * when the master's slot has its number (never 0).  It does once what save() keeps has been
- * given to restore(); then comes on_switched().  Of the old one calls may
- * finish for server.reload_timeout, all else ends. */
+ * when the master's slot has its number (never 0).  It does once what save()
+ * keeps has been given to restore(); then comes on_switched().  Of the old one
+ * calls may finish for server.reload_timeout, all else ends. */
 void vms_await_commit(struct vms *a, unsigned vote,
                       void (*on_switched)(void *arg), void *arg);
 

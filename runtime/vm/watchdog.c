@@ -99,7 +99,7 @@ static uint64_t cpu_ns(void)
     return (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec;
 }
 
-/* --- the hook ----------------------------------------------------------------- */
+/* --- the hook ------------------------------------------------------------- */
 
 static bool is_ours(const lua_Debug *ar)
 {
@@ -238,7 +238,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         on_run_count(L);
 }
 
-/* --- the signal --------------------------------------------------------------- */
+/* --- the signal ----------------------------------------------------------- */
 
 static void arm(bool is_full)
 {
@@ -298,7 +298,7 @@ static void set_pace(uint64_t max_run)
     timer_settime(dog.timer, 0, &pace, NULL);
 }
 
-/* --- vms ---------------------------------------------------------------------- */
+/* --- vms ------------------------------------------------------------------ */
 
 static void disown(lua_State *L)
 {
@@ -357,7 +357,7 @@ void watchdog_watch(lua_State *L, uint64_t max_run)
         watchdog_guard(L);
 }
 
-/* --- runs ---------------------------------------------------------------------- */
+/* --- runs ----------------------------------------------------------------- */
 
 void watchdog_enter(lua_State *L, uint64_t limit)
 {

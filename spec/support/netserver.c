@@ -3,9 +3,10 @@
  *
  *     netserver key=value ...
  *
- * Prints "listening ADDRESS pid PID", then one line per event ("close REASON").  Ends
- * gracefully when stdin ends, with the counters as its last line.  A packet is
- * echoed unless its first word is one of the table below; HTTP paths likewise.
+ * Prints "listening ADDRESS pid PID", then one line per event ("close
+ * REASON").  Ends gracefully when stdin ends, with the counters as its last
+ * line.  A packet is echoed unless its first word is one of the table below;
+ * HTTP paths likewise.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ static bool late_open; /* on_open() ends later */
 static bool quiet;
 static uint64_t delay = 5; /* ms until what ends later does */
 
-/* --- something that ends later ------------------------------------------------- */
+/* --- something that ends later -------------------------------------------- */
 
 struct later {
     struct timer timer;
@@ -81,7 +82,7 @@ static void later(struct conn *c, struct http_request *r, struct slice body,
     timer_start(loop, &l->timer, delay);
 }
 
-/* --- slots and upper layers ------------------------------------------------------ */
+/* --- slots and upper layers ----------------------------------------------- */
 
 static int listeners[SLOTS_MAX];
 static unsigned slots = 1;
@@ -123,7 +124,7 @@ static void rule(const char *word)
         net_set_ops(net, &other_ops, NULL);
 }
 
-/* --- packets --------------------------------------------------------------------- */
+/* --- packets -------------------------------------------------------------- */
 
 static bool has_word(struct slice *s, const char *word)
 {
@@ -147,7 +148,8 @@ static void send_big(struct conn *c, size_t n)
 }
 
 /* "push COUNT SIZE": so many to every conn but this one, numbered and filled
- * up; "each COUNT SIZE": so many to each as its own; "keyed KEY TEXT": one to every conn, conflated; "volatile TEXT". */
+ * up; "each COUNT SIZE": so many to each as its own; "keyed KEY TEXT": one to
+ * every conn, conflated; "volatile TEXT". */
 static unsigned push_in(struct net *n, struct conn *from, struct push *p,
                         struct slice body)
 {
@@ -454,7 +456,7 @@ static int64_t on_length(void *arg, const struct conn *c, struct slice head)
     return head.p[1] == ':' ? 2 + head.p[0] - '0' : -1;
 }
 
-/* --- HTTP -------------------------------------------------------------------------- */
+/* --- HTTP ----------------------------------------------------------------- */
 
 static const struct slice none = {"", 0};
 
@@ -590,7 +592,7 @@ static const struct conn_ops other_ops = {
     .on_close = on_close,
 };
 
-/* --- the port ------------------------------------------------------------------------ */
+/* --- the port ------------------------------------------------------------- */
 
 static void set_list(struct conf_list *l, char *text)
 {
@@ -731,7 +733,7 @@ static void defaults(void)
     conf.ports = &port;
 }
 
-/* --- the end ------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------- */
 
 static struct pollfd_watch *input;
 static struct timer patience;
