@@ -273,12 +273,15 @@ big = nil]])
         end)
 
     it("edits lines for a person", function()
-        local out = server.shell(("(sleep 1; printf '= 6 * 7\\nfor i = 1, 2 do\\nend\\n"
-            .. ".nope\\n'; sleep 1; printf '\\004') | timeout 20 script -qec %s /dev/null "
-            .. "> %s/screen; echo code $?; env -u LD_PRELOAD cat -v %s/screen"):format(
-            quote(s:command("attach")), s.dir, s.dir))
+        local out = server.terminal(24, 80, s:command("attach"), {
+            "worker 0>", "= 6 * 7\\n",
+            "worker 0>", "for i = 1, 2 do\\n",
+            "worker 0>>", "end\\n",
+            "worker 0>", ".nope\\n",
+            "worker 0>", "\\x04",
+        })
         assert.matches("worker 0 of node n, pid %d+, generation 1 %(.help%)", out)
-        assert.matches("42", out)
+        assert.matches("\n42%^M\n", out)
         assert.matches("worker 0>>", out)
         assert.matches("^code 0\n", out)
     end)

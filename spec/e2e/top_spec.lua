@@ -140,10 +140,8 @@ until not f]])
     end)
 
     it("draws for a person until q, as large as the terminal is", function()
-        local out = server.shell(("(sleep 1.2; printf q) | timeout 20 script -qec "
-            .. "'stty rows 12 cols 50; exec %s' /dev/null > %s/screen; echo code $?; "
-            .. "env -u LD_PRELOAD cat -v %s/screen"):format(
-            (s:command("top -i 0.2"):gsub("'", "")), s.dir, s.dir))
+        local out = server.terminal(12, 50, s:command("top -i 0.2"),
+            { "worker", "", "worker", "q" })
         assert.matches("^code 0\n", out)
         assert.matches("%^%[%[%?1049h", out)
         assert.matches("%^%[%[%?1049l$", out)

@@ -91,7 +91,7 @@ static void end_call(struct slice body, _Atomic uint64_t *count)
     atomic_fetch_add(count, 1);
 }
 
-/* --- a worker --------------------------------------------------------------- */
+/* --- a worker ------------------------------------------------------------- */
 
 static void check_filling(struct slice body)
 {
@@ -201,7 +201,7 @@ static void worker(void)
         pause();
 }
 
-/* --- a task ----------------------------------------------------------------- */
+/* --- a task --------------------------------------------------------------- */
 
 static struct {
     unsigned to;
@@ -257,7 +257,7 @@ static void task(void)
     }
 }
 
-/* --- the master ------------------------------------------------------------- */
+/* --- the master ----------------------------------------------------------- */
 
 static pid_t spawn(struct mesh *master, unsigned slot)
 {

@@ -137,7 +137,7 @@ static void kill_child(pid_t pid)
         bad("cannot kill");
 }
 
-/* --- even rounds: the writer dies ------------------------------------------ */
+/* --- even rounds: the writer dies ----------------------------------------- */
 
 static void writer(uint32_t session)
 {
@@ -186,7 +186,7 @@ static void kill_writer(struct ring *reader, uint32_t session)
     seen += number;
 }
 
-/* --- odd rounds: the reader dies -------------------------------------------- */
+/* --- odd rounds: the reader dies ------------------------------------------ */
 
 static void reader(uint32_t session)
 {

@@ -77,7 +77,7 @@ static _Noreturn void bad(const char *what)
     _exit(1);
 }
 
-/* --- what is bound ---------------------------------------------------------- */
+/* --- what is bound -------------------------------------------------------- */
 
 static struct slice uid_text(char *text, uint32_t uid)
 {
@@ -127,7 +127,7 @@ static void check_binding(const struct uidmap_binding *b)
         bad("a torn binding");
 }
 
-/* --- a journal against what is shown ---------------------------------------- */
+/* --- a journal against what is shown -------------------------------------- */
 
 struct got {
     unsigned slot;
@@ -189,7 +189,7 @@ static void tell_one(const struct uidmap_dead *dead)
     atomic_fetch_add(&board->told, 1);
 }
 
-/* --- a writer --------------------------------------------------------------- */
+/* --- a writer ------------------------------------------------------------- */
 
 static void change(struct journal *j, uint32_t *generation)
 {
@@ -273,7 +273,7 @@ static _Noreturn void writer(void)
         pause();
 }
 
-/* --- a reader --------------------------------------------------------------- */
+/* --- a reader ------------------------------------------------------------- */
 
 struct list {
     struct slice uid;
@@ -338,7 +338,7 @@ static _Noreturn void reader(void)
     _exit(1);
 }
 
-/* --- the master ------------------------------------------------------------- */
+/* --- the master ----------------------------------------------------------- */
 
 static pid_t spawn(void *mem, unsigned slot)
 {

@@ -72,6 +72,18 @@ end
 
 local shell = server.shell
 
+--- Run a command in a terminal of that size, where somebody waits for each
+--- `expected` and then types: steps is { expected, typed, ... }. Returns
+--- "code STATUS", then what was shown.
+function server.terminal(rows, columns, command, steps)
+    local words = {}
+    for i, text in ipairs({ command, unpack(steps) }) do
+        words[i] = quote(text)
+    end
+    return (server.shell(("env -u LD_PRELOAD /usr/bin/python3 spec/support/terminal.py "
+        .. "%d %d %s"):format(rows, columns, table.concat(words, " "))))
+end
+
 local function read_file(path)
     local f = io.open(path)
     if not f then
