@@ -40,7 +40,25 @@ build() {
 }
 
 specs() {
-    spec/busted.sh "$1" "--run=$2" -o plainTerminal
+    local preset=$1 task=$2
+    shift 2
+    spec/busted.sh "$preset" "--run=$task" -o plainTerminal "$@"
+}
+
+# Both halves of the slow specs at once: every node has ports, files and
+# processes of its own.
+e2e() {
+    local halves=("" "") i=0 file first
+    for file in spec/e2e/*_spec.lua; do
+        halves[i]+=" $file"
+        i=$((1 - i))
+    done
+    # shellcheck disable=SC2086
+    suite "e2e-$1-1" specs "$1" e2e ${halves[0]} &
+    first=$!
+    # shellcheck disable=SC2086
+    suite "e2e-$1-2" specs "$1" e2e ${halves[1]}
+    wait $first
 }
 
 suite build-dev build dev
@@ -51,8 +69,8 @@ suite build-release build release
 } &
 suite unit-dev specs dev default
 suite unit-release specs release default
-suite e2e-dev specs dev e2e
-suite e2e-release specs release e2e
+e2e dev
+e2e release
 suite valgrind spec/valgrind.sh
 wait
 
