@@ -25,6 +25,7 @@ function app.on_uid_closed(uid, last, reason)
         sd.sleep(100)
     end
     sd.redis():rpush("ends", sd.json.encode({ uid, last, reason }))
+    sd.redis():incr("told")
 end
 function app.on_undeliverable(uid, data, reason)
     if data == nil then data = "unknown" end
@@ -42,6 +43,7 @@ local sd = require("sd")
 local U = {}
 function U:login(p)
     local ok, err = self:bind_uid(p.uid, { policy = p.policy })
+    if ok then sd.redis():incr("bound") end
     return { ok = ok, err = err, slot = sd.slot }
 end
 function U:logout() return self:unbind_uid() end
@@ -76,13 +78,22 @@ function U:list(p)
     for i, text in ipairs(list) do list[i] = sd.json.decode(text) end
     return list
 end
-function U:forget() sd.redis():del("ends", "lost", "slow") return true end
 function U:slow() return { uid = sd.redis():get("slow") } end
+function U:settled()
+    local redis = sd.redis()
+    local bound, told = redis:get("bound") or 0, redis:get("told") or 0
+    return sd.count_online() == 0 and tonumber(told) >= tonumber(bound)
+end
+function U:reset()
+    sd.redis():del("ends", "lost", "slow", "bound", "told")
+    return true
+end
 return U]],
 }
 
 describe("uids of " .. WORKERS .. " workers", function()
     local s, port, conns, admin
+    local run = 0
 
     setup(function()
         s = server.start(files)
@@ -99,26 +110,68 @@ describe("uids of " .. WORKERS .. " workers", function()
         return c
     end
 
+    --- Wait for the successors of those that were killed.
+    local function all_ready()
+        server.until_(function()
+            local n = 0
+            for _, p in ipairs(s:status().processes) do
+                local is_ready = p.role == "worker" and p.state == "ready"
+                n = n + (is_ready and server.is_alive(p.pid) and 1 or 0)
+            end
+            return n == WORKERS
+        end, "all workers are ready")
+    end
+
+    --- Call on a conn of its own; nil when its worker has just died.
+    local function ask_anyone(path)
+        local c = client.open(port)
+        local ok, reply = pcall(c.call, c, path)
+        c:close()
+        return ok and reply and reply.result
+    end
+
     before_each(function()
         conns = {}
+        run = run + 1
         admin = open()
-        admin:call("u/forget")
     end)
 
+    -- What a test leaves behind ends later than its conns: a hook runs, or the
+    -- one who tells what a dead worker had.
     after_each(function()
         for _, c in ipairs(conns) do
             c:close()
         end
         server.until_(function()
-            local c = client.open(port)
-            local n = c:call("u/sd", { fn = "count_online", args = {} }).result.a
-            c:close()
-            return n == 0
-        end, "nobody is online")
+            return ask_anyone("u/settled")
+        end, "nobody is online, and all ends are told")
+        all_ready()
+        server.until_(function()
+            return ask_anyone("u/reset")
+        end, "what was written is gone")
     end)
+
+    --- A uid of this test alone: an end may be told twice when a worker is
+    --- killed, and then the second comes when it likes.
+    local function own(name)
+        return name .. "." .. run
+    end
+
+    --- A conn of that worker.
+    local function open_at(slot, name)
+        for _ = 1, 300 do
+            local c = client.open(s:port(name or "game"))
+            conns[#conns + 1] = c
+            if c:call("u/me").result.slot == slot then
+                return c
+            end
+        end
+        error("the worker gets no conn")
+    end
 
     --- A conn of each worker, by slot.
     local function spread()
+        all_ready()
         local by_slot, n = {}, 0
         for _ = 1, 300 do
             local c = open()
@@ -134,8 +187,8 @@ describe("uids of " .. WORKERS .. " workers", function()
         error("a worker gets no conn")
     end
 
-    local function login(c, uid, policy)
-        return c:call("u/login", { uid = uid, policy = policy }).result
+    local function login(c, name, policy)
+        return c:call("u/login", { uid = own(name), policy = policy }).result
     end
 
     local function sd(c, fn, ...)
@@ -149,11 +202,18 @@ describe("uids of " .. WORKERS .. " workers", function()
         return r.a, r.b
     end
 
-    --- What the hooks have written, once there are `n`.
+    --- What the hooks have written of uids of this test, once there are `n`.
     local function told(key, n)
         local list
         server.until_(function()
-            list = admin:call("u/list", { key = key }).result
+            list = {}
+            for _, e in ipairs(admin:call("u/list", { key = key }).result) do
+                local name, of = e[1]:match("^(.*)%.(%d+)$")
+                if tonumber(of) == run then
+                    e[1] = name
+                    list[#list + 1] = e
+                end
+            end
             return #list >= n
         end, n .. " " .. key)
         table.sort(list, function(a, b)
@@ -167,7 +227,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         local names = {}
         for slot, c in pairs(by_slot) do
             login(c, "u" .. slot)
-            names[#names + 1] = "u" .. slot
+            names[#names + 1] = own("u" .. slot)
         end
         table.sort(names)
         for _, c in pairs(by_slot) do
@@ -179,12 +239,12 @@ describe("uids of " .. WORKERS .. " workers", function()
             table.sort(uids)
             assert.same(names, uids)
         end
-        assert.is_true(task("uid_is_online", "u2"))
-        assert.is_false(task("uid_is_online", "u9"))
+        assert.is_true(task("uid_is_online", own("u2")))
+        assert.is_false(task("uid_is_online", own("u9")))
         assert.equal(WORKERS, task("count_online"))
-        sd(admin, "add_to_group", "u1", "team")
-        sd(admin, "add_to_group", "away", "team")
-        assert.same({ "u1" }, sd(by_slot[2], "group_uids", "team", { online = true }))
+        sd(admin, "add_to_group", own("u1"), "team")
+        sd(admin, "add_to_group", own("away"), "team")
+        assert.same({ own("u1") }, sd(by_slot[2], "group_uids", "team", { online = true }))
         assert.equal(1, task("group_count", "team", { online = true }))
     end)
 
@@ -204,15 +264,15 @@ describe("uids of " .. WORKERS .. " workers", function()
             login(c, "u" .. slot)
         end
         for slot, c in pairs(by_slot) do
-            by_slot[0]:call("u/count", { uid = "u" .. slot, n = 100 })
+            by_slot[0]:call("u/count", { uid = own("u" .. slot), n = 100 })
             for n = 1, 100 do
                 local got = #c.pushes > 0 and table.remove(c.pushes, 1) or c:receive()
                 assert.equal(n, got.n)
             end
         end
-        local uids = { "u0", "u1", "u2", "u3", "u1" }
+        local uids = { own("u0"), own("u1"), own("u2"), own("u3"), own("u1") }
         local big = { big = ("x"):rep(100000) }
-        assert.is_true(sd(admin, "send_to_uids", uids, big, { except = "u2" }))
+        assert.is_true(sd(admin, "send_to_uids", uids, big, { except = own("u2") }))
         for slot, c in pairs(by_slot) do
             if slot ~= 2 then
                 assert.equal(100000, #c:receive().big)
@@ -229,14 +289,15 @@ describe("uids of " .. WORKERS .. " workers", function()
         for _, c in pairs(by_slot) do
             login(c, "ann", "allow")
         end
-        assert.is_true(sd(admin, "send_to_uid", "ann", { n = 1 }))
-        assert.is_true(sd(admin, "subscribe_uid", "ann", "news"))
+        local ann = own("ann")
+        assert.is_true(sd(admin, "send_to_uid", ann, { n = 1 }))
+        assert.is_true(sd(admin, "subscribe_uid", ann, "news"))
         assert.is_true(sd(admin, "publish", "news", { n = 2 }))
-        assert.is_true(sd(admin, "unsubscribe_uid", "ann", "news"))
+        assert.is_true(sd(admin, "unsubscribe_uid", ann, "news"))
         assert.is_true(sd(admin, "publish", "news", { n = 3 }))
-        assert.is_true(sd(admin, "send_to_uid", "ann", { n = 4 }))
+        assert.is_true(sd(admin, "send_to_uid", ann, { n = 4 }))
         for n = 5, 30 do
-            assert.is_true(sd(admin, "deliver_to_uid", "ann", { n = n }))
+            assert.is_true(sd(admin, "deliver_to_uid", ann, { n = n }))
         end
         for _, c in pairs(by_slot) do
             assert.equal(1, c:receive().n)
@@ -254,12 +315,12 @@ describe("uids of " .. WORKERS .. " workers", function()
         for slot, c in pairs(by_slot) do
             login(c, "u" .. slot)
             for i = 1, 3 do
-                local uid, filter = "u" .. slot, "f" .. i
+                local uid, filter = own("u" .. slot), "f" .. i
                 assert.is_true(sd(admin, "subscribe_uid", uid, filter))
             end
             assert.equal("too_large",
-                select(2, sd(admin, "subscribe_uid", "u" .. slot, "f4")))
-            assert.is_true(sd(admin, "unsubscribe_uid", "u" .. slot, "f3"))
+                select(2, sd(admin, "subscribe_uid", own("u" .. slot), "f4")))
+            assert.is_true(sd(admin, "unsubscribe_uid", own("u" .. slot), "f3"))
         end
         assert.equal(WORKERS, sd(admin, "topic_count", "f1"))
         assert.equal(WORKERS, task("topic_count", "f2"))
@@ -273,7 +334,7 @@ describe("uids of " .. WORKERS .. " workers", function()
     end)
 
     it("are reported when they are nowhere", function()
-        assert.is_true(sd(admin, "send_to_uids", { "a", "b" }, { n = 1 }))
+        assert.is_true(sd(admin, "send_to_uids", { own("a"), own("b") }, { n = 1 }))
         local lost = told("lost", 2)
         assert.same({ "a", { n = 1 }, "offline" }, lost[1])
         assert.same({ "b", { n = 1 }, "offline" }, lost[2])
@@ -282,25 +343,20 @@ describe("uids of " .. WORKERS .. " workers", function()
     it("are reported once when all of their conns miss it", function()
         --- A conn of that worker that takes nothing large.
         local function small(slot)
-            while true do
-                local c = client.open(s:port("small"))
-                conns[#conns + 1] = c
-                if c:call("u/me").result.slot == slot then
-                    return c
-                end
-            end
+            return open_at(slot, "small")
         end
         local mine = admin:call("u/me").result.slot
         local a, b = small((mine + 1) % WORKERS), small((mine + 2) % WORKERS)
         login(a, "ann", "allow")
         login(b, "ann", "allow")
+        local ann = own("ann")
         local pad = ("x"):rep(5000)
-        sd(admin, "send_to_uid", "ann", { n = 1, pad = pad })
-        task("send_to_uid", "ann", { n = 2, pad = pad })
-        sd(a, "send_to_uid", "ann", { n = 3 })
-        local own = small(mine)
-        login(own, "ann", "allow")
-        sd(admin, "send_to_uid", "ann", { n = 4, pad = pad })
+        sd(admin, "send_to_uid", ann, { n = 1, pad = pad })
+        task("send_to_uid", ann, { n = 2, pad = pad })
+        sd(a, "send_to_uid", ann, { n = 3 })
+        local here = small(mine)
+        login(here, "ann", "allow")
+        sd(admin, "send_to_uid", ann, { n = 4, pad = pad })
         local lost = told("lost", 3)
         table.sort(lost, function(x, y)
             return x[2].n < y[2].n
@@ -311,9 +367,9 @@ describe("uids of " .. WORKERS .. " workers", function()
         end
         assert.equal(3, a.pushes[1].n) -- before the reply
         assert.equal(3, b:receive().n)
-        own:close()
+        here:close()
         login(admin, "ann", "allow")
-        task("send_to_uid", "ann", { n = 5, pad = pad }) -- admin takes it
+        task("send_to_uid", ann, { n = 5, pad = pad }) -- admin takes it
         server.until_(function()
             admin:call("u/me")
             return admin.pushes[1] and admin.pushes[1].n == 5
@@ -325,17 +381,12 @@ describe("uids of " .. WORKERS .. " workers", function()
         local mine = admin:call("u/me").result.slot
         local uids, readers = {}, {}
         for i = 1, 10 do
-            uids[i] = "v" .. i
+            uids[i] = own("v" .. i)
         end
         local function bind_all(name, slot, list)
-            local i = 1
-            while i <= #uids do
-                local c = client.open(s:port(name))
-                conns[#conns + 1] = c
-                if c:call("u/me").result.slot == slot then
-                    login(c, uids[i], "allow")
-                    list[i], i = c, i + 1
-                end
+            for i = 1, #uids do
+                list[i] = open_at(slot, name)
+                login(list[i], "v" .. i, "allow")
             end
         end
         bind_all("small", (mine + 1) % WORKERS, {}) -- these miss all
@@ -349,7 +400,7 @@ describe("uids of " .. WORKERS .. " workers", function()
             end
         end
         assert.is_true(admin:receive().result)
-        sd(admin, "send_to_uid", "nobody", { n = 1 })
+        sd(admin, "send_to_uid", own("nobody"), { n = 1 })
         spread() -- each worker has turned since
         assert.same({ { "nobody", { n = 1 }, "offline" } }, told("lost", 1))
     end)
@@ -361,7 +412,7 @@ describe("uids of " .. WORKERS .. " workers", function()
             assert.is_true(login(by_slot[slot], "ann").ok)
             assert.is_true(by_slot[slot - 1]:is_closed())
         end
-        assert.is_true(sd(admin, "uid_is_online", "ann"))
+        assert.is_true(sd(admin, "uid_is_online", own("ann")))
         assert.equal(1, sd(admin, "count_online"))
         for _, e in ipairs(told("ends", WORKERS - 1)) do
             assert.same({ "ann", false, "replaced" }, e)
@@ -373,8 +424,8 @@ describe("uids of " .. WORKERS .. " workers", function()
         assert.is_true(login(by_slot[0], "ann").ok)
         assert.is_true(login(by_slot[1], "bob").ok)
         assert.equal("refused", login(by_slot[1], "ann", "refuse").err)
-        assert.equal("bob", by_slot[1]:call("u/me").result.uid)
-        assert.is_true(sd(admin, "uid_is_online", "bob"))
+        assert.equal(own("bob"), by_slot[1]:call("u/me").result.uid)
+        assert.is_true(sd(admin, "uid_is_online", own("bob")))
         by_slot[0]:call("u/logout")
         assert.is_true(login(by_slot[1], "ann", "refuse").ok)
     end)
@@ -382,7 +433,7 @@ describe("uids of " .. WORKERS .. " workers", function()
     --- All conns bind at once, again and again; `policy` leaves one.
     local function race(policy, check)
         for round = 1, 20 do
-            local uid = policy .. round
+            local uid = own(policy .. round)
             local by_slot = spread()
             for _, c in pairs(by_slot) do
                 c:cast("u/login", { uid = uid, policy = policy })
@@ -426,7 +477,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         for _, c in pairs(by_slot) do
             login(c, "ann", "allow")
         end
-        assert.is_true(task("kick_uid", "ann", "enough"))
+        assert.is_true(task("kick_uid", own("ann"), "enough"))
         for _, c in pairs(by_slot) do
             assert.is_true(c:is_closed())
         end
@@ -437,7 +488,7 @@ describe("uids of " .. WORKERS .. " workers", function()
             last = last + (e[2] and 1 or 0)
         end
         assert.equal(1, last)
-        local _, err = sd(admin, "kick_uid", "ann")
+        local _, err = sd(admin, "kick_uid", own("ann"))
         assert.equal("offline", err)
     end)
 
@@ -455,7 +506,7 @@ describe("uids of " .. WORKERS .. " workers", function()
 
     it("are asked wherever they are, the newest conn of several", function()
         local by_slot = spread()
-        local ask = { fn = "ask_uid", args = { "ann", { n = 1 } } }
+        local ask = { fn = "ask_uid", args = { own("ann"), { n = 1 } } }
         for slot = 0, WORKERS - 1 do
             login(by_slot[slot], "ann", "allow")
             for _, path in ipairs({ "u/sd", "u/task" }) do
@@ -474,7 +525,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         local _, err = sd(admin, "ask_uid", "nobody", { n = 1 })
         assert.equal("offline", err)
         local far = by_slot[WORKERS - 1]
-        _, err = sd(admin, "ask_uid", "ann", { n = 1 }, { timeout = 0.05 })
+        _, err = sd(admin, "ask_uid", own("ann"), { n = 1 }, { timeout = 0.05 })
         assert.equal("timeout", err)
         far:receive()
         admin:send(client.packet("u/sd", ask, 5))
@@ -488,11 +539,8 @@ describe("uids of " .. WORKERS .. " workers", function()
         local mine = admin:call("u/me").result.slot
         local there = (mine + 1) % WORKERS
         login(by_slot[there], "ann")
-        local second
-        repeat
-            second = open()
-        until second:call("u/me").result.slot == there
-        local ask = { fn = "ask_uid", args = { "ann", { n = 1 } } }
+        local second = open_at(there)
+        local ask = { fn = "ask_uid", args = { own("ann"), { n = 1 } } }
         admin:send(client.packet("u/task", ask, 5))
         local packet = by_slot[there]:receive()
         local other = { fn = "count_online", args = {} }
@@ -507,8 +555,8 @@ describe("uids of " .. WORKERS .. " workers", function()
         local by_slot = spread()
         for slot, c in pairs(by_slot) do
             login(c, "u" .. slot)
-            assert.is_true(sd(admin, "deliver_to_uid", "u" .. slot, { n = 1 }))
-            assert.is_true(task("deliver_to_uid", "u" .. slot, { n = 2 }))
+            assert.is_true(sd(admin, "deliver_to_uid", own("u" .. slot), { n = 1 }))
+            assert.is_true(task("deliver_to_uid", own("u" .. slot), { n = 2 }))
             assert.equal(1, c:receive().n)
             assert.equal(2, c:receive().n)
         end
@@ -527,7 +575,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         local pad = ("x"):rep(20000)
         repeat
             local data = { n = sent + 1, pad = pad }
-            ok, err = sd(admin, "send_to_uid", "ann", data)
+            ok, err = sd(admin, "send_to_uid", own("ann"), data)
             sent = sent + (ok and 1 or 0)
         until not ok or sent > 100
         s:kill("CONT", pid)
@@ -535,31 +583,26 @@ describe("uids of " .. WORKERS .. " workers", function()
         for n = 1, sent do
             assert.equal(n, by_slot[there]:receive().n)
         end
-        assert.is_true(sd(admin, "uid_is_online", "ann"))
+        assert.is_true(sd(admin, "uid_is_online", own("ann")))
     end)
 
     it("are reported when their worker dies unread", function()
         local by_slot = spread()
         local mine = admin:call("u/me").result.slot
         local there, third = (mine + 1) % WORKERS, (mine + 2) % WORKERS
-        local second
-        repeat
-            second = open()
-        until second:call("u/me").result.slot == mine
+        local second = open_at(mine)
         login(by_slot[there], "ann")
-        repeat
-            local c = open()
-        until login(c, "ben").slot == there
-        admin:call("u/forget") -- who else was "ben"
+        login(open_at(there), "ben")
+        local ann = own("ann")
         local pid = s:process("worker", there).pid
         s:kill("STOP", pid)
         for n = 1, 3 do
-            assert.is_true(sd(admin, "send_to_uid", "ann", { n = n }))
+            assert.is_true(sd(admin, "send_to_uid", ann, { n = n }))
         end
         local large = { n = 4, pad = ("x"):rep(100000) }
-        assert.is_true(sd(admin, "send_to_uid", "ben", large))
+        assert.is_true(sd(admin, "send_to_uid", own("ben"), large))
         second:send(client.packet("u/sd",
-            { fn = "deliver_to_uid", args = { "ann", { n = 5 } } }, 7))
+            { fn = "deliver_to_uid", args = { ann, { n = 5 } } }, 7))
         login(by_slot[third], "ann")
         s:kill("KILL", pid)
         assert.is_true(second:receive().result.a)
@@ -573,7 +616,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         for n = 1, 3 do
             assert.same({ "ann", { n = n }, "offline" }, lost[n])
         end
-        assert.is_true(sd(admin, "send_to_uid", "ann", { n = 6 }))
+        assert.is_true(sd(admin, "send_to_uid", ann, { n = 6 }))
         assert.equal(6, by_slot[third]:receive().n)
     end)
 
@@ -604,17 +647,10 @@ describe("uids of " .. WORKERS .. " workers", function()
         login(by_slot[victim], "slow1")
         by_slot[victim]:close()
         server.until_(function()
-            return admin:call("u/slow").result.uid == "slow1"
+            return admin:call("u/slow").result.uid == own("slow1")
         end, "the hook begins")
         s:kill("KILL", s:process("worker", victim).pid)
-        local mine = server.until_(function()
-            for _, e in ipairs(told("ends", 1)) do -- others may be late
-                if e[1] == "slow1" then
-                    return e
-                end
-            end
-        end, "it is told")
-        assert.same({ "slow1", true, "error" }, mine)
+        assert.same({ { "slow1", true, "error" } }, told("ends", 1))
     end)
 
     it("end the asks of those whose worker dies", function()
@@ -622,7 +658,7 @@ describe("uids of " .. WORKERS .. " workers", function()
         local mine = admin:call("u/me").result.slot
         local victim = (mine + 1) % WORKERS
         login(by_slot[victim], "ann")
-        local ask = { fn = "ask_uid", args = { "ann", { n = 1 } } }
+        local ask = { fn = "ask_uid", args = { own("ann"), { n = 1 } } }
         admin:send(client.packet("u/sd", ask, 5))
         assert.equal(1, by_slot[victim]:receive().n)
         s:kill("KILL", s:process("worker", victim).pid)
@@ -635,12 +671,10 @@ describe("uids of " .. WORKERS .. " workers", function()
         local mine = admin:call("u/me").result.slot
         local asking, there = (mine + 1) % WORKERS, (mine + 2) % WORKERS
         login(by_slot[there], "ann")
-        local ben
-        repeat
-            ben = open()
-        until login(ben, "ben").slot == there
-        local function ask(uid)
-            return { fn = "ask_uid", args = { uid, { n = 1 } } }
+        local ben = open_at(there)
+        login(ben, "ben")
+        local function ask(name)
+            return { fn = "ask_uid", args = { own(name), { n = 1 } } }
         end
         --- A conn of a worker whose first call comes from it.
         local function fresh()
@@ -683,20 +717,13 @@ describe("uids of " .. WORKERS .. " workers", function()
                 other = other or slot
             end
         end
-        for _ = 1, 300 do
-            local c = open()
-            if c:call("u/me").result.slot == victim then
-                login(c, "twice", "allow")
-                break
-            end
-        end
-        login(by_slot[other], "twice", "allow")
-        admin:call("u/forget")
+        login(open_at(victim), "twice", "allow")
+        login(open_at(other), "twice", "allow")
         s:kill("KILL", s:process("worker", victim).pid)
         local ends = told("ends", 2)
         assert.same({ "gone", true, "error" }, ends[1])
         assert.same({ "twice", false, "error" }, ends[2])
-        assert.is_false(sd(admin, "uid_is_online", "gone"))
-        assert.is_true(sd(admin, "uid_is_online", "twice"))
+        assert.is_false(sd(admin, "uid_is_online", own("gone")))
+        assert.is_true(sd(admin, "uid_is_online", own("twice")))
     end)
 end)
