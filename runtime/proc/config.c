@@ -255,8 +255,7 @@ struct config_job {
     struct loop *loop;
     struct pollfd_watch *watch;
     struct timer limit;
-    config_done_fn *on_done; /* NULL: nobody wants to know any more */
-    void *arg;
+    struct config_order order;
 };
 
 static void on_leash(void *arg)
@@ -281,15 +280,13 @@ static void job_free(struct config_job *j)
 }
 
 int config_begin(struct config_job **out, struct loop *loop,
-                 const struct user *owner, int running, struct buf *errors,
-                 config_done_fn *on_done, void *arg)
+                 const struct config_order *order, struct buf *errors)
 {
     struct config_job *j = mem_zalloc(sizeof(*j));
-    int err = build_begin(&j->build, owner, running);
+    int err = build_begin(&j->build, order->owner, order->running);
 
     j->loop = loop;
-    j->on_done = on_done;
-    j->arg = arg;
+    j->order = *order;
     j->limit.fn = on_limit;
     if (err == 0)
         err = pollfd_open(&j->watch, loop, j->build.leash, on_leash, j);
@@ -318,7 +315,7 @@ bool config_on_exit(struct config_job *j, int pid, int status)
     warn_lines(buf_slice(&j->build.warnings));
     notes = fd < 0 ? &j->build.errors : &j->build.warnings;
     buf_append(notes, "", 1);
-    j->on_done(j->arg, fd, buf_slice(notes).p);
+    j->order.on_done(j->order.arg, fd, buf_slice(notes).p);
     job_free(j);
     return true;
 }

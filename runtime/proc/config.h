@@ -20,16 +20,21 @@ unsigned config_seconds(void);
  * error in `errors`. */
 int config_load(const struct user *owner, struct buf *errors);
 
-/* The same on a loop, for a node that runs from the bundle `running`: what a
- * reload cannot apply stays as it is there, and a warning says so.
- * `on_done(arg, fd, notes)` comes once, never inside config_begin(): the
- * descriptor and warnings, or a negative code and errors, a line each.  0, or
- * a negative code with a line in `errors`. */
+/* The same on a loop, for a node that runs. */
 struct config_job;
-typedef void config_done_fn(void *arg, int fd, const char *notes);
+struct config_order {
+    const struct user *owner;
+    int running; /* its bundle: what a reload cannot apply stays as it is
+                  * there, and a warning says so */
+    /* Once, never inside config_begin(): the descriptor and warnings, or a
+     * negative code and errors, a line each. */
+    void (*on_done)(void *arg, int fd, const char *notes);
+    void *arg;
+};
+
+/* Borrows the order.  0, or a negative code with a line in `errors`. */
 int config_begin(struct config_job **out, struct loop *loop,
-                 const struct user *owner, int running, struct buf *errors,
-                 config_done_fn *on_done, void *arg);
+                 const struct config_order *order, struct buf *errors);
 
 /* Call at SIGCHLD, with a pid from waitpid(): true if it was the job's. */
 bool config_on_exit(struct config_job *j, int pid, int status);

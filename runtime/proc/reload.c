@@ -237,6 +237,10 @@ static void on_read(void *arg, int fd, const char *notes)
 
 void reload_begin(struct reload *r, struct ctl_call *call)
 {
+    const struct config_order order = {.owner = &r->node->owner,
+                                       .running = r->node->bundle_fd,
+                                       .on_done = on_read,
+                                       .arg = r};
     struct buf errors = {0};
 
     sd_check(r, RELOAD_MAGIC);
@@ -249,8 +253,7 @@ void reload_begin(struct reload *r, struct ctl_call *call)
     r->call = call;
     r->began = clock_ms();
     log_info("reload");
-    if (config_begin(&r->job, r->loop, &r->node->owner, r->node->bundle_fd,
-                     &errors, on_read, r) < 0) {
+    if (config_begin(&r->job, r->loop, &order, &errors) < 0) {
         buf_append(&errors, "", 1);
         fail(r, buf_slice(&errors).p);
     }
