@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/clock.h"
 #include "loop/loop.h"
 #include "vm/state.h"
 
@@ -152,8 +153,11 @@ static int l_wait(lua_State *L)
 static int l_sleep(lua_State *L)
 {
     double ms = luaL_checknumber(L, 1);
+    uint64_t turn = loop_now(vm_of(L)->env.loop), now = clock_ms();
 
-    co_park(L, ms < 1 ? 1 : (uint64_t)ms);
+    /* Timers count from the start of the turn, which may be long ago: a sleep
+     * is never shorter than it should be. */
+    co_park(L, (ms < 1 ? 1 : (uint64_t)ms) + (now > turn ? now - turn : 0));
     return co_yield(L);
 }
 

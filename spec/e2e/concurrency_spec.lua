@@ -238,6 +238,12 @@ describe("a script", function()
                 local start = sd.now()
                 sd.sleep(0.05)
                 return { sd.now() - start >= 0.049 }]], { true } },
+            { "waits as long late in a turn", [[
+                local cpu = os.clock()
+                while os.clock() - cpu < 0.08 do end
+                local start = sd.now()
+                sd.sleep(0.05)
+                return { sd.now() - start >= 0.049 }]], { true } },
             { "of 0 lets others run", [[
                 local ran = false
                 sd.go(function() ran = true end)

@@ -6,7 +6,8 @@ local web = require("spec.support.web")
 
 local files = {
     ["config/server.lua"] = [[
-return { workers = 1, tasks = 1, name = "n", vm_memory = "24m", dev = true }]],
+return { workers = 1, tasks = 1, name = "n", vm_memory = "24m", dev = true,
+    max_run = "20s", hang_timeout = "60s" }]], -- sanitizers make it slow
     ["scripts/controllers/hog.lua"] = [[
 local sd = require("sd")
 local Hog = {}
