@@ -96,6 +96,7 @@ function Move:fill(p)
 end
 function Move:refuse() core.refuse_moves(true) return true end
 function Move:arrived() return { n = core.moves() } end
+function Move:leaving() return { n = select(2, core.moves()) } end
 function Move:list(p)
     local list = sd.redis():lrange(p.key, 0, -1)
     for i, text in ipairs(list) do list[i] = sd.json.decode(text) end
@@ -461,6 +462,10 @@ return app]])
         assert.equal(0, driver:ask("go", { slot = 1, n = 5, topic = "t",
             options = { volatile = true } }).went)
         signal("CONT", 1)
+        until_(function()
+            return driver:ask("leaving").n == 0
+        end, "all was sent after it")
+        driver:ask("sd", { fn = "topic_count", args = { "t" } }) -- and read
         receives(ann, "fill", 1, 100)
         receives(ann, "topic", 5, 5)
         assert.equal(1, ann:ask("me").slot)

@@ -7,7 +7,8 @@ local WORKERS = 4
 
 local files = {
     ["config/server.lua"] = [[
-return { workers = 4, tasks = 1, name = "n" }]],
+return { workers = 4, tasks = 1, name = "n",
+    max_run = "30s", hang_timeout = "60s" }]], -- room/hold holds
     ["config/ports.lua"] = [[
 return {
     game = { listen = "127.0.0.1:0", protocol = "tcp",
