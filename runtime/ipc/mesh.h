@@ -1,8 +1,9 @@
 /* mesh.h - the processes of a node, joined by rings in one shared memory.
  *
- * One ring per ordered pair that talks (worker-worker, worker-task, agent and
- * master with all), one wakeup and one socket for large bodies per process.
- * Numbers of slots: workers first, two per task, the agent, the master.
+ * One ring per ordered pair that talks (worker-worker, worker-task,
+ * worker-relay, agent and master with all), one wakeup and one socket for large
+ * bodies per process.  Numbers of slots: workers first, two per task, relays,
+ * the agent, the master.
  *
  * A message is seen whole or not at all; messages of one pair arrive in order;
  * a full ring is SD_EBUSY, never loss; a call reserves room for its answer;
@@ -32,6 +33,7 @@ struct mesh;
 struct mesh_shape {
     unsigned workers;
     unsigned tasks;
+    unsigned relays; /* a worker or a relay there is at least */
     size_t extra; /* bytes for tables of upper layers, see mesh_extra() */
 };
 

@@ -18,6 +18,7 @@ enum slot_role {
     SLOT_NONE,
     SLOT_WORKER,
     SLOT_TASK,
+    SLOT_RELAY,
     SLOT_AGENT,
     SLOT_MASTER,
     SLOT_ROLES

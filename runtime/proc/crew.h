@@ -28,7 +28,8 @@ struct crew_hooks {
     /* After crew_build(), once: `why` NULL: everybody whom it takes stands by;
      * else it cannot be. */
     void (*on_built)(void *arg, const char *why);
-    /* The breakers of all workers are open. */
+    /* The breakers of all workers are open; of all relays, when there are no
+     * workers. */
     void (*on_broken)(void *arg);
     /* After crew_stop(): no process is left. */
     void (*on_empty)(void *arg);
@@ -39,7 +40,7 @@ struct crew_config {
     struct loop *loop;
     struct mesh *mesh;       /* the master's */
     const struct user *user; /* whom children run as */
-    unsigned workers, tasks;
+    unsigned workers, tasks, relays;
     uint64_t stack; /* bytes of C stack for a child */
     int output;     /* stdout and stderr of children, -1: as ours */
     struct crew_hooks hooks;

@@ -16,6 +16,7 @@ enum heritage_role {
     ROLE_CONFIG, /* evaluates the configuration, makes the bundle */
     ROLE_WORKER,
     ROLE_TASK,
+    ROLE_RELAY,
     ROLE_AGENT,
 };
 
@@ -30,7 +31,7 @@ struct heritage {
     char build[44];
     uint32_t role; /* enum heritage_role */
     uint32_t slot, epoch, index, generation;
-    uint32_t workers, tasks, ports; /* how many there are */
+    uint32_t workers, tasks, relays, ports; /* how many there are */
     uint64_t boot;
     int32_t master; /* its pid */
     bool respawn;   /* not the slot's first process */

@@ -164,6 +164,7 @@ static void on_leash(void *arg)
 static const enum heritage_role roles[SLOT_ROLES] = {
     [SLOT_WORKER] = ROLE_WORKER,
     [SLOT_TASK] = ROLE_TASK,
+    [SLOT_RELAY] = ROLE_RELAY,
     [SLOT_AGENT] = ROLE_AGENT,
 };
 
