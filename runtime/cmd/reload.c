@@ -8,6 +8,7 @@
 #include "cmd/cmd.h"
 #include "codec/json.h"
 #include "proc/ctl.h"
+#include "proc/instance.h"
 
 /* What the answer's map says; the rest is printed as it is read. */
 struct outcome {
@@ -70,7 +71,7 @@ int cmd_reload(const struct cmd *cmd)
         cmd_complain("not running");
         status = CMD_NOT_RUNNING;
     } else if (fd < 0) {
-        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        cmd_complain("%s: %s", instance_control(), err_str(fd));
     } else {
         close(fd);
         buf_truncate(&reply, reply.len - 1); /* its newline */

@@ -10,7 +10,7 @@
 #include "cmd/row.h"
 #include "codec/json.h"
 #include "proc/ctl.h"
-#include "proc/node.h"
+#include "proc/instance.h"
 #include "proc/pidfile.h"
 
 /* A line more for a worker that does not answer. */
@@ -116,7 +116,7 @@ static int print_table(struct slice text)
 
 static int not_running(void)
 {
-    pid_t pid = pidfile_owner(NODE_PIDFILE);
+    pid_t pid = pidfile_owner(instance_pidfile());
 
     if (pid != 0)
         cmd_complain("starting or stopping (pid %d)", (int)pid);
@@ -134,7 +134,7 @@ int cmd_status(const struct cmd *cmd)
     if (fd == -ENOENT || fd == -ECONNREFUSED || fd == SD_ECLOSED) {
         status = not_running();
     } else if (fd < 0) {
-        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        cmd_complain("%s: %s", instance_control(), err_str(fd));
         status = CMD_FAILED;
     } else {
         ctl_wait_end(fd, 0);

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "loop/pollfd.h"
 #include "proc/ctl.h"
+#include "proc/instance.h"
 
 enum {
     CTL_MAGIC = 0x63746c73,
@@ -60,7 +61,7 @@ static struct sockaddr_un address(void)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
 
-    memcpy(a.sun_path, CTL_PATH, sizeof(CTL_PATH));
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", instance_control());
     return a;
 }
 
@@ -204,7 +205,7 @@ static int listen_here(const struct user *user)
     if (fd < 0)
         return -errno;
     user_enter(user);
-    unlink(CTL_PATH);
+    unlink(instance_control());
     mask = umask(0177);
     err = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
     umask(mask);
@@ -256,7 +257,7 @@ void ctl_close(struct ctl **cp)
         client_free(list_entry(it, struct client, node));
     pollfd_close(&ctl->watch);
     user_enter(ctl->user);
-    unlink(CTL_PATH);
+    unlink(instance_control());
     user_leave(ctl->user);
     close(ctl->fd);
     ctl->magic = 0;

@@ -1,4 +1,4 @@
-/* ctl.h - the control socket: run/control.sock, mode 0600.
+/* ctl.h - the control socket, instance_control(): mode 0600.
  *
  * A client sends one line and gets one line of JSON; then the connection
  * stays open until either side ends, so that one who asked for a stop sees
@@ -13,8 +13,6 @@
 #include "base/buf.h"
 #include "loop/loop.h"
 #include "proc/user.h"
-
-#define CTL_PATH "run/control.sock"
 
 struct ctl;
 

@@ -22,6 +22,7 @@
 #include "proc/ctl.h"
 #include "proc/daemon.h"
 #include "proc/drain.h"
+#include "proc/instance.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/reload.h"
@@ -202,7 +203,7 @@ static void on_ready(void *arg)
 
     sd_check(m, MASTER_MAGIC);
     if (err < 0) {
-        fprintf(stderr, "sdlua: " CTL_PATH ": %s\n", err_str(err));
+        fprintf(stderr, "sdlua: %s: %s\n", instance_control(), err_str(err));
         stop(m, 0, EXIT_FAILURE);
         return;
     }

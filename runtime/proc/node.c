@@ -19,11 +19,10 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "proc/config.h"
+#include "proc/instance.h"
 #include "proc/logfile.h"
 #include "proc/node.h"
 #include "proc/pidfile.h"
-
-#define DAEMON_LOG "run/sdlua.log"
 
 enum {
     ADMIN_PATIENCE = 3000, /* ms: the last agent may be just ending */
@@ -47,7 +46,7 @@ __attribute__((format(printf, 2, 3))) static int because(struct node *n,
  * take_pidfile(), when run/ has its owner. */
 static int look_around(struct node *n)
 {
-    pid_t pid = pidfile_owner(NODE_PIDFILE);
+    pid_t pid = pidfile_owner(instance_pidfile());
 
     return pid == 0 ? 0 : because(n, "already running (pid %d)", (int)pid);
 }
@@ -104,13 +103,13 @@ static int make_run(struct node *n)
 
 static int take_pidfile(struct node *n)
 {
-    n->pidfile = pidfile_open(NODE_PIDFILE, &n->user, &n->stale);
+    n->pidfile = pidfile_open(instance_pidfile(), &n->user, &n->stale);
     if (n->pidfile >= 0)
         return 0;
     if (n->pidfile == SD_EBUSY)
         return because(n, "already running (pid %d)",
-                       (int)pidfile_owner(NODE_PIDFILE));
-    return because(n, NODE_PIDFILE ": %s", err_str(n->pidfile));
+                       (int)pidfile_owner(instance_pidfile()));
+    return because(n, "%s: %s", instance_pidfile(), err_str(n->pidfile));
 }
 
 /* Root's own word counts for more than the word of a folder's owner. */
@@ -161,7 +160,7 @@ static int open_log(struct node *n)
     int err = 0;
 
     if (path == NULL && n->options.daemon)
-        path = DAEMON_LOG;
+        path = instance_log();
     if (path != NULL)
         err = open_log_file(n, path);
     if (err < 0)
@@ -310,11 +309,11 @@ void node_close(struct node *n, bool failed)
     if (n->bundle_fd >= 0)
         close(n->bundle_fd);
     n->bundle_fd = -1;
-    pidfile_close(n->pidfile, NODE_PIDFILE, &n->user);
+    pidfile_close(n->pidfile, instance_pidfile(), &n->user);
     n->pidfile = -1;
     if (failed && n->made_run) {
         user_enter(&n->user);
-        unlink(DAEMON_LOG);
+        unlink(instance_log());
         user_leave(&n->user);
         rmdir("run");
     }

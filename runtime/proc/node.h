@@ -13,8 +13,6 @@
 #include "proc/ports.h"
 #include "proc/user.h"
 
-#define NODE_PIDFILE "run/sdlua.pid"
-
 struct node_options {
     bool daemon;         /* daemon_fork() was called: let the caller go */
     const char *version; /* of sdlua */
