@@ -307,31 +307,45 @@ static const struct conf_key keys[] = {
      DOC("needed unless the address is loopback or unix")},
 
     {.path = "dispatch.relays", TYPE(INT), DEFAULT("auto"), ONE_OF("auto"),
-     RANGE(1, 64),
+     RANGE(1, 64), AS(UNSIGNED, dispatch, relays),
      DOC("relay processes; `\"auto\"`: one per usable core")},
 
     {.path = "cluster.enable", TYPE(BOOL), DEFAULT("false"),
-     DOC("be a member of a cluster")},
+     AS(BOOL, cluster, enable),
+     DOC("be a member of a cluster; needs a Redis that all nodes share")},
     {.path = "cluster.name", TYPE(STRING), DEFAULT("sdlua"),
-     DOC("name of the cluster")},
-    {.path = "cluster.key", TYPE(WORDS), SECRET,
-     DOC("key of the cluster (`sdlua key`); a list while keys change")},
-    {.path = "cluster.key_file", TYPE(STRING),
-     DOC("file that holds it")},
-    {.path = "cluster.bind", TYPE(STRING), DEFAULT("0.0.0.0:7946"),
-     DOC("address of membership; loopback without a key")},
+     AS(TEXT, cluster, name),
+     DOC("name of the cluster: members of another one are not heard")},
+    {.path = "cluster.key", TYPE(WORDS), APPLIES, SECRET,
+     AS(LIST, cluster, key),
+     DOC("key of the cluster (`sdlua key`), or up to three while keys "
+         "change: the first is used, all are accepted")},
+    {.path = "cluster.key_file", TYPE(STRING), APPLIES,
+     AS(TEXT, cluster, key_file),
+     DOC("file that holds it, instead of `key`; one key a line")},
+    {.path = "cluster.bind", TYPE(STRING), AS(TEXT, cluster, bind),
+     DOC("address of membership; default `0.0.0.0:7946`, or another port "
+         "when that is taken; `127.0.0.1` without a key, which any other "
+         "address needs")},
     {.path = "cluster.advertise", TYPE(STRING),
-     DOC("address told to the others")},
-    {.path = "cluster.seeds", TYPE(LIST),
-     DOC("`\"host:port\"` of members to ask")},
+     AS(TEXT, cluster, advertise),
+     DOC("address told to the others, where they cannot see it (NAT, "
+         "containers); port 0: the port of `bind`")},
+    {.path = "cluster.seeds", TYPE(LIST), APPLIES, AS(LIST, cluster, seeds),
+     DOC("`\"host:port\"` of members to ask; a name may have many "
+         "addresses")},
     {.path = "cluster.discovery", TYPE(CHOICE), DEFAULT("lan"),
-     ONE_OF("lan|seeds|dns|consul"),
-     DOC("how members are found")},
+     ONE_OF("lan|seeds|dns"), AS(CHOICE, cluster, discovery),
+     DOC("how members are found: by announcement on the local network and "
+         "by seeds, by seeds alone, by looking up the names of seeds again "
+         "and again")},
     {.path = "cluster.profile", TYPE(CHOICE), DEFAULT("lan"),
-     ONE_OF("lan|fast"),
-     DOC("how quickly a dead member is noticed")},
+     ONE_OF("lan|fast"), AS(CHOICE, cluster, profile),
+     DOC("how quickly a dead member is noticed; `fast` is for quick networks "
+         "of up to 100 members")},
     {.path = "cluster.encrypt", TYPE(BOOL), DEFAULT("true"),
-     DOC("encrypt between nodes")},
+     AS(BOOL, cluster, encrypt),
+     DOC("encrypt links between nodes; what agents say always is")},
 };
 /* clang-format on */
 

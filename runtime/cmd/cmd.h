@@ -36,6 +36,7 @@ int cmd_status(const struct cmd *cmd);
 int cmd_check(const struct cmd *cmd);
 int cmd_config(const struct cmd *cmd);
 int cmd_routes(const struct cmd *cmd);
+int cmd_key(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
 
 /* Print "sdlua: " and the text to stderr, as one line. */

@@ -60,6 +60,7 @@ static const struct verb verbs[] = {
      "effective values and where they came from"},
     {"routes", cmd_routes, OPT_JSON, 0, "[--json]",
      "every controller method that can be called, by port"},
+    {"key", cmd_key, 0, 0, "", "a new random key for a cluster (cluster.key)"},
     {"version", cmd_version, OPT_JSON, 0, "[--json]",
      "version of sdlua, LuaJIT, libuv; build id"},
 };

@@ -8,6 +8,7 @@
  *     key_find(path)        the key that a path names
  *     type_name(index)      the type in words
  *     json(v) msgpack(v)    encoded
+ *     redis_url(text) cluster_key(text) what is wrong with it
  *     getenv(name) environ flags fd_limit
  */
 #ifndef SD_VM_CONF_HOST_H

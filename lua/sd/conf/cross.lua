@@ -1,5 +1,7 @@
 --- What one key cannot know: checks that look at several values at once, and
 --- at the scripts they name. Values are typed and complete here.
+local address = require("sd.conf.address")
+local cluster = require("sd.conf.cluster")
 local routes = require("sd.conf.routes")
 
 local cross = {}
@@ -18,6 +20,7 @@ local TIMERS = 256
 ---@field lower fun(path: string, value: any)
 ---@field fd_limit integer
 ---@field redis_url fun(url: string): string? what is wrong with it
+---@field cluster_key fun(text: string): string? the same
 ---@field is_set fun(path: string): boolean
 
 local function file_exists(c, folder, name)
@@ -33,29 +36,13 @@ local function need_file(c, path, folder, name, builtin)
     end
 end
 
---- Host and port of an address; host "unix" and the path of a socket.
-local function split_address(text)
-    local path = text:match("^unix:(.+)$")
-    if path then
-        return "unix", path
-    end
-    local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
-    if not host then
-        host, port = text:match("^([%w_.-]*):(%d+)$")
-    end
-    if not host or host == "" or tonumber(port) > 65535 then
-        return nil
-    end
-    return host, tonumber(port)
-end
-
 local function check_listen(c, name, port, taken)
     local path = "ports." .. name .. ".listen"
     if port.listen == nil then
         c.report("ports." .. name, path .. ": missing")
         return
     end
-    local host, number = split_address(port.listen)
+    local host, number = address.split(port.listen)
     if not host then
         local text = '%s: "%s" is no address like "0.0.0.0:9091" or "[::]:9091"'
         c.report(path, text:format(path, port.listen))
@@ -284,7 +271,7 @@ local function check_admin(c, admin)
     if admin.listen == "off" then
         return
     end
-    local host = split_address(admin.listen)
+    local host = address.split(admin.listen)
     if not host then
         c.report(
             "admin.listen",
@@ -320,6 +307,7 @@ function cross.check(c)
     check_server(c, c.tree.server)
     check_conns(c, c.tree.server)
     check_admin(c, c.tree.admin)
+    cluster.check(c)
     local ports = 0
     for name, port in pairs(c.tree.ports or {}) do
         check_port(c, name, port, taken)
