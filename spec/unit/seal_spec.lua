@@ -401,7 +401,9 @@ describe("a change of keys", function()
         assert.equal("new", b:open(a:wrap("new")))
         assert.equal("early", b:open(early))
         b:keys(B)
+        assert.equal(2, b:senders()) -- until it is called again
         assert.equal("unknown_key", b:dropped(late))
+        assert.equal(1, b:senders())
         assert.equal("still", b:open(a:wrap("still")))
     end)
 
