@@ -367,7 +367,6 @@ int stream_next(struct stream *s, struct stream_frame *f)
     len = get_u32(rest.p);
     if (len > STREAM_FRAME_MAX) {
         s->err = SD_EPROTO;
-        buf_truncate(&s->plain, s->at);
         return s->err;
     }
     if (rest.len - STREAM_HEAD < len)

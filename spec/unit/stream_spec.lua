@@ -193,8 +193,9 @@ for _, plain in ipairs({ false, true }) do
             end
             assert.same({ 2 * (third + 5), 2 * (third + 5), 2 * (third + 5), third + 5 },
                 records_of(sent(x, { turn })[1], tag))
-            assert.same({ RECORD, 10 }, records_of(
-                sent(x, { { { 1, noise(RECORD - 5) }, { 2, "aaaaa" } } })[1], tag))
+            local full, small = { 1, noise(RECORD - 5) }, { 2, "aaaaa" }
+            assert.same({ RECORD, 10 }, records_of(sent(x, { { full, small } })[1], tag))
+            assert.same({ 10, RECORD }, records_of(sent(x, { { small, full } })[1], tag))
         end)
 
         it("carries a frame of the greatest size, and none above", function()
@@ -367,5 +368,16 @@ describe("sealed stream", function()
         local other = sent(stream(("c"):rep(32), B), three)
         assert.same({ {}, EPROTO }, { received(stream(B, A), other) })
         assert.same({ {}, EPROTO }, { received(stream(B, A), sent(stream(), three)) })
+    end)
+end)
+
+describe("link_cost", function()
+    it("measures every row of docs/protocol-links.md", function()
+        local f = io.popen(os.getenv("SD_BUILD") .. "/spec/stress/link_cost 5 2>&1")
+        local text = f:read("*a")
+        f:close()
+        local _, rows = text:gsub("%d+ +%d+ +[%a]+ +%-?[%d.]+ +%-?[%d.]+\n", "")
+        assert.equal(12, rows, text)
+        assert.is_truthy(text:find("refusing a stranger"), text)
     end)
 end)
