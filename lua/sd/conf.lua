@@ -115,6 +115,7 @@ local function cross_check(c, resolved, files)
         warn = reporter(c, "warning"),
         fd_limit = c.host.fd_limit,
         redis_url = c.host.redis_url,
+        is_dispatch = c.host.is_dispatch,
         cluster_key = c.host.cluster_key,
         lower = function(path, value)
             env.apply(c.trees, { path = path, value = value })
@@ -165,6 +166,13 @@ local function name_timers(c)
     end
 end
 
+--- A dispatch in the folder of a node has nothing to do with these.
+local function leave_to_nodes(trees)
+    for _, name in ipairs({ "ports", "redis", "mysql", "timers" }) do
+        trees[name] = nil
+    end
+end
+
 --- Evaluate, override, check; nil where values are not sound.
 local function configure(c)
     local known = known_sections(c.keys)
@@ -172,6 +180,9 @@ local function configure(c)
         eval.all(c.host, c.notes.add, c.host.environ.SD_CONFIG_DIR)
     check_trees(c, known)
     overrides(c)
+    if c.host.is_dispatch then
+        leave_to_nodes(c.trees)
+    end
     if not c.notes.failed then
         cluster.read_keys(c, reporter(c, "error"))
     end
@@ -197,7 +208,10 @@ function conf.build(host)
     local notes = new_notes()
     local c = { host = host, keys = host.keys, notes = notes, sources = {} }
     local resolved = configure(c)
-    local files, methods = scripts.all(host, notes.add)
+    local files, methods = {}, {}
+    if not host.is_dispatch then
+        files, methods = scripts.all(host, notes.add)
+    end
     local all
     if resolved then
         cross_check(c, resolved, files)

@@ -129,7 +129,7 @@ struct conf_admin {
 };
 
 struct conf_dispatch {
-    unsigned relays;
+    unsigned relays, port;
 };
 
 struct conf_cluster {

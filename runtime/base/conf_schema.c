@@ -309,6 +309,10 @@ static const struct conf_key keys[] = {
     {.path = "dispatch.relays", TYPE(INT), DEFAULT("auto"), ONE_OF("auto"),
      RANGE(1, 64), AS(UNSIGNED, dispatch, relays),
      DOC("relay processes; `\"auto\"`: one per usable core")},
+    {.path = "dispatch.port", TYPE(INT), DEFAULT("0"), RANGE(0, 65472),
+     AS(UNSIGNED, dispatch, port),
+     DOC("of the first relay, the next ones follow; 0: any that are free. "
+         "Nodes need not be told")},
 
     {.path = "cluster.enable", TYPE(BOOL), DEFAULT("false"),
      AS(BOOL, cluster, enable),

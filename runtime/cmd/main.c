@@ -14,6 +14,7 @@
 
 #include "cmd/cmd.h"
 #include "proc/child.h"
+#include "proc/instance.h"
 #include "proc/title.h"
 
 enum option_bit {
@@ -32,36 +33,40 @@ struct verb {
     const char *name;
     int (*run)(const struct cmd *cmd);
     unsigned options; /* beside -C and --help, which all take */
+    bool of_dispatch; /* may stand behind the word "dispatch" */
     int max_words;
     const char *usage;
     const char *help;
 };
 
 static const struct verb verbs[] = {
-    {"start", cmd_start, OPT_DAEMON | OPT_JSON, 0, "[-d]",
-     "start the node in this folder; -d: as a daemon"},
-    {"stop", cmd_stop, OPT_NOW | OPT_JSON, 0, "[--now]",
+    {"start", cmd_start, OPT_DAEMON | OPT_DISPATCH | OPT_JSON, true, 0,
+     "[-d] [--dispatch]",
+     "start the node in this folder; -d: as a daemon; --dispatch: with a "
+     "dispatch inside"},
+    {"stop", cmd_stop, OPT_NOW | OPT_JSON, true, 0, "[--now]",
      "finish requests, then stop; --now: at once"},
-    {"reload", cmd_reload, OPT_JSON, 0, "[--json]",
+    {"reload", cmd_reload, OPT_JSON, true, 0, "[--json]",
      "serve changed scripts and configuration; no client notices"},
-    {"drain", cmd_drain, OPT_RATE | OPT_JSON, 0, "[--rate N]",
+    {"drain", cmd_drain, OPT_RATE | OPT_JSON, false, 0, "[--rate N]",
      "close conns at a pace (N a second), then stop"},
-    {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, 0, "[-d]",
+    {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, true, 0, "[-d]",
      "stop, then start"},
-    {"status", cmd_status, OPT_JSON, 0, "[--json]",
+    {"status", cmd_status, OPT_JSON, true, 0, "[--json]",
      "processes with pid, uptime, conns, memory"},
-    {"attach", cmd_attach, 0, 1, "[WORKER]",
+    {"attach", cmd_attach, 0, false, 1, "[WORKER]",
      "a console in a live worker: Lua, conns, coroutines, timers"},
-    {"top", cmd_top, OPT_COUNT | OPT_INTERVAL | OPT_JSON, 0,
+    {"top", cmd_top, OPT_COUNT | OPT_INTERVAL | OPT_JSON, false, 0,
      "[-n N] [-i SECONDS]", "busiest routes, conns and workers, live"},
-    {"check", cmd_check, OPT_JSON, 0, "[--json]",
+    {"check", cmd_check, OPT_JSON, false, 0, "[--json]",
      "every error in configuration and scripts, with file and line"},
-    {"config", cmd_config, OPT_JSON, 1, "[KEY] [--json]",
+    {"config", cmd_config, OPT_JSON, false, 1, "[KEY] [--json]",
      "effective values and where they came from"},
-    {"routes", cmd_routes, OPT_JSON, 0, "[--json]",
+    {"routes", cmd_routes, OPT_JSON, false, 0, "[--json]",
      "every controller method that can be called, by port"},
-    {"key", cmd_key, 0, 0, "", "a new random key for a cluster (cluster.key)"},
-    {"version", cmd_version, OPT_JSON, 0, "[--json]",
+    {"key", cmd_key, 0, false, 0, "",
+     "a new random key for a cluster (cluster.key)"},
+    {"version", cmd_version, OPT_JSON, false, 0, "[--json]",
      "version of sdlua, LuaJIT, libuv; build id"},
 };
 
@@ -99,6 +104,10 @@ static void usage(FILE *f)
         snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].usage);
         fprintf(f, "  %-24s %s\n", left, verbs[i].help);
     }
+    fputs("\n  dispatch VERB            start, stop, restart, reload, status: "
+          "of a "
+          "relay\n                           between nodes\n",
+          f);
     fputs("\n  -C DIR   the application folder (default: this one)\n"
           "  --json   print data as JSON\n"
           "  --help   this text; VERB --help: of one verb\n\n"
@@ -182,6 +191,27 @@ static int run_verb(const struct verb *verb, int bits,
     return verb->run(&cmd);
 }
 
+/* The verb at argv[*at], and whose it is; NULL after a complaint. */
+static const struct verb *read_verb(int argc, char **argv, int *at)
+{
+    bool of_dispatch = strcmp(argv[*at], "dispatch") == 0;
+    const struct verb *verb;
+
+    if (of_dispatch && ++*at == argc) {
+        cmd_complain("dispatch start, stop, restart, reload or status?");
+        return NULL;
+    }
+    verb = find_verb(argv[*at]);
+    if (verb == NULL || (of_dispatch && !verb->of_dispatch)) {
+        cmd_complain("no such verb: %s%s (see sdlua --help)",
+                     of_dispatch ? "dispatch " : "", argv[*at]);
+        return NULL;
+    }
+    if (of_dispatch)
+        instance_set(INSTANCE_DISPATCH);
+    return verb;
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb;
@@ -201,11 +231,9 @@ int main(int argc, char **argv)
         usage(stdout);
         return CMD_DONE;
     }
-    verb = find_verb(argv[optind]);
-    if (verb == NULL) {
-        cmd_complain("no such verb: %s (see sdlua --help)", argv[optind]);
+    verb = read_verb(argc, argv, &optind);
+    if (verb == NULL)
         return CMD_USAGE;
-    }
     if (words.dir != NULL && chdir(words.dir) < 0) {
         cmd_complain("%s: %s", words.dir, strerror(errno));
         return CMD_FAILED;

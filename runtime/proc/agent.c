@@ -1,9 +1,10 @@
-/* agent.c - a loop with the admin port, and no vm.
+/* agent.c - a loop with the admin port and membership, and no vm.
  *
  * Peers: the master by the leash (dispatch below); workers by the mesh, whose
- * answers proc/door.c takes; operators and back ends by HTTP, proc/admin.c.
+ * answers proc/door.c takes; operators and back ends by HTTP, proc/admin.c; the
+ * agents of other nodes and dispatches by datagrams, proc/membership.c.
  *
- * No conn of a client depends on it: when it dies the socket stays, the
+ * No conn of a client depends on it: when it dies the sockets stay, the
  * master's, and the next agent serves what waits there. */
 #include "proc/agent.h"
 
@@ -12,6 +13,7 @@
 #include "net/net.h"
 #include "proc/admin.h"
 #include "proc/child.h"
+#include "proc/membership.h"
 #include "proc/process.h"
 
 enum {
@@ -21,7 +23,8 @@ enum {
 struct agent {
     struct process process;
     struct admin *admin;
-    struct code *first; /* whose texts the admin port keeps */
+    struct membership *membership; /* NULL: of no cluster */
+    struct code *first;            /* whose texts the admin port keeps */
     struct timer look;
 };
 
@@ -29,7 +32,10 @@ static void on_look(struct timer *t)
 {
     struct agent *a = list_entry(t, struct agent, look);
 
-    if (net_conns(a->process.net) == 0 && admin_calls(a->admin) == 0)
+    bool has_left = a->membership == NULL || membership_leave(a->membership);
+
+    if (net_conns(a->process.net) == 0 && admin_calls(a->admin) == 0 &&
+        has_left)
         process_finish(&a->process);
     else
         timer_start(a->process.loop, t, DRAIN_LOOK);
@@ -58,6 +64,52 @@ static void on_leash(struct process *p, const struct leash_msg *m)
     }
 }
 
+static void on_settled(void *arg)
+{
+    struct agent *a = arg;
+
+    process_ready(&a->process);
+}
+
+/* One that comes while we serve is a partition that has healed: who of the two
+ * has to go is for people to say. */
+static void on_conflict(void *arg, const char *text)
+{
+    struct agent *a = arg;
+    struct process *p = &a->process;
+
+    if (slots_state(p->slots, p->h->slot) == SLOT_STARTING)
+        process_refuse(p, text);
+    else
+        log_error("%s", text);
+}
+
+static void on_config(struct process *p)
+{
+    struct agent *a = list_entry(p, struct agent, process);
+
+    if (a->membership != NULL)
+        membership_take(a->membership);
+}
+
+static void on_end(struct process *p)
+{
+    membership_close(&list_entry(p, struct agent, process)->membership);
+}
+
+static void join(struct agent *a)
+{
+    struct process *p = &a->process;
+    struct membership_hooks hooks = {
+        .on_settled = on_settled, .on_conflict = on_conflict, .arg = a};
+    const char *why = NULL;
+
+    if (p->h->cluster.gossip < 0)
+        process_ready(p);
+    else if (membership_open(&a->membership, p, &hooks, &why) < 0)
+        process_refuse(p, why);
+}
+
 static void start(struct agent *a)
 {
     struct process *p = &a->process;
@@ -70,12 +122,14 @@ static void start(struct agent *a)
     }
     admin_mesh_hooks(a->admin, &hooks);
     process_join(p, &hooks);
-    process_ready(p);
+    join(a);
 }
 
 int agent_run(const struct heritage *h)
 {
-    struct agent a = {.process = {.on_leash = on_leash},
+    struct agent a = {.process = {.on_leash = on_leash,
+                                  .on_config = on_config,
+                                  .on_end = on_end},
                       .look = {.fn = on_look}};
     int status;
 

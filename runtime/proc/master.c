@@ -127,8 +127,9 @@ static int open_loop(struct master *m)
 static int open_mesh(struct master *m)
 {
     struct mesh_shape shape = {
-        .workers = m->node.conf->server.workers,
-        .tasks = m->node.conf->server.tasks,
+        .workers = m->node.workers,
+        .tasks = m->node.tasks,
+        .relays = m->node.relays,
         .extra = tables_size(m->node.conf),
     };
     int err = mesh_create(&m->mesh, &shape);
@@ -180,6 +181,7 @@ static struct status status_of(const struct master *m)
         .node = m->node.name,
         .version = m->node.options.version,
         .generation = m->node.generation,
+        .workers = m->node.workers,
         .state = state_names[m->state],
         .started = m->node.started,
         .conf = m->node.conf,
@@ -268,8 +270,9 @@ static void start_crew(struct master *m)
         .loop = m->loop,
         .mesh = m->mesh,
         .user = &m->node.user,
-        .workers = m->node.conf->server.workers,
-        .tasks = m->node.conf->server.tasks,
+        .workers = m->node.workers,
+        .tasks = m->node.tasks,
+        .relays = m->node.relays,
         .stack = stack > stack_least ? stack : stack_least,
         .output = child_output(m),
         .hooks =
@@ -356,7 +359,7 @@ static void drain(struct master *m, const char *rate, struct buf *reply)
         .loop = m->loop,
         .crew = m->crew,
         .slots = mesh_slots(m->mesh),
-        .workers = m->node.conf->server.workers,
+        .workers = m->node.workers,
         .limit = m->node.conf->server.stop_timeout,
         .on_empty = on_drained,
         .arg = m,
@@ -381,7 +384,7 @@ static void attach(struct master *m, const char *worker, struct buf *reply)
 {
     unsigned long i = strtoul(worker, NULL, 10);
 
-    if (i >= m->node.conf->server.workers)
+    if (i >= m->node.workers)
         buf_printf(reply, "{\"error\":\"no worker %lu\"}", i);
     else if (crew_attach(m->crew, (unsigned)i, ctl_client(m->ctl)) < 0)
         buf_printf(reply, "{\"error\":\"worker %lu does not serve\"}", i);

@@ -200,6 +200,34 @@ static int raise_limits(struct node *n)
     return 0;
 }
 
+/* A dispatch alone has relays only. */
+static int count_processes(struct node *n)
+{
+    unsigned parts = instance_parts();
+
+    if ((parts & INSTANCE_NODE) != 0) {
+        n->workers = n->conf->server.workers;
+        n->tasks = n->conf->server.tasks;
+    }
+    if ((parts & INSTANCE_DISPATCH) != 0)
+        n->relays = n->conf->dispatch.relays;
+    return 0;
+}
+
+static int open_cluster(struct node *n)
+{
+    char why[512];
+
+    if (!n->conf->cluster.enable && n->relays == 0)
+        return 0;
+    if (n->conf->cluster.key.n == 0)
+        log_info("no cluster.key: the cluster is of this machine only");
+    if (cluster_sockets_open(&n->cluster, n->conf, n->relays, why,
+                             sizeof(why)) < 0)
+        return because(n, "%s", why);
+    return 0;
+}
+
 static int open_ports(struct node *n)
 {
     char why[512];
@@ -259,11 +287,12 @@ static int open_admin(struct node *n)
 typedef int step_fn(struct node *n);
 
 static step_fn *const opening[] = {
-    look_around, raise_limits, read_config, name_node, NULL,
+    look_around, raise_limits, read_config, count_processes, name_node, NULL,
 };
 
 static step_fn *const taking[] = {
-    make_run, take_pidfile, open_log, open_ports, open_admin, NULL,
+    make_run,     take_pidfile, open_log, open_ports,
+    open_cluster, open_admin,   NULL,
 };
 
 static int walk(struct node *n, step_fn *const *step)
@@ -284,6 +313,7 @@ int node_open(struct node *n, const struct node_options *options)
         .bundle_fd = -1,
         .log_fd = STDERR_FILENO,
         .pidfile = -1,
+        .cluster = {.gossip = -1, .announce = -1},
         .admin = -1,
     };
     if (getrandom(&n->boot, sizeof(n->boot), 0) != (ssize_t)sizeof(n->boot))
@@ -301,6 +331,7 @@ int node_take(struct node *n)
 void node_close(struct node *n, bool failed)
 {
     ports_close(&n->ports);
+    cluster_sockets_close(&n->cluster);
     admin_socket_close(n->admin, n->admin_address, &n->user);
     n->admin = -1;
     code_unref(&n->code);
@@ -324,6 +355,8 @@ void node_bequeath(const struct node *n, struct heritage *h)
 {
     h->generation = n->generation;
     h->boot = n->boot;
+    h->started = n->started;
+    h->parts = instance_parts();
     snprintf(h->node, sizeof(h->node), "%s", n->name);
     snprintf(h->version, sizeof(h->version), "%s", n->options.version);
     h->admin = n->admin;
@@ -331,4 +364,5 @@ void node_bequeath(const struct node *n, struct heritage *h)
     h->bundle = n->bundle_fd;
     h->log_fd = n->log_fd;
     ports_bequeath(&n->ports, h);
+    cluster_sockets_bequeath(&n->cluster, h);
 }

@@ -281,6 +281,8 @@ int process_run(struct process *p)
 {
     if (p->status == CHILD_DONE)
         loop_run(p->loop);
+    if (p->on_end != NULL)
+        p->on_end(p);
     close_all(p);
     return p->status;
 }

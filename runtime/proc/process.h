@@ -42,6 +42,10 @@ struct process {
     void (*on_started)(struct process *p);
     /* A message of the master. */
     void (*on_leash)(struct process *p, const struct leash_msg *m);
+    /* Without a vm: another configuration serves.  May be NULL. */
+    void (*on_config)(struct process *p);
+    /* The loop has ended and is about to be closed.  May be NULL. */
+    void (*on_end)(struct process *p);
 
     struct pollfd_watch *leash_watch, *mesh_watch; /* private from here */
     struct loop_hook mesh_hook;

@@ -162,7 +162,7 @@ static void on_look(struct timer *t)
     struct stall *s = list_entry(t, struct stall, timer);
     uint64_t now = clock_ms();
 
-    for (unsigned i = 0; i < s->node->conf->server.workers; i++)
+    for (unsigned i = 0; i < s->node->workers; i++)
         look(s, i, now);
     timer_start(s->loop, t, LOOK);
 }
@@ -170,8 +170,8 @@ static void on_look(struct timer *t)
 struct stall *stall_open(struct loop *loop, struct mesh *mesh,
                          const struct crew *crew, const struct node *node)
 {
-    struct stall *s = mem_zalloc(sizeof(*s) + node->conf->server.workers *
-                                                  sizeof(struct seen));
+    struct stall *s =
+        mem_zalloc(sizeof(*s) + node->workers * sizeof(struct seen));
 
     s->loop = loop;
     s->mesh = mesh;

@@ -250,7 +250,7 @@ static void put_slowest(const struct status *s, struct buf *out)
 
     put_key(out, "slow");
     buf_append_str(out, "[ ");
-    for (unsigned i = 0; i < s->conf->server.workers; i++) {
+    for (unsigned i = 0; i < s->workers; i++) {
         unsigned n = slowest_read(tables_slowest(s->mesh, s->conf, i),
                                   slots_epoch(slots, i), list);
 

@@ -1,8 +1,8 @@
 /* tables.h - what lies in the memory that a mesh has for upper layers: when
  * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), how
  * many conns there are (ipc/tally.h), which are the slowest (ipc/slowest.h),
- * what is counted by port (ipc/port_counters.h), and what workers are at
- * (ipc/running.h). */
+ * what is counted by port (ipc/port_counters.h), what workers are at
+ * (ipc/running.h), and who there is in the cluster (ipc/roster.h). */
 #ifndef SD_PROC_TABLES_H
 #define SD_PROC_TABLES_H
 
@@ -11,6 +11,7 @@
 #include "base/conf.h"
 #include "ipc/mesh.h"
 #include "ipc/port_counters.h"
+#include "ipc/roster.h"
 #include "ipc/running.h"
 #include "ipc/slowest.h"
 
@@ -35,5 +36,6 @@ struct port_counters *tables_ports(const struct mesh *m,
                                    const struct conf *conf, unsigned slot);
 struct running *tables_running(const struct mesh *m, const struct conf *conf,
                                unsigned slot);
+struct roster *tables_roster(const struct mesh *m, const struct conf *conf);
 
 #endif

@@ -444,4 +444,6 @@ void conf_host_push(lua_State *L, struct conf_host *h)
     lua_setfield(L, -2, "running");
     lua_pushnumber(L, (lua_Number)fds.rlim_max);
     lua_setfield(L, -2, "fd_limit");
+    lua_pushboolean(L, h->opts->is_dispatch);
+    lua_setfield(L, -2, "is_dispatch");
 }

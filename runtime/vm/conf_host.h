@@ -9,7 +9,7 @@
  *     type_name(index)      the type in words
  *     json(v) msgpack(v)    encoded
  *     redis_url(text) cluster_key(text) what is wrong with it
- *     getenv(name) environ flags fd_limit
+ *     getenv(name) environ flags fd_limit is_dispatch
  */
 #ifndef SD_VM_CONF_HOST_H
 #define SD_VM_CONF_HOST_H

@@ -161,7 +161,7 @@ function cluster.check(c)
             'cluster.discovery: "dns" needs names in cluster.seeds'
         )
     end
-    if tree.enable then
+    if tree.enable and not c.is_dispatch then
         check_redis(c)
     end
 end

@@ -20,6 +20,7 @@ local TIMERS = 256
 ---@field lower fun(path: string, value: any)
 ---@field fd_limit integer
 ---@field redis_url fun(url: string): string? what is wrong with it
+---@field is_dispatch boolean? a dispatch alone, which needs no Redis
 ---@field cluster_key fun(text: string): string? the same
 ---@field is_set fun(path: string): boolean
 

@@ -1,0 +1,342 @@
+/* membership.c - see membership.h.
+ *
+ * What this instance says of itself is looked at every second, and told only
+ * when it has changed: every change costs every member some packets.  So the
+ * number of conns is told roughly. */
+#include "proc/membership.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/address.h"
+#include "cluster/gossip_udp.h"
+#include "cluster/meta.h"
+#include "codec/json.h"
+#include "loop/timer.h"
+#include "proc/instance.h"
+#include "proc/tables.h"
+
+enum {
+    MEMBERSHIP_MAGIC = 0x6d656d62,
+    LOOK = 1000,       /* ms */
+    SETTLE_MOST = 1000 /* ms, when nobody answers */
+};
+
+struct membership {
+    unsigned magic;
+    struct process *process;
+    struct membership_hooks hooks;
+    struct gossip_udp *udp;
+    struct roster *roster;
+    struct timer timer;  /* looks at ourselves */
+    struct timer settle; /* while it has not */
+    struct loop_job changed;
+    struct buf meta; /* as it was told last */
+    bool is_settled;
+};
+
+/* --- what we say ---------------------------------------------------------- */
+
+static uint32_t roughly(uint64_t n)
+{
+    uint64_t step = 1;
+
+    while (n / step >= 32)
+        step *= 2;
+    return (uint32_t)(n / step * step);
+}
+
+static void fill_meta(const struct membership *m, struct meta *out)
+{
+    const struct process *p = m->process;
+    uint64_t conns = 0;
+    unsigned i;
+
+    *out = (struct meta){.generation = p->code->generation};
+    snprintf(out->version, sizeof(out->version), "%s", p->h->version);
+    for (i = 0; i < slots_count(p->slots); i++) {
+        if (slots_role(p->slots, i) != SLOT_WORKER)
+            continue;
+        conns += slots_get(p->slots, i, SLOT_CONNS);
+        out->is_draining |= slots_state(p->slots, i) == SLOT_DRAINING;
+    }
+    out->conns = roughly(conns);
+    for (i = 0; i < p->h->relays; i++)
+        out->relays[out->nrelays++] = p->h->cluster.relay_port[i];
+}
+
+static void tell(struct membership *m)
+{
+    struct buf bytes = {0};
+    struct meta meta;
+
+    fill_meta(m, &meta);
+    meta_write(&bytes, &meta);
+    if (!slice_eq(buf_slice(&bytes), buf_slice(&m->meta))) {
+        buf_truncate(&m->meta, 0);
+        buf_append(&m->meta, bytes.p + bytes.head, bytes.len);
+        sd_assert(gossip_udp_set_meta(m->udp, buf_slice(&bytes)) == 0);
+    }
+    buf_fini(&bytes);
+}
+
+static void on_look(struct timer *t)
+{
+    struct membership *m = list_entry(t, struct membership, timer);
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    tell(m);
+    timer_start(m->process->loop, t, LOOK);
+}
+
+/* --- what we hear --------------------------------------------------------- */
+
+static void add_relays(struct roster_list *list, const struct gossip_member *m)
+{
+    struct meta meta;
+    unsigned i;
+
+    if (meta_read(&meta, m->meta) < 0)
+        return;
+    for (i = 0; i < meta.nrelays && list->nrelays < ROSTER_RELAYS; i++) {
+        struct roster_relay *r = &list->relays[list->nrelays++];
+
+        r->boot = m->boot;
+        r->index = (uint16_t)i;
+        r->port = meta.relays[i];
+        memcpy(r->ip, m->address.ip, sizeof(r->ip));
+        snprintf(r->dispatch, sizeof(r->dispatch), "%.*s", (int)m->name.len,
+                 m->name.p);
+    }
+}
+
+static void add_member(struct roster_list *list, const struct gossip_member *m)
+{
+    uint32_t at = list->nnodes;
+
+    add_relays(list, m);
+    if (m->kind != GOSSIP_NODE || at == ROSTER_NODES)
+        return;
+    for (; at > 0 && list->nodes[at - 1] > m->boot; at--)
+        list->nodes[at] = list->nodes[at - 1];
+    list->nodes[at] = m->boot;
+    list->nnodes++;
+}
+
+static void write_roster(struct membership *m)
+{
+    const struct gossip *g = gossip_udp_look(m->udp);
+    struct roster_list *list = mem_zalloc(sizeof(*list));
+    unsigned i;
+
+    add_member(list, gossip_self(g));
+    for (i = 0; i < gossip_living(g); i++)
+        add_member(list, gossip_at(g, i));
+    roster_write(m->roster, list);
+    mem_free(list);
+}
+
+static void settle(struct membership *m)
+{
+    if (m->is_settled)
+        return;
+    m->is_settled = true;
+    timer_stop(m->process->loop, &m->settle);
+    m->hooks.on_settled(m->hooks.arg);
+}
+
+static void on_settle(struct timer *t)
+{
+    settle(list_entry(t, struct membership, settle));
+}
+
+/* At the end of the turn, for all that has changed in it. */
+static void on_changed(struct loop_job *job)
+{
+    struct membership *m = list_entry(job, struct membership, changed);
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    write_roster(m);
+    if (gossip_is_joined(gossip_udp_look(m->udp)))
+        settle(m);
+}
+
+static void on_conflict(struct membership *m, const struct gossip_member *other)
+{
+    const struct gossip_member *self = gossip_self(gossip_udp_look(m->udp));
+    char theirs[ADDRESS_TEXT], ours[ADDRESS_TEXT], text[256];
+
+    address_write(theirs, &other->address);
+    address_write(ours, &self->address);
+    snprintf(text, sizeof(text),
+             "the cluster has a \"%.*s\" at %s already (this one is at %s): "
+             "set server.name or SD_NODE_NAME",
+             (int)self->name.len, self->name.p, theirs, ours);
+    m->hooks.on_conflict(m->hooks.arg, text);
+}
+
+static const char *const event_words[] = {
+    [GOSSIP_JOINED] = "has joined",   [GOSSIP_UPDATED] = NULL,
+    [GOSSIP_SUSPECTED] = "is silent", [GOSSIP_RETURNED] = "is back",
+    [GOSSIP_DIED] = "is dead",        [GOSSIP_DEPARTED] = "has left",
+    [GOSSIP_CONFLICT] = NULL,
+};
+
+static void on_member(void *arg, const struct gossip_member *member,
+                      enum gossip_event what)
+{
+    struct membership *m = arg;
+    char at[ADDRESS_TEXT];
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    address_write(at, &member->address);
+    if (event_words[what] != NULL)
+        log_info("%s %.*s at %s %s",
+                 member->kind == GOSSIP_NODE ? "node" : "dispatch",
+                 (int)member->name.len, member->name.p, at, event_words[what]);
+    if (what == GOSSIP_CONFLICT)
+        on_conflict(m, member);
+    loop_defer(m->process->loop, &m->changed);
+}
+
+/* --- open and close ------------------------------------------------------- */
+
+static int open_udp(struct membership *m, const char **why)
+{
+    const struct heritage *h = m->process->h;
+    bool is_node = (h->parts & INSTANCE_NODE) != 0;
+    struct gossip_udp_config config = {
+        .loop = m->process->loop,
+        .conf = m->process->conf,
+        .socket = h->cluster.gossip,
+        .announce = h->cluster.announce,
+        .self = {.name = slice_str(h->node),
+                 .meta = buf_slice(&m->meta),
+                 .boot = h->boot,
+                 .age = clock_ms() - h->started,
+                 .address = {.port = h->cluster.port},
+                 .kind = is_node ? GOSSIP_NODE : GOSSIP_DISPATCH},
+        .on_change = on_member,
+        .arg = m,
+    };
+
+    memcpy(config.self.address.ip, h->cluster.ip, sizeof(h->cluster.ip));
+    return gossip_udp_open(&m->udp, &config, why);
+}
+
+int membership_open(struct membership **out, struct process *p,
+                    const struct membership_hooks *hooks, const char **why)
+{
+    struct membership *m = mem_zalloc(sizeof(*m));
+    struct meta meta;
+    int err;
+
+    m->magic = MEMBERSHIP_MAGIC;
+    m->process = p;
+    m->hooks = *hooks;
+    m->roster = tables_roster(p->mesh, p->conf);
+    m->timer.fn = on_look;
+    m->settle.fn = on_settle;
+    m->changed.fn = on_changed;
+    fill_meta(m, &meta);
+    meta_write(&m->meta, &meta);
+    *why = "membership cannot begin";
+    err = open_udp(m, why);
+    if (err < 0) {
+        membership_close(&m);
+        return err;
+    }
+    write_roster(m);
+    timer_start(p->loop, &m->timer, LOOK);
+    timer_start(p->loop, &m->settle, SETTLE_MOST);
+    *out = m;
+    return 0;
+}
+
+void membership_close(struct membership **mp)
+{
+    struct membership *m = *mp;
+
+    if (m == NULL)
+        return;
+    sd_check(m, MEMBERSHIP_MAGIC);
+    timer_stop(m->process->loop, &m->timer);
+    timer_stop(m->process->loop, &m->settle);
+    loop_undefer(&m->changed);
+    gossip_udp_close(&m->udp);
+    buf_fini(&m->meta);
+    m->magic = 0;
+    mem_free(m);
+    *mp = NULL;
+}
+
+void membership_take(struct membership *m)
+{
+    const char *why = NULL;
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    if (gossip_udp_take(m->udp, m->process->conf, &why) < 0)
+        log_error("cluster.key: %s", why);
+    tell(m);
+}
+
+bool membership_leave(struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    if (gossip_self(gossip_udp_look(m->udp))->state != GOSSIP_LEFT)
+        gossip_udp_leave(m->udp);
+    return gossip_has_left(gossip_udp_look(m->udp));
+}
+
+/* --- for people ----------------------------------------------------------- */
+
+static void put_text(struct buf *out, const char *key, struct slice text)
+{
+    buf_printf(out, "\"%s\":", key);
+    if (json_write_string(out, text) < 0)
+        buf_append_str(out, "\"?\"");
+    buf_append_str(out, ",");
+}
+
+static void put_member(struct buf *out, const struct gossip_member *m,
+                       bool is_self)
+{
+    char at[ADDRESS_TEXT];
+    struct meta meta;
+
+    (void)meta_read(&meta, m->meta);
+    address_write(at, &m->address);
+    buf_append_str(out, "{");
+    put_text(out, "name", m->name);
+    put_text(out, "kind",
+             slice_str(m->kind == GOSSIP_NODE ? "node" : "dispatch"));
+    put_text(out, "state", slice_str(gossip_state_name(m->state)));
+    put_text(out, "address", slice_str(at));
+    put_text(out, "version", slice_str(meta.version));
+    buf_printf(out,
+               "\"boot\":\"%016" PRIx64 "\",\"generation\":%u,\"conns\":%u,"
+               "\"draining\":%s,\"relays\":%u,\"self\":%s}",
+               m->boot, meta.generation, meta.conns,
+               meta.is_draining ? "true" : "false", meta.nrelays,
+               is_self ? "true" : "false");
+}
+
+void membership_json(const struct membership *m, struct buf *out)
+{
+    const struct gossip *g = gossip_udp_look(m->udp);
+    unsigned i;
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    buf_append_str(out, "{\"members\":[");
+    put_member(out, gossip_self(g), true);
+    for (i = 0; i < gossip_count(g); i++) {
+        buf_append_str(out, ",");
+        put_member(out, gossip_at(g, i), false);
+    }
+    buf_append_str(out, "]}");
+}
