@@ -23,8 +23,9 @@
 
 enum {
     MEMBERSHIP_MAGIC = 0x6d656d62,
-    LOOK = 1000,       /* ms */
-    SETTLE_MOST = 1000 /* ms, when nobody answers */
+    LOOK = 1000,        /* ms */
+    SETTLE_MOST = 1000, /* ms, when nobody answers */
+    SETTLE = 200        /* ms from the first answer: others tell of others */
 };
 
 struct membership {
@@ -37,7 +38,7 @@ struct membership {
     struct timer settle; /* while it has not */
     struct loop_job changed;
     struct buf meta; /* as it was told last */
-    bool is_settled;
+    bool is_settling, is_settled;
 };
 
 /* --- what we say ---------------------------------------------------------- */
@@ -141,18 +142,12 @@ static void write_roster(struct membership *m)
     mem_free(list);
 }
 
-static void settle(struct membership *m)
-{
-    if (m->is_settled)
-        return;
-    m->is_settled = true;
-    timer_stop(m->process->loop, &m->settle);
-    m->hooks.on_settled(m->hooks.arg);
-}
-
 static void on_settle(struct timer *t)
 {
-    settle(list_entry(t, struct membership, settle));
+    struct membership *m = list_entry(t, struct membership, settle);
+
+    m->is_settled = true;
+    m->hooks.on_settled(m->hooks.arg);
 }
 
 /* At the end of the turn, for all that has changed in it. */
@@ -162,8 +157,11 @@ static void on_changed(struct loop_job *job)
 
     sd_check(m, MEMBERSHIP_MAGIC);
     write_roster(m);
-    if (gossip_is_joined(gossip_udp_look(m->udp)))
-        settle(m);
+    if (m->is_settling || !gossip_is_joined(gossip_udp_look(m->udp)))
+        return;
+    m->is_settling = true;
+    if (!m->is_settled)
+        timer_start(m->process->loop, &m->settle, SETTLE);
 }
 
 static void on_conflict(struct membership *m, const struct gossip_member *other)
