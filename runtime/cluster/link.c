@@ -146,6 +146,13 @@ int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n)
     return stream_write(l->stream, &l->out, type, v, n);
 }
 
+static void set_blocked(struct link *l, bool is_blocked)
+{
+    if (l->is_blocked != is_blocked)
+        pollfd_want_write(l->watch, is_blocked);
+    l->is_blocked = is_blocked;
+}
+
 /* What the socket takes of the first `n` bytes. */
 static int send_some(struct link *l, size_t n)
 {
@@ -158,7 +165,7 @@ static int send_some(struct link *l, size_t n)
             continue;
         if (done < 0 && errno != EAGAIN)
             return -errno;
-        l->is_blocked = done < (ssize_t)n;
+        set_blocked(l, done < (ssize_t)n);
         if (done <= 0)
             break;
         l->links->figures.sent += (uint64_t)done;
@@ -166,7 +173,6 @@ static int send_some(struct link *l, size_t n)
         n -= (size_t)done;
         s = buf_slice(&l->out);
     }
-    pollfd_want_write(l->watch, l->is_blocked);
     if (l->out.len == 0 && l->out.cap > KEEP_OUTPUT)
         buf_fini(&l->out);
     return 0;
@@ -364,7 +370,7 @@ static void on_ready(void *arg)
     if (l->state == LINK_CLOSING)
         return;
     if (l->is_blocked) {
-        l->is_blocked = false;
+        set_blocked(l, false);
         mark(l);
     }
     read_some(l);

@@ -17,7 +17,7 @@ enum cmd_exit {
 
 /* What the user typed. */
 struct cmd {
-    bool json, now, daemon, dispatch;
+    bool json, now, daemon, dispatch, cluster;
     const char *rate, *count, *interval; /* NULL: not given */
     int argc;                            /* words behind the verb */
     char **argv;                         /* NULL at the end */

@@ -96,7 +96,10 @@ static bool print_field(struct json *j, struct row *head)
     return row_read_field(head, j);
 }
 
-static int print_table(struct slice text)
+typedef bool field_fn(struct json *j, struct row *head);
+
+/* A map, each field of which is printed or goes to the head. */
+static int print_table(struct slice text, field_fn *field)
 {
     struct buf scratch = {0};
     struct row head = {0};
@@ -107,11 +110,37 @@ static int print_table(struct slice text)
     if (json_next(&j) == JSON_MAP) {
         do
             token = json_next(&j);
-        while (token == JSON_KEY && print_field(&j, &head));
+        while (token == JSON_KEY && field(&j, &head));
         status = token == JSON_MAP_END ? CMD_DONE : CMD_FAILED;
+        if (row_get(&head, "error")[0] != '\0') {
+            cmd_complain("%s", row_get(&head, "error"));
+            status = CMD_FAILED;
+        }
     }
     buf_fini(&scratch);
     return status;
+}
+
+static void print_member(void *ctx, const struct row *row)
+{
+    char name[4 * ROW_TEXT];
+
+    (void)ctx;
+    row_printable(name, sizeof(name), row_get(row, "name"));
+    printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s%s\n", name,
+           row_get(row, "kind"), row_get(row, "state"), row_get(row, "address"),
+           row_get(row, "version"), row_get(row, "generation"),
+           row_get(row, "conns"), row_get(row, "relays"),
+           strcmp(row_get(row, "draining"), "true") == 0 ? " draining" : "");
+}
+
+static bool print_cluster_field(struct json *j, struct row *head)
+{
+    if (!slice_is(j->text, "members"))
+        return row_read_field(head, j);
+    printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s\n", "member", "kind",
+           "state", "address", "version", "gen", "conns", "relays");
+    return row_read_list(j, print_member, NULL);
 }
 
 static int not_running(void)
@@ -128,7 +157,7 @@ static int not_running(void)
 int cmd_status(const struct cmd *cmd)
 {
     struct buf reply = {0};
-    int fd = ctl_ask("status", &reply);
+    int fd = ctl_ask(cmd->cluster ? "cluster" : "status", &reply);
     int status = CMD_DONE;
 
     if (fd == -ENOENT || fd == -ECONNREFUSED || fd == SD_ECLOSED) {
@@ -141,7 +170,9 @@ int cmd_status(const struct cmd *cmd)
         if (cmd->json)
             fwrite(buf_slice(&reply).p, 1, reply.len, stdout);
         else
-            status = print_table(buf_slice(&reply));
+            status =
+                print_table(buf_slice(&reply),
+                            cmd->cluster ? print_cluster_field : print_field);
     }
     buf_fini(&reply);
     return status;

@@ -15,6 +15,7 @@
 #include "proc/child.h"
 #include "proc/membership.h"
 #include "proc/process.h"
+#include "proc/reply.h"
 
 enum {
     DRAIN_LOOK = 10, /* ms between two looks at what is left */
@@ -24,7 +25,8 @@ struct agent {
     struct process process;
     struct admin *admin;
     struct membership *membership; /* NULL: of no cluster */
-    struct code *first;            /* whose texts the admin port keeps */
+    struct list replies;
+    struct code *first; /* whose texts the admin port keeps */
     struct timer look;
 };
 
@@ -92,9 +94,23 @@ static void on_config(struct process *p)
         membership_take(a->membership);
 }
 
+static void on_console(struct process *p, int fd)
+{
+    struct agent *a = list_entry(p, struct agent, process);
+    struct buf text = {0};
+
+    if (a->membership != NULL)
+        membership_json(a->membership, &text);
+    buf_append_str(&text, "\n");
+    reply_send(&a->replies, p->loop, fd, &text);
+}
+
 static void on_end(struct process *p)
 {
-    membership_close(&list_entry(p, struct agent, process)->membership);
+    struct agent *a = list_entry(p, struct agent, process);
+
+    reply_end(&a->replies);
+    membership_close(&a->membership);
 }
 
 static void join(struct agent *a)
@@ -129,10 +145,12 @@ int agent_run(const struct heritage *h)
 {
     struct agent a = {.process = {.on_leash = on_leash,
                                   .on_config = on_config,
+                                  .on_console = on_console,
                                   .on_end = on_end},
                       .look = {.fn = on_look}};
     int status;
 
+    list_init(&a.replies);
     if (process_open(&a.process, h) < 0)
         return CHILD_FAILED;
     a.first = code_ref(a.process.code);

@@ -350,6 +350,12 @@ int crew_attach(struct crew *c, unsigned i, int fd)
     return member_attach(&c->seats[i].member, fd);
 }
 
+int crew_ask_agent(struct crew *c, int fd)
+{
+    sd_check(c, CREW_MAGIC);
+    return member_attach(&c->seats[c->count - 1].member, fd);
+}
+
 void crew_reopen_logs(struct crew *c)
 {
     sd_check(c, CREW_MAGIC);

@@ -3,10 +3,10 @@
  * A client sends one line and gets one line of JSON; then the connection
  * stays open until either side ends, so that one who asked for a stop sees
  * the end of the master.  Only root and the node's user are answered.
- * Who asks to attach speaks with a worker from then on: the master gives his
- * socket away.
+ * Who asks to attach, or about the cluster, speaks with a worker or the agent
+ * from then on: the master gives his socket away.
  * Lines: "status", "stop", "stop-now", "drain [RATE]", "left",
- * "attach WORKER", "reload", "log-reopen". */
+ * "attach WORKER", "cluster", "reload", "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 

@@ -45,9 +45,9 @@ struct heritage {
     uint32_t workers, tasks, relays, ports; /* how many there are */
     uint64_t boot;
     uint64_t started; /* clock_ms() of the node's start */
-    int32_t master; /* its pid */
-    bool respawn;   /* not the slot's first process */
-    char node[256]; /* its name */
+    int32_t master;   /* its pid */
+    bool respawn;     /* not the slot's first process */
+    char node[256];   /* its name */
     char version[32];
     char lua[4096];  /* folder with the framework */
     char log[256];   /* path, "" = not a file of ours */

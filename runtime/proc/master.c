@@ -390,6 +390,16 @@ static void attach(struct master *m, const char *worker, struct buf *reply)
         buf_printf(reply, "{\"error\":\"worker %lu does not serve\"}", i);
 }
 
+/* From now on the client speaks with the agent. */
+static void ask_agent(struct master *m, struct buf *reply)
+{
+    if (m->node.cluster.gossip < 0)
+        buf_append_str(reply, "{\"error\":\"of no cluster: set "
+                              "cluster.enable\"}");
+    else if (crew_ask_agent(m->crew, ctl_client(m->ctl)) < 0)
+        buf_append_str(reply, "{\"error\":\"the agent does not serve\"}");
+}
+
 static void reap(struct master *m)
 {
     int status;
@@ -491,6 +501,8 @@ static void on_line(void *arg, const char *line, struct buf *reply)
         drain_json(m->drain, reply);
     } else if (strncmp(line, "attach ", 7) == 0) {
         attach(m, line + 7, reply);
+    } else if (strcmp(line, "cluster") == 0) {
+        ask_agent(m, reply);
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);

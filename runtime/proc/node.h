@@ -35,7 +35,7 @@ struct node {
     bool made_run, stale; /* the last master did not end in order */
     int pidfile;
     struct ports ports;
-    unsigned workers, tasks, relays;   /* processes of each kind */
+    unsigned workers, tasks, relays; /* processes of each kind */
     struct cluster_sockets cluster;
     int admin;                         /* its socket, -1: none */
     char admin_address[ADMIN_ADDRESS]; /* really bound */

@@ -63,9 +63,13 @@ static void reopen_log(const struct process *p)
 /* Takes the descriptor. */
 static void open_console(struct process *p, int fd)
 {
-    if (p->vms != NULL && fd >= 0)
+    if (fd < 0)
+        return;
+    if (p->vms != NULL)
         vms_console(p->vms, fd);
-    else if (fd >= 0)
+    else if (p->on_console != NULL)
+        p->on_console(p, fd);
+    else
         close(fd);
 }
 
