@@ -13,6 +13,10 @@
 #include "base/assert.h"
 #include "base/err.h"
 
+enum {
+    WIRE_LIFE = 36 /* where it is in a head */
+};
+
 static char *put(char *p, uint64_t x, int bytes)
 {
     int i;
@@ -51,6 +55,11 @@ void wire_encode(char *out, const struct wire_head *h)
     p = put(p, h->life_ms, 4);
     p = put(p, h->len, 4);
     sd_assert(p == out + WIRE_HEAD);
+}
+
+void wire_set_life(char *head, uint32_t life_ms)
+{
+    put(head + WIRE_LIFE, life_ms, 4);
 }
 
 int wire_write(struct buf *out, const struct wire_head *h, struct slice body)

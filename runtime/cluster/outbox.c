@@ -1,0 +1,405 @@
+/* outbox.c - see outbox.h: messages, their blocks and their outcomes.
+ *
+ * A letter is on two lists while it has no outcome: its lane's, and that of
+ * all, whose first says to receivers which ids can still come.  Where it was
+ * sent, the link knows it by number.  A letter whose life ends while answers
+ * are missing gets its outcome and stays, on no list, until they have come or
+ * their link has ended: so the window says how much a relay may hold. */
+#include "cluster/outbox.h"
+
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "cluster/outbox_state.h"
+#include "cluster/owner.h"
+
+enum {
+    POOL_KEPT = 4096, /* free blocks of a class */
+    UNPOOLED = 255
+};
+
+static const uint32_t class_size[POOL_CLASSES] = {256, 512, 1024, 2048};
+
+static uint32_t or_default(uint32_t given, uint32_t value)
+{
+    return given > 0 ? given : value;
+}
+
+static struct outbox_limits with_defaults(const struct outbox_limits *given)
+{
+    return (struct outbox_limits){
+        .window_count = or_default(given->window_count, 32 * 1024),
+        .window_bytes = or_default(given->window_bytes, 16 << 20),
+        .count = or_default(given->count, 128 * 1024),
+        .bytes = or_default(given->bytes, 64 << 20),
+        .queue = or_default(given->queue, 8 * 1024),
+        .held = or_default(given->held, 16 * 1024),
+    };
+}
+
+struct outbox *outbox_new(const struct outbox_calls *calls,
+                          const struct outbox_limits *limits,
+                          const struct hash_key *key, uint64_t boot)
+{
+    struct outbox *o = mem_zalloc(sizeof(*o));
+
+    o->magic = OUTBOX_MAGIC;
+    o->calls = *calls;
+    o->max = with_defaults(limits);
+    o->key = *key;
+    o->boot = boot;
+    list_init(&o->all);
+    list_init(&o->missing);
+    list_init(&o->waiting);
+    list_init(&o->holding);
+    wheel_init(&o->lives, 0);
+    wheel_init(&o->waits, 0);
+    return o;
+}
+
+static void free_links(struct outbox *o)
+{
+    struct letter *m;
+    unsigned i;
+
+    for (i = 0; i < OUTBOX_LINKS; i++) {
+        struct outbox_link *l = o->link[i];
+
+        while (l != NULL && (m = unanswered_oldest(&l->sent)) != NULL) {
+            if (--m->waiting == 0 && m->lane == NULL)
+                outbox_free_letter(o, m);
+        }
+        if (l != NULL)
+            unanswered_fini(&l->sent);
+        mem_free(l);
+    }
+}
+
+static void free_pools(struct outbox *o)
+{
+    struct letter *m;
+    struct lane *s;
+    unsigned i;
+
+    for (i = 0; i < POOL_CLASSES; i++) {
+        while ((m = o->pool[i]) != NULL) {
+            o->pool[i] = m->next;
+            mem_free(m);
+        }
+    }
+    while ((s = o->free_lane) != NULL) {
+        o->free_lane = s->next;
+        mem_free(s);
+    }
+}
+
+void outbox_free(struct outbox **op)
+{
+    struct outbox *o = *op;
+
+    sd_check(o, OUTBOX_MAGIC);
+    cover_free(o);
+    free_links(o);
+    while (!list_empty(&o->all)) {
+        struct letter *m = list_entry(o->all.next, struct letter, of_all);
+        struct lane *s = m->lane;
+
+        list_del(&m->of_all);
+        lane_remove(s, m);
+        (void)lane_free_if_empty(o, s);
+        outbox_free_letter(o, m);
+    }
+    table_fini(&o->lanes);
+    free_pools(o);
+    o->magic = 0;
+    mem_free(o);
+    *op = NULL;
+}
+
+/* --- blocks --------------------------------------------------------------- */
+
+static struct letter *new_letter(struct outbox *o, uint32_t len)
+{
+    size_t size = offsetof(struct letter, bytes) + len;
+    struct letter *m;
+    uint8_t c = 0;
+
+    while (c < POOL_CLASSES && class_size[c] < size)
+        c++;
+    if (c == POOL_CLASSES) {
+        m = mem_alloc(size);
+        c = UNPOOLED;
+    } else if (o->pool[c] != NULL) {
+        m = o->pool[c];
+        o->pool[c] = m->next;
+        o->pooled[c]--;
+    } else {
+        m = mem_alloc(class_size[c]);
+    }
+    memset(m, 0, offsetof(struct letter, bytes));
+    m->len = len;
+    m->size_class = c;
+    o->figures.count++;
+    o->figures.bytes += len;
+    return m;
+}
+
+void outbox_free_letter(struct outbox *o, struct letter *m)
+{
+    uint8_t c = m->size_class;
+
+    o->figures.count--;
+    o->figures.bytes -= m->len;
+    if (c == UNPOOLED || o->pooled[c] >= POOL_KEPT) {
+        mem_free(m);
+        return;
+    }
+    m->next = o->pool[c];
+    o->pool[c] = m;
+    o->pooled[c]++;
+}
+
+/* --- outcomes ------------------------------------------------------------- */
+
+void outbox_settle(struct outbox *o, struct letter *m, int outcome)
+{
+    struct lane *s = m->lane;
+
+    if (m->waiting > 0)
+        s->in_flight--;
+    if (m->is_held)
+        o->held--;
+    lane_remove(s, m);
+    list_del(&m->of_all);
+    wheel_stop(&o->lives, &m->life);
+    if (outcome == 0)
+        o->figures.delivered++;
+    else if (outcome == SD_ETIMEOUT || outcome == SD_ECLOSED)
+        o->figures.unknown++;
+    else
+        o->figures.refused++;
+    o->calls.settled(o->calls.arg, m->token, outcome);
+    if (m->waiting == 0)
+        outbox_free_letter(o, m);
+}
+
+void outbox_new_term(struct outbox *o)
+{
+    o->term += o->term_is_used;
+    o->term_is_used = false;
+}
+
+/* Its copies may still arrive, when nobody expects them any more: a new term
+ * makes them stale. */
+static void end_life(struct outbox *o, struct letter *m)
+{
+    struct lane *s = m->lane;
+
+    bool is_done = m->took && s->type != FRAMES_PUBLISH;
+
+    if (m->waiting > 0)
+        outbox_new_term(o);
+    outbox_settle(o, m, is_done ? 0 : SD_ETIMEOUT);
+    lane_went_on(o, s);
+}
+
+static void set_now(struct outbox *o, uint64_t now)
+{
+    sd_check(o, OUTBOX_MAGIC);
+    if (now > o->now)
+        o->now = now;
+}
+
+void outbox_tick(struct outbox *o, uint64_t now)
+{
+    struct timer *t;
+
+    set_now(o, now);
+    while ((t = wheel_pop(&o->lives, o->now)) != NULL)
+        end_life(o, list_entry(t, struct letter, life));
+    cover_tick(o);
+    while ((t = wheel_pop(&o->waits, o->now)) != NULL) {
+        if (t == &o->regain)
+            cover_regain(o);
+        else
+            lane_on_wait(o, list_entry(t, struct lane, wait));
+    }
+}
+
+uint64_t outbox_next(const struct outbox *o)
+{
+    uint64_t a = wheel_next(&o->lives), b = wheel_next(&o->waits);
+    uint64_t c = cover_next(o);
+
+    a = a < b ? a : b;
+    return a < c ? a : c;
+}
+
+/* --- sending -------------------------------------------------------------- */
+
+static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
+{
+    char place[FRAMES_PLACE_SIZE];
+    struct slice name = to->name;
+
+    if (to->type == FRAMES_PLACE)
+        name = slice_make(place, frames_write_place(place, &to->place));
+    return hash_bytes(&o->key, name) +
+           (to->type == FRAMES_PUBLISH ? to->kind : 0);
+}
+
+static struct letter *write_letter(struct outbox *o,
+                                   const struct wire_head *head,
+                                   const struct slice *body, unsigned pieces,
+                                   uint32_t len)
+{
+    struct letter *m = new_letter(o, WIRE_HEAD + len);
+    struct wire_head h = *head;
+    char *p = m->bytes + WIRE_HEAD;
+    unsigned i;
+
+    h.len = len;
+    if (h.life_ms > OUTBOX_LIFE_MAX)
+        h.life_ms = OUTBOX_LIFE_MAX;
+    wire_encode(m->bytes, &h);
+    for (i = 0; i < pieces; i++) {
+        if (body[i].len > 0)
+            memcpy(p, body[i].p, body[i].len);
+        p += body[i].len;
+    }
+    m->counter = h.counter;
+    list_add(&o->all, &m->of_all);
+    wheel_start(&o->lives, &m->life, o->now + h.life_ms);
+    return m;
+}
+
+/* May a message of `len` bytes be taken for this lane?  NULL: a new one. */
+static bool has_room(const struct outbox *o, const struct lane *s, uint32_t len)
+{
+    if (o->figures.count >= o->max.count ||
+        (o->figures.count > 0 && o->figures.bytes + len > o->max.bytes))
+        return false;
+    if (s == NULL)
+        return true;
+    if (s->state == LANE_FLOWING && s->unsent == &s->letters)
+        return lane_has_window(o, s, len);
+    return s->count - s->in_flight - s->held < o->max.queue;
+}
+
+static struct lane *open_lane(struct outbox *o, const struct outbox_to *to,
+                              uint64_t hash, uint32_t len)
+{
+    struct lane *s = lane_make(o, to, hash);
+
+    s->relays = cover_pick(o, s);
+    if (s->relays == 0) {
+        s->state = LANE_WAITING;
+        list_add(&o->waiting, &s->queue);
+        wheel_start(&o->waits, &s->wait, o->now + WAIT_FIRST);
+    } else if (!lane_has_window(o, s, len)) {
+        (void)lane_free_if_empty(o, s);
+        return NULL;
+    }
+    return s;
+}
+
+int outbox_send(struct outbox *o, const struct outbox_to *to,
+                const struct wire_head *head, const struct slice *body,
+                unsigned pieces, uint64_t token, uint64_t now)
+{
+    uint64_t hash = hash_to(o, to);
+    struct lane *s = lane_find(o, to, hash);
+    struct letter *m;
+    size_t len = 0;
+    unsigned i;
+
+    set_now(o, now);
+    sd_assert(head->counter > o->counter && (head->flags & WIRE_FD) == 0);
+    for (i = 0; i < pieces; i++)
+        len += body[i].len;
+    if (len > WIRE_BODY_MAX)
+        return SD_ETOOLARGE;
+    if (head->life_ms == 0)
+        return SD_ETIMEOUT;
+    if (!has_room(o, s, (uint32_t)len + WIRE_HEAD) ||
+        (s == NULL &&
+         (s = open_lane(o, to, hash, (uint32_t)len + WIRE_HEAD)) == NULL)) {
+        o->figures.busy++;
+        return SD_EBUSY;
+    }
+    m = write_letter(o, head, body, pieces, (uint32_t)len);
+    m->token = token;
+    o->counter = head->counter;
+    o->figures.accepted++;
+    lane_add(s, m);
+    lane_pump(o, s);
+    return 0;
+}
+
+/* --- what the upper layer knows ------------------------------------------- */
+
+static void keep_spots(struct lane *s, const struct frames_spot *spots,
+                       unsigned n)
+{
+    char *p;
+    unsigned i;
+
+    if (n > FRAMES_PLACES)
+        n = FRAMES_PLACES;
+    p = mem_alloc((size_t)n * FRAMES_SPOT_SIZE);
+    for (i = 0; i < n; i++)
+        (void)frames_write_spot(p + (size_t)i * FRAMES_SPOT_SIZE, &spots[i]);
+    s->spots = slice_make(p, (size_t)n * FRAMES_SPOT_SIZE);
+}
+
+void outbox_resolved(struct outbox *o, struct slice uid,
+                     enum outbox_found found, const struct frames_spot *spots,
+                     unsigned n, bool is_sole, uint64_t now)
+{
+    struct outbox_to to = {.type = FRAMES_UID, .name = uid};
+    struct lane *s = lane_find(o, &to, hash_to(o, &to));
+
+    set_now(o, now);
+    if (s == NULL || s->state != LANE_RESOLVING)
+        return; /* nobody waits for it any more */
+    s->is_flooding = found == OUTBOX_FLOOD;
+    s->is_sole = is_sole;
+    if (found == OUTBOX_AT && n == 0) {
+        lane_settle_all(o, s, SD_EOFFLINE);
+        return;
+    }
+    if (found == OUTBOX_UNAVAILABLE) {
+        s->asks = true;
+        lane_wait(o, s);
+        return;
+    }
+    if (found == OUTBOX_AT)
+        keep_spots(s, spots, n);
+    lane_begin(o, s);
+}
+
+void outbox_dead(struct outbox *o, const struct place *place, uint64_t now)
+{
+    struct outbox_to to = {.type = FRAMES_PLACE, .place = *place};
+    struct lane *s = lane_find(o, &to, hash_to(o, &to));
+
+    set_now(o, now);
+    cover_dead(o, place);
+    if (s != NULL)
+        lane_settle_all(o, s, SD_EGONE);
+}
+
+void *outbox_owner(const struct outbox *o, struct slice uid)
+{
+    uint64_t hash = hash_bytes(&o->key, uid);
+    struct outbox_link *best = cover_best(o, hash, o->ready);
+
+    return best != NULL ? best->relay : NULL;
+}
+
+const struct outbox_figures *outbox_figures(const struct outbox *o)
+{
+    return &o->figures;
+}

@@ -1,0 +1,124 @@
+/* outbox.h - what this process sends to other nodes, until each message has
+ * its outcome.  Pure.
+ *
+ * A message is kept from outbox_send() until a receiver's answer has come
+ * back through a relay, or its life is over, and `settled` is called exactly
+ * once.  Messages to one name (a uid, a place, a topic) are a lane: they
+ * take the same relay, one behind the other, and when one has to be sent
+ * again, the later ones wait and go again behind it.
+ *
+ * Time is in milliseconds, never goes back, and is told by each call. */
+#ifndef SD_CLUSTER_OUTBOX_H
+#define SD_CLUSTER_OUTBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/slice.h"
+#include "cluster/frames.h"
+#include "codec/wire.h"
+
+struct outbox;
+struct outbox_link;
+
+enum {
+    OUTBOX_LINKS = 64,
+    OUTBOX_LIFE_MAX = 30000, /* ms; longer lives are cut */
+    OUTBOX_TRIES = 4         /* times that a uid may be elsewhere or unknown */
+};
+
+/* None of them may call the outbox. */
+struct outbox_calls {
+    void *arg;
+    /* A frame for a relay; `v` and what it points to are borrowed. */
+    void (*emit)(void *arg, void *relay, unsigned type, const struct slice *v,
+                 unsigned n);
+    /* Where is this uid?  Answered later, by outbox_resolved(). */
+    void (*resolve)(void *arg, struct slice uid);
+    /* 0: delivered.  SD_ETIMEOUT and SD_ECLOSED: unknown.  Any other code: it
+     * was not, and will not be. */
+    void (*settled)(void *arg, uint64_t token, int outcome);
+};
+
+/* Zero in any of them: a default. */
+struct outbox_limits {
+    uint32_t window_count; /* messages at one relay without answer */
+    uint32_t window_bytes;
+    uint32_t count; /* messages that are kept at all */
+    uint32_t bytes;
+    uint32_t queue; /* of one lane that cannot be sent now */
+    uint32_t held;  /* publishes that wait for places without links */
+};
+
+struct outbox_figures {
+    uint64_t accepted, busy; /* sends; accepted = settled + count, always */
+    uint64_t delivered, refused, unknown; /* settled */
+    uint64_t frames, again;               /* data frames; of them not first */
+    uint64_t resolves, breaks;            /* questions; ended links */
+    uint64_t missed; /* publishes settled while a place had no link */
+    uint32_t count, bytes, lanes; /* kept now */
+};
+
+/* To whom: a place, a uid, or a kind and a name. */
+struct outbox_to {
+    enum frames_type type;
+    enum frames_kind kind;
+    struct place place;
+    struct slice name;
+};
+
+/* `key` is the same in all processes of the cluster, and secret; `boot` is of
+ * our own node, which publishes skip. */
+struct outbox *outbox_new(const struct outbox_calls *calls,
+                          const struct outbox_limits *limits,
+                          const struct hash_key *key, uint64_t boot);
+
+/* Settles nothing. */
+void outbox_free(struct outbox **op);
+
+/* A link to a relay is up; `id` is the relay's, the same for everybody.  It
+ * is used when the relay has said which places it covers.  NULL: there are
+ * OUTBOX_LINKS already. */
+struct outbox_link *outbox_open(struct outbox *o, void *relay, uint64_t id,
+                                uint64_t now);
+
+/* The link is down: what waits there for an answer goes another way. */
+void outbox_close(struct outbox *o, struct outbox_link *l, uint64_t now);
+
+/* An ACK, NACK or COVER frame has come.  SD_EPROTO: close the link. */
+int outbox_take(struct outbox *o, struct outbox_link *l, unsigned type,
+                struct slice payload, uint64_t now);
+
+/* Send a message: head, and a body of pieces, which are copied.  The head's
+ * counter is higher than of the send before.  0: `settled` will be called.
+ * SD_EBUSY, SD_ETOOLARGE, SD_ETIMEOUT (no life): nothing was kept. */
+int outbox_send(struct outbox *o, const struct outbox_to *to,
+                const struct wire_head *head, const struct slice *body,
+                unsigned pieces, uint64_t token, uint64_t now);
+
+enum outbox_found {
+    OUTBOX_AT,          /* these places, or none: it is offline */
+    OUTBOX_UNAVAILABLE, /* nobody could be asked: once more, later */
+    OUTBOX_FLOOD        /* nor soon: ask all processes */
+};
+
+/* The answer to `resolve`.  `is_sole`: a uid has one place at a time here.
+ * More than FRAMES_PLACES are cut. */
+void outbox_resolved(struct outbox *o, struct slice uid,
+                     enum outbox_found found, const struct frames_spot *spots,
+                     unsigned n, bool is_sole, uint64_t now);
+
+/* That process has ended for sure: nothing waits for it any more. */
+void outbox_dead(struct outbox *o, const struct place *place, uint64_t now);
+
+/* End lives and waits.  Call it when outbox_next() has come. */
+void outbox_tick(struct outbox *o, uint64_t now);
+uint64_t outbox_next(const struct outbox *o); /* UINT64_MAX: never */
+
+/* The relay that owns a uid, to which bindings are told first; NULL: none. */
+void *outbox_owner(const struct outbox *o, struct slice uid);
+
+const struct outbox_figures *outbox_figures(const struct outbox *o);
+
+#endif

@@ -1,0 +1,376 @@
+/* outbox_cover.c - which relay leads where.
+ *
+ * Each relay tells the places it has links to.  A place is one spot with a
+ * mask of the relays that cover it.  A uid goes to the relay that owns its
+ * name, of those that cover its places when these are known; a publish to the
+ * owner of its name among those that cover every place, and when there is
+ * none, to as many as it takes.
+ *
+ * A spot that loses its last relay is missing for a while: the process may be
+ * alive and on its way to another relay, so publishes of this time are held,
+ * and go once more when it is back. */
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "cluster/outbox_state.h"
+#include "cluster/owner.h"
+
+static uint32_t hash_place(const struct place *p)
+{
+    uint64_t x = p->boot ^ (uint64_t)p->epoch << 8 ^ p->slot;
+
+    return (uint32_t)(owner_score(x, 1) >> 16);
+}
+
+static bool same_place(const struct place *a, const struct place *b)
+{
+    return a->boot == b->boot && a->epoch == b->epoch && a->slot == b->slot;
+}
+
+static struct spot *spot_of(struct table_node *node)
+{
+    return list_entry(node, struct spot, node);
+}
+
+static struct spot *find(const struct outbox *o, const struct place *p)
+{
+    struct table_node *node = table_first(&o->spots, hash_place(p));
+
+    while (node != NULL && !same_place(&spot_of(node)->place, p))
+        node = table_next(node);
+    return node != NULL ? spot_of(node) : NULL;
+}
+
+/* --- picking -------------------------------------------------------------- */
+
+struct outbox_link *cover_best(const struct outbox *o, uint64_t hash,
+                               uint64_t mask)
+{
+    struct outbox_link *best = NULL;
+    uint64_t high = 0;
+
+    for (mask &= o->ready; mask != 0; mask &= mask - 1) {
+        struct outbox_link *l = o->link[__builtin_ctzll(mask)];
+        uint64_t score = owner_score(hash, l->id);
+
+        if (best == NULL || score > high) {
+            best = l;
+            high = score;
+        }
+    }
+    return best;
+}
+
+static uint64_t bit_of(const struct outbox_link *l)
+{
+    return l != NULL ? UINT64_C(1) << l->index : 0;
+}
+
+/* The relays that cover the most of a uid's places. */
+static uint64_t most_covering(const struct outbox *o, struct slice spots)
+{
+    uint8_t count[OUTBOX_LINKS] = {0}, most = 1;
+    struct frames_spot at;
+    uint64_t mask = 0;
+    unsigned i;
+
+    while (frames_next_spot(&at, &spots)) {
+        const struct spot *p = find(o, &at.place);
+        uint64_t left = p != NULL ? p->relays : 0;
+
+        for (; left != 0; left &= left - 1)
+            count[__builtin_ctzll(left)]++;
+    }
+    for (i = 0; i < OUTBOX_LINKS; i++) {
+        if (count[i] > most) {
+            most = count[i];
+            mask = 0;
+        }
+        if (count[i] == most)
+            mask |= UINT64_C(1) << i;
+    }
+    return mask;
+}
+
+struct gather {
+    const struct outbox *o;
+    uint64_t hash, chosen;
+};
+
+static void add_relay_for(void *arg, struct table_node *node)
+{
+    const struct spot *p = spot_of(node);
+    struct gather *g = arg;
+
+    if (p->place.boot != g->o->boot && p->relays != 0 &&
+        (p->relays & g->chosen) == 0)
+        g->chosen |= bit_of(cover_best(g->o, g->hash, p->relays));
+}
+
+static uint64_t pick_publish(struct outbox *o, uint64_t hash)
+{
+    struct gather g = {o, hash, 0};
+    uint64_t full = 0, left, cursor = 0;
+
+    for (left = o->ready; left != 0; left &= left - 1) {
+        const struct outbox_link *l = o->link[__builtin_ctzll(left)];
+
+        if (l->covered == o->remote)
+            full |= bit_of(l);
+    }
+    if (full != 0 || o->ready == 0)
+        return bit_of(cover_best(o, hash, full));
+    do {
+        table_scan(&o->spots, &cursor, add_relay_for, &g);
+    } while (cursor != 0);
+    return g.chosen;
+}
+
+uint64_t cover_pick(struct outbox *o, const struct lane *s)
+{
+    struct slice key = slice_make(s->key, s->node.number);
+    const struct spot *p;
+    struct place place;
+
+    if (s->type == FRAMES_PUBLISH)
+        return pick_publish(o, s->hash);
+    if (s->type == FRAMES_UID)
+        return bit_of(cover_best(o, s->hash,
+                                 s->spots.len > 0 ? most_covering(o, s->spots)
+                                                  : o->ready));
+    (void)frames_next_place(&place, &key);
+    p = find(o, &place);
+    return bit_of(cover_best(o, s->hash, p != NULL ? p->relays : 0));
+}
+
+/* --- what relays tell ----------------------------------------------------- */
+
+static void free_spot(struct outbox *o, struct spot *p)
+{
+    list_del(&p->missing);
+    table_del(&o->spots, &p->node);
+    mem_free(p);
+}
+
+/* All that was held goes again, soon: others may come back, too. */
+static void found_missing(struct outbox *o)
+{
+    o->found++;
+    if (!list_empty(&o->holding) && !timer_is_on(&o->regain))
+        wheel_start(&o->waits, &o->regain, o->now + REGAIN_MS);
+}
+
+void cover_regain(struct outbox *o)
+{
+    struct list all;
+
+    list_init(&all);
+    while (!list_empty(&o->holding)) {
+        struct list *it = o->holding.next;
+
+        list_del(it);
+        list_add(&all, it);
+    }
+    while (!list_empty(&all)) {
+        struct lane *s = list_entry(all.next, struct lane, holding);
+
+        list_del(&s->holding);
+        list_add(&o->holding, &s->holding);
+        if (s->state != LANE_FLOWING)
+            continue; /* it goes again anyway */
+        list_del(&s->queue);
+        s->state = LANE_DRAINING;
+        lane_went_on(o, s);
+    }
+}
+
+/* Nothing is missing any more: what was held has reached everybody. */
+static void settle_held(struct outbox *o)
+{
+    while (!list_empty(&o->holding)) {
+        struct lane *s = list_entry(o->holding.next, struct lane, holding);
+        struct list *it, *next;
+
+        list_each_safe (it, next, &s->letters) {
+            if (letter_of(it)->is_held) {
+                outbox_settle(o, letter_of(it), 0);
+                o->figures.missed++;
+            }
+        }
+        list_del(&s->holding);
+        lane_went_on(o, s);
+    }
+}
+
+/* A missing process has ended, or was waited for long enough. */
+static void forget(struct outbox *o, struct spot *p)
+{
+    free_spot(o, p);
+    if (list_empty(&o->missing) && !timer_is_on(&o->regain))
+        settle_held(o);
+}
+
+void cover_dead(struct outbox *o, const struct place *place)
+{
+    struct spot *p = find(o, place);
+
+    if (p != NULL && p->relays == 0)
+        forget(o, p);
+}
+
+/* Whoever filled that slot before has ended. */
+static void forget_predecessors(struct outbox *o, const struct place *place)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &o->missing) {
+        struct spot *p = list_entry(it, struct spot, missing);
+
+        if (p->place.boot == place->boot && p->place.slot == place->slot &&
+            p->place.epoch != place->epoch)
+            forget(o, p);
+    }
+}
+
+static void add_place(struct outbox *o, struct outbox_link *l,
+                      const struct place *place)
+{
+    struct spot *p = find(o, place);
+    bool is_remote = place->boot != o->boot;
+
+    if (p == NULL) {
+        p = mem_zalloc(sizeof(*p));
+        p->place = *place;
+        list_init(&p->missing);
+        table_add(&o->spots, &p->node, hash_place(place));
+    } else if ((p->relays & bit_of(l)) != 0) {
+        return;
+    } else if (p->relays == 0) {
+        list_del(&p->missing);
+        found_missing(o);
+    }
+    o->remote += p->relays == 0 && is_remote;
+    l->covered += is_remote;
+    p->relays |= bit_of(l);
+    if (!list_empty(&o->missing))
+        forget_predecessors(o, place);
+}
+
+static void remove_place(struct outbox *o, struct outbox_link *l,
+                         struct spot *p)
+{
+    bool is_remote = p->place.boot != o->boot;
+
+    p->relays &= ~bit_of(l);
+    l->covered -= is_remote;
+    if (p->relays != 0)
+        return;
+    if (!is_remote) {
+        free_spot(o, p);
+        return;
+    }
+    o->remote--;
+    p->lost_at = o->now;
+    list_add(&o->missing, &p->missing);
+}
+
+/* Lanes that wait need not do so longer. */
+static void wake_waiting(struct outbox *o)
+{
+    struct list *it;
+
+    list_each (it, &o->waiting)
+        wheel_start(&o->waits, &list_entry(it, struct lane, queue)->wait,
+                    o->now);
+}
+
+int cover_take(struct outbox *o, struct outbox_link *l, struct slice payload)
+{
+    struct frames_cover c;
+    struct place place;
+
+    if (frames_read_cover(&c, payload) < 0)
+        return SD_EPROTO;
+    l->losses = c.losses;
+    if (!l->is_ready) {
+        l->is_ready = true;
+        o->ready |= bit_of(l);
+        wake_waiting(o);
+    }
+    while (c.places.len > 0 && frames_next_place(&place, &c.places)) {
+        struct spot *p;
+
+        if (c.op == FRAMES_ADD) {
+            add_place(o, l, &place);
+        } else if ((p = find(o, &place)) != NULL &&
+                   (p->relays & bit_of(l)) != 0) {
+            remove_place(o, l, p);
+        }
+    }
+    return 0;
+}
+
+/* --- ends ----------------------------------------------------------------- */
+
+struct sweep {
+    struct list found; /* spots, by `missing`, which they do not use now */
+    uint64_t mask;
+};
+
+static void sweep_one(void *arg, struct table_node *node)
+{
+    struct sweep *s = arg;
+    struct spot *p = spot_of(node);
+
+    if ((p->relays & s->mask) != 0)
+        list_add(&s->found, &p->missing);
+}
+
+void cover_close(struct outbox *o, struct outbox_link *l)
+{
+    struct sweep s = {.mask = bit_of(l)};
+    uint64_t cursor = 0;
+
+    list_init(&s.found);
+    do {
+        table_scan(&o->spots, &cursor, sweep_one, &s);
+    } while (cursor != 0);
+    while (!list_empty(&s.found)) {
+        struct spot *p = list_entry(s.found.next, struct spot, missing);
+
+        list_del(&p->missing);
+        remove_place(o, l, p);
+    }
+}
+
+uint64_t cover_next(const struct outbox *o)
+{
+    if (list_empty(&o->missing))
+        return UINT64_MAX;
+    return list_entry(o->missing.next, struct spot, missing)->lost_at +
+           MISSING_MS;
+}
+
+void cover_tick(struct outbox *o)
+{
+    while (cover_next(o) <= o->now)
+        forget(o, list_entry(o->missing.next, struct spot, missing));
+}
+
+void cover_free(struct outbox *o)
+{
+    uint64_t cursor;
+
+    struct sweep s = {.mask = UINT64_MAX};
+
+    while (!list_empty(&o->missing))
+        free_spot(o, list_entry(o->missing.next, struct spot, missing));
+    list_init(&s.found);
+    cursor = 0;
+    do {
+        table_scan(&o->spots, &cursor, sweep_one, &s);
+    } while (cursor != 0);
+    while (!list_empty(&s.found))
+        free_spot(o, list_entry(s.found.next, struct spot, missing));
+    table_fini(&o->spots);
+}

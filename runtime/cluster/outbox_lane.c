@@ -1,0 +1,409 @@
+/* outbox_lane.c - the messages to one name: in which order they go, and go
+ * again.
+ *
+ * A lane sends in rounds.  In a round each letter names the one before it,
+ * and a receiver that has not seen that one refuses: so what one letter
+ * missed, because it was lost or its uid was elsewhere, no later one can
+ * overtake, whatever the relays did.  The first letter of a round, and one
+ * before which everything is settled, names nobody.
+ *
+ * When an answer says "again", the lane drains: nothing more is sent until
+ * all answers of the round are here.  Then, perhaps after asking for the
+ * places of the uid, the next round sends everything that is left, in order.
+ * A link that broke has answered everything, with "lost". */
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "cluster/outbox_state.h"
+
+/* --- finding -------------------------------------------------------------- */
+
+static struct slice key_of(char *scratch, const struct outbox_to *to)
+{
+    if (to->type == FRAMES_UID)
+        return to->name;
+    if (to->type == FRAMES_PLACE)
+        return slice_make(scratch, frames_write_place(scratch, &to->place));
+    scratch[0] = (char)to->kind;
+    if (to->name.len > 0)
+        memcpy(scratch + 1, to->name.p, to->name.len);
+    return slice_make(scratch, 1 + to->name.len);
+}
+
+struct lane *lane_find(const struct outbox *o, const struct outbox_to *to,
+                       uint64_t hash)
+{
+    struct table_node *node = table_first(&o->lanes, (uint32_t)hash);
+    char scratch[1 + FRAMES_NAME_LENGTH];
+    struct slice key;
+
+    if (node == NULL)
+        return NULL;
+    key = key_of(scratch, to);
+    for (; node != NULL; node = table_next(node)) {
+        struct lane *s = list_entry(node, struct lane, node);
+
+        if (s->hash == hash && s->type == to->type &&
+            slice_eq(slice_make(s->key, node->number), key))
+            return s;
+    }
+    return NULL;
+}
+
+struct lane *lane_make(struct outbox *o, const struct outbox_to *to,
+                       uint64_t hash)
+{
+    char scratch[1 + FRAMES_NAME_LENGTH];
+    struct slice key = key_of(scratch, to);
+    struct lane *s;
+
+    if (o->free_lane != NULL && key.len <= LANE_KEY) {
+        s = o->free_lane;
+        o->free_lane = s->next;
+        o->free_lanes--;
+    } else {
+        s = mem_alloc(sizeof(*s) + (key.len < LANE_KEY ? LANE_KEY : key.len));
+    }
+    *s = (struct lane){.hash = hash, .type = (uint8_t)to->type};
+    memcpy(s->key, key.p, key.len);
+    s->node.number = (uint32_t)key.len;
+    list_init(&s->queue);
+    list_init(&s->holding);
+    list_init(&s->letters);
+    s->unsent = &s->letters;
+    table_add(&o->lanes, &s->node, (uint32_t)hash);
+    o->figures.lanes++;
+    return s;
+}
+
+static void drop_spots(struct lane *s)
+{
+    mem_free((void *)(uintptr_t)s->spots.p);
+    s->spots = slice_make(NULL, 0);
+}
+
+bool lane_free_if_empty(struct outbox *o, struct lane *s)
+{
+    if (!list_empty(&s->letters))
+        return false;
+    list_del(&s->queue);
+    list_del(&s->holding);
+    wheel_stop(&o->waits, &s->wait);
+    table_del(&o->lanes, &s->node);
+    drop_spots(s);
+    o->figures.lanes--;
+    if (s->node.number <= LANE_KEY && o->free_lanes < LANES_KEPT) {
+        s->next = o->free_lane;
+        o->free_lane = s;
+        o->free_lanes++;
+    } else {
+        mem_free(s);
+    }
+    return true;
+}
+
+void lane_add(struct lane *s, struct letter *m)
+{
+    m->lane = s;
+    list_add(&s->letters, &m->of_lane);
+    if (s->unsent == &s->letters)
+        s->unsent = &m->of_lane;
+    s->count++;
+}
+
+void lane_remove(struct lane *s, struct letter *m)
+{
+    if (s->unsent == &m->of_lane)
+        s->unsent = m->of_lane.next;
+    list_del(&m->of_lane);
+    s->count--;
+    if (m->is_held && --s->held == 0)
+        list_del(&s->holding);
+    m->lane = NULL;
+}
+
+/* --- sending -------------------------------------------------------------- */
+
+static bool has_window(const struct outbox *o, const struct outbox_link *l,
+                       uint32_t len)
+{
+    return l->sent.count < o->max.window_count &&
+           (l->sent.count == 0 || l->bytes + len <= o->max.window_bytes) &&
+           unanswered_has_room(&l->sent);
+}
+
+/* The first of its links that has no window; NULL: all have. */
+static struct outbox_link *full_link(const struct outbox *o,
+                                     const struct lane *s, uint32_t len)
+{
+    uint64_t left = s->relays;
+
+    for (; left != 0; left &= left - 1) {
+        struct outbox_link *l = o->link[__builtin_ctzll(left)];
+
+        if (l != NULL && !has_window(o, l, len))
+            return l;
+    }
+    return NULL;
+}
+
+bool lane_has_window(const struct outbox *o, const struct lane *s, uint32_t len)
+{
+    return full_link(o, s, len) == NULL;
+}
+
+static void fill_to(struct frames_data *d, const struct lane *s)
+{
+    struct slice key = slice_make(s->key, s->node.number);
+
+    d->type = s->type;
+    if (s->type == FRAMES_UID) {
+        d->name = key;
+        d->order.flags |= s->is_flooding ? FRAMES_FLOOD : 0;
+        if (s->last == 0 && s->spots.len > 0) {
+            d->spots = s->spots;
+            d->order.flags |= s->is_sole ? FRAMES_SOLE : 0;
+        }
+    } else if (s->type == FRAMES_PLACE) {
+        (void)frames_next_place(&d->place, &key);
+    } else {
+        d->kind = (unsigned char)s->key[0];
+        d->name = slice_skip(key, 1);
+    }
+}
+
+static struct frames_order
+order_of(const struct outbox *o, const struct lane *s, const struct letter *m)
+{
+    const struct letter *oldest =
+        list_entry(o->all.next, const struct letter, of_all);
+    struct frames_order r = {.term = o->term};
+
+    r.base_back = (uint32_t)(m->counter - oldest->counter);
+    if (s->type != FRAMES_PUBLISH && s->letters.next != &m->of_lane)
+        r.prev_back = (uint32_t)(m->counter - s->last);
+    if (m->is_known || (s->relays & (s->relays - 1)) != 0)
+        r.flags = FRAMES_AGAIN; /* the other may be from another relay */
+    return r;
+}
+
+static void transmit(struct outbox *o, struct lane *s, struct letter *m)
+{
+    struct frames_data d = {.order = order_of(o, s, m)};
+    char head[FRAMES_HEAD_MAX];
+    struct slice v[2] = {{head, 0}, {m->bytes, m->len}};
+    uint64_t left = s->relays;
+
+    fill_to(&d, s);
+    wire_set_life(m->bytes,
+                  m->life.due > o->now ? (uint32_t)(m->life.due - o->now) : 1);
+    m->lacks = s->type == FRAMES_PUBLISH && cover_lacks(o);
+    m->found = o->found;
+    for (; left != 0; left &= left - 1) {
+        struct outbox_link *l = o->link[__builtin_ctzll(left)];
+
+        d.losses = l->losses;
+        v[0].len = frames_write_head(head, &d);
+        (void)unanswered_add(&l->sent, m);
+        l->bytes += m->len;
+        m->waiting++;
+        o->figures.frames++;
+        o->figures.again += m->is_sent;
+        o->calls.emit(o->calls.arg, l->relay, d.type, v, 2);
+    }
+    m->is_sent = o->term_is_used = true;
+    s->last = m->counter;
+    s->in_flight++;
+    drop_spots(s);
+}
+
+void lane_pump(struct outbox *o, struct lane *s)
+{
+    if (s->state == LANE_FLOWING && (s->relays & ~o->ready) != 0) {
+        s->state = LANE_DRAINING; /* a link ended that had nothing of it */
+        if (s->in_flight == 0)
+            lane_begin(o, s);
+    }
+    while (s->state == LANE_FLOWING && s->unsent != &s->letters) {
+        struct letter *m = letter_of(s->unsent);
+        struct outbox_link *full = full_link(o, s, m->len);
+
+        if (full != NULL) {
+            list_del(&s->queue);
+            list_add(&full->stalled, &s->queue);
+            return;
+        }
+        s->unsent = s->unsent->next;
+        transmit(o, s, m);
+    }
+}
+
+/* --- rounds --------------------------------------------------------------- */
+
+void lane_wait(struct outbox *o, struct lane *s)
+{
+    unsigned shift = s->attempt < 8 ? s->attempt : 8;
+    uint64_t ms = (uint64_t)WAIT_FIRST << shift;
+
+    s->state = LANE_WAITING;
+    if (s->attempt < UINT8_MAX)
+        s->attempt++;
+    list_del(&s->queue);
+    list_add(&o->waiting, &s->queue);
+    wheel_start(&o->waits, &s->wait,
+                o->now + (ms < WAIT_MOST ? ms : WAIT_MOST));
+}
+
+static void resolve(struct outbox *o, struct lane *s)
+{
+    s->state = LANE_RESOLVING;
+    s->asks = false;
+    list_del(&s->queue);
+    drop_spots(s);
+    o->figures.resolves++;
+    o->calls.resolve(o->calls.arg, slice_make(s->key, s->node.number));
+}
+
+static void give_up(struct outbox *o, struct letter *m, int outcome)
+{
+    if (m->took)
+        outcome = 0;
+    else if ((m->maybe || m->waiting > 0) && outcome != SD_ETIMEOUT)
+        outcome = SD_ECLOSED;
+    outbox_settle(o, m, outcome);
+}
+
+void lane_settle_all(struct outbox *o, struct lane *s, int outcome)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &s->letters)
+        give_up(o, letter_of(it), outcome);
+    (void)lane_free_if_empty(o, s);
+}
+
+/* Held publishes go again, too. */
+static void end_holding(struct outbox *o, struct lane *s)
+{
+    struct list *it;
+
+    if (s->held == 0)
+        return;
+    list_each (it, &s->letters)
+        letter_of(it)->is_held = false;
+    o->held -= s->held;
+    s->held = 0;
+    list_del(&s->holding);
+}
+
+void lane_begin(struct outbox *o, struct lane *s)
+{
+    struct list *it, *next;
+
+    sd_assert(s->in_flight == 0);
+    list_each_safe (it, next, &s->letters) {
+        if (letter_of(it)->tries >= OUTBOX_TRIES)
+            give_up(o, letter_of(it), SD_EOFFLINE);
+    }
+    if (lane_free_if_empty(o, s))
+        return;
+    list_del(&s->queue);
+    wheel_stop(&o->waits, &s->wait);
+    end_holding(o, s);
+    s->unsent = s->letters.next;
+    s->last = 0;
+    s->relays = cover_pick(o, s);
+    if (s->relays == 0) {
+        lane_wait(o, s);
+        return;
+    }
+    s->state = LANE_FLOWING;
+    s->asks = false;
+    lane_pump(o, s);
+}
+
+/* All answers of a round are here. */
+static void step(struct outbox *o, struct lane *s)
+{
+    if (lane_free_if_empty(o, s))
+        return;
+    if (!s->asks) {
+        lane_begin(o, s);
+    } else if (s->type == FRAMES_UID && s->attempt == 0) {
+        s->attempt++;
+        resolve(o, s);
+    } else {
+        lane_wait(o, s);
+    }
+}
+
+void lane_on_wait(struct outbox *o, struct lane *s)
+{
+    bool asks = s->asks || s->spots.len > 0;
+
+    sd_assert(s->state == LANE_WAITING);
+    if (s->type == FRAMES_UID && asks && o->ready != 0)
+        resolve(o, s);
+    else
+        lane_begin(o, s);
+}
+
+void lane_went_on(struct outbox *o, struct lane *s)
+{
+    if (s->state == LANE_DRAINING && s->in_flight == 0)
+        step(o, s);
+    else
+        (void)lane_free_if_empty(o, s);
+}
+
+static void again(struct lane *s, struct letter *m, enum frames_reason reason)
+{
+    if (reason == FRAMES_NOT_HERE || reason == FRAMES_UNKNOWN)
+        m->tries++;
+    s->asks |= reason == FRAMES_NOT_HERE || reason >= FRAMES_UNKNOWN;
+    s->state = LANE_DRAINING;
+    list_del(&s->queue);
+}
+
+static void hold(struct outbox *o, struct lane *s, struct letter *m)
+{
+    m->is_held = true;
+    o->held++;
+    if (s->held++ == 0)
+        list_add(&o->holding, &s->holding);
+}
+
+/* A publish that places had no link for: those that came back since shall get
+ * it, and those that have not may still come. */
+static void took_some(struct outbox *o, struct lane *s, struct letter *m)
+{
+    if (m->found != o->found) {
+        again(s, m, FRAMES_MOVED);
+    } else if (cover_lacks(o) && o->held < o->max.held) {
+        hold(o, s, m);
+    } else {
+        o->figures.missed++;
+        outbox_settle(o, m, 0);
+    }
+}
+
+void lane_answered(struct outbox *o, struct letter *m)
+{
+    enum frames_reason reason = m->worst;
+    struct lane *s = m->lane;
+
+    m->worst = 0;
+    s->in_flight--;
+    if (reason == 0) {
+        s->attempt = 0;
+        if (m->lacks)
+            took_some(o, s, m);
+        else
+            outbox_settle(o, m, 0);
+    } else if (frames_is_retry(reason)) {
+        again(s, m, reason);
+    } else {
+        give_up(o, m, frames_error(reason));
+    }
+    lane_went_on(o, s);
+}

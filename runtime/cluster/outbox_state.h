@@ -1,0 +1,170 @@
+/* outbox_state.h - what the files of the outbox share. */
+#ifndef SD_CLUSTER_OUTBOX_STATE_H
+#define SD_CLUSTER_OUTBOX_STATE_H
+
+#include "base/list.h"
+#include "base/table.h"
+#include "cluster/outbox.h"
+#include "cluster/unanswered.h"
+#include "loop/wheel.h"
+
+#define OUTBOX_MAGIC 0x0b0c5e4du
+
+enum {
+    POOL_CLASSES = 4,
+    LANE_KEY = FRAMES_UID_LENGTH, /* room for a key in a kept block */
+    LANES_KEPT = 1024,            /* free blocks */
+    WAIT_FIRST = 5,               /* ms until the first further try; doubles */
+    WAIT_MOST = 250,
+    REGAIN_MS = 20,   /* until publishes go again to places that came back */
+    MISSING_MS = 5000 /* a place without any link may come back */
+};
+
+/* A message, in one block with its bytes. */
+struct letter {
+    struct list of_lane; /* in order of counters */
+    struct list of_all;
+    struct timer life;
+    struct lane *lane;   /* NULL: settled, only its answers are missing */
+    struct letter *next; /* free block */
+    uint64_t counter, token;
+    uint32_t len;
+    uint32_t found;     /* of the outbox, when it was sent */
+    uint16_t waiting;   /* transmissions without answer */
+    uint8_t size_class; /* of the block */
+    uint8_t worst;      /* enum frames_reason of its answers; 0: taken */
+    uint8_t tries;
+    bool took;     /* somebody took it */
+    bool maybe;    /* somebody may have taken it */
+    bool is_sent;  /* at least once */
+    bool is_known; /* some receiver may know its id */
+    bool lacks;    /* a publish, when places had no link */
+    bool is_held;  /* ... and it waits for them */
+    char bytes[];  /* wire head and body */
+};
+
+enum lane_state {
+    LANE_FLOWING,   /* letters go out as they come */
+    LANE_DRAINING,  /* some go again when all answers are here */
+    LANE_RESOLVING, /* the places of the uid were asked for */
+    LANE_WAITING    /* for a way, or to ask again */
+};
+
+/* The letters to one name. */
+struct lane {
+    struct table_node node; /* its number: bytes of the key */
+    struct list queue;      /* its relay's, for window; or all that wait */
+    struct list holding;    /* of those that hold publishes */
+    struct timer wait;
+    struct lane *next; /* free block */
+    struct list letters;
+    struct list *unsent; /* the first that has to go; &letters: none */
+    uint64_t hash;
+    uint64_t last;      /* counter of the one that went last; 0: none yet */
+    uint64_t relays;    /* mask of the links it uses */
+    uint32_t count;     /* letters */
+    uint32_t in_flight; /* of them waiting for answers */
+    uint32_t held;      /* of them waiting for places */
+    uint8_t state;      /* enum lane_state */
+    uint8_t type;       /* enum frames_type */
+    uint8_t attempt;    /* waits since something was delivered */
+    bool asks;          /* it drains because a place was wrong or lost */
+    bool is_flooding;
+    bool is_sole;
+    struct slice spots; /* owned; for the first letter of the round */
+    char key[];         /* kind of a publish, and name */
+};
+
+struct outbox_link {
+    void *relay;
+    uint64_t id;
+    struct unanswered sent;
+    struct list stalled; /* lanes without window */
+    uint32_t bytes;
+    uint32_t covered; /* spots of other nodes that it covers */
+    uint32_t losses;
+    uint8_t index;
+    bool is_ready; /* it has told its places */
+};
+
+/* A place that some relay covers, or did until lately. */
+struct spot {
+    struct table_node node;
+    struct list missing; /* linked to itself while covered */
+    struct place place;
+    uint64_t relays; /* mask */
+    uint64_t lost_at;
+};
+
+struct outbox {
+    unsigned magic;
+    struct outbox_calls calls;
+    struct outbox_limits max;
+    struct outbox_figures figures;
+    struct hash_key key;
+    uint64_t boot, now, counter;
+    uint32_t term;
+    bool term_is_used; /* something was sent in it */
+    uint32_t remote;   /* covered spots of other nodes */
+    uint32_t held;
+    uint32_t found; /* missing places that came back, ever */
+    uint64_t ready; /* mask */
+    struct outbox_link *link[OUTBOX_LINKS];
+    struct list all;     /* letters that are not settled, oldest first */
+    struct list missing; /* spots, by lost_at */
+    struct list waiting, holding; /* lanes */
+    struct table lanes, spots;
+    struct wheel lives, waits;
+    struct timer regain; /* until held publishes go again */
+    struct letter *pool[POOL_CLASSES];
+    uint32_t pooled[POOL_CLASSES];
+    struct lane *free_lane;
+    uint32_t free_lanes;
+};
+
+static inline struct letter *letter_of(struct list *l)
+{
+    return list_entry(l, struct letter, of_lane);
+}
+
+/* outbox.c */
+void outbox_settle(struct outbox *o, struct letter *m, int outcome);
+void outbox_free_letter(struct outbox *o, struct letter *m);
+void outbox_new_term(struct outbox *o);
+
+/* outbox_lane.c */
+struct lane *lane_find(const struct outbox *o, const struct outbox_to *to,
+                       uint64_t hash);
+struct lane *lane_make(struct outbox *o, const struct outbox_to *to,
+                       uint64_t hash);
+void lane_add(struct lane *s, struct letter *m);
+void lane_remove(struct lane *s, struct letter *m);
+bool lane_free_if_empty(struct outbox *o, struct lane *s);
+void lane_begin(struct outbox *o, struct lane *s); /* may free it */
+void lane_pump(struct outbox *o, struct lane *s);
+bool lane_has_window(const struct outbox *o, const struct lane *s,
+                     uint32_t len);
+void lane_answered(struct outbox *o, struct letter *m); /* may free its lane */
+void lane_went_on(struct outbox *o, struct lane *s);    /* may free it */
+void lane_settle_all(struct outbox *o, struct lane *s, int outcome);
+void lane_on_wait(struct outbox *o, struct lane *s);
+void lane_wait(struct outbox *o, struct lane *s);
+
+/* outbox_cover.c */
+struct outbox_link *cover_best(const struct outbox *o, uint64_t hash,
+                               uint64_t mask);
+uint64_t cover_pick(struct outbox *o, const struct lane *s);
+int cover_take(struct outbox *o, struct outbox_link *l, struct slice payload);
+void cover_close(struct outbox *o, struct outbox_link *l);
+void cover_dead(struct outbox *o, const struct place *place);
+void cover_tick(struct outbox *o);
+void cover_regain(struct outbox *o);
+uint64_t cover_next(const struct outbox *o);
+void cover_free(struct outbox *o);
+
+static inline bool cover_lacks(const struct outbox *o)
+{
+    return !list_empty(&o->missing);
+}
+
+#endif
