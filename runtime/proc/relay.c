@@ -1,43 +1,305 @@
 /* relay.c - a loop that carries messages between the workers of all nodes.
  *
- * Peers: the master by the leash (dispatch below); the agent by the mesh;
- * workers, also of our own node, by links. */
+ * Peers: the master by the leash (dispatch below); workers of every node, also
+ * of our own, by links, over which cluster/hub.h hands their messages on.
+ *
+ * It keeps nothing that matters: whoever sends keeps what he sent until it was
+ * answered, so a relay may be killed at any moment. */
 #include "proc/relay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "base/assert.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/hub.h"
+#include "cluster/link.h"
+#include "cluster/proof.h"
+#include "loop/pollfd.h"
 #include "proc/child.h"
 #include "proc/process.h"
 
-struct relay {
-    struct process process;
+enum {
+    RELAY_MAGIC = 0x72656c61,
+    ACCEPTS_MAX = 64,      /* in one turn */
+    COMPLAIN_AGAIN = 1000, /* ms */
+    END_WAIT = 10          /* ms for goodbyes to leave */
 };
 
-static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+struct relay {
+    struct process process;
+    unsigned magic;
+    struct proof *proof;
+    struct links *links;
+    struct hub *hub;
+    struct list peers;
+    struct pollfd_watch *watch; /* of the listening socket */
+    struct loop_hook hook;
+    struct timer end;
+    uint64_t complained;
+    unsigned npeers;
+};
+
+/* A link and who it leads to. */
+struct peer {
+    struct list node;
+    struct relay *relay;
+    struct link *link;
+    struct hub_link *in; /* NULL: it has not proved yet who it is */
+    struct identity who;
+};
+
+/* --- links ---------------------------------------------------------------- */
+
+static void count(struct relay *r, int change)
 {
-    (void)data;
-    (void)m;
-    return MESH_DONE;
+    r->npeers += (unsigned)change;
+    slots_set(r->process.slots, r->process.h->slot, SLOT_CONNS, r->npeers);
+}
+
+/* A process that has lost its link may be back before we know. */
+static void replace(struct relay *r, const struct place *place)
+{
+    struct list *it;
+
+    list_each (it, &r->peers) {
+        struct peer *p = list_entry(it, struct peer, node);
+
+        if (p->in != NULL && p->who.place.boot == place->boot &&
+            p->who.place.slot == place->slot &&
+            p->who.place.epoch == place->epoch)
+            link_close(p->link, "it has linked anew");
+    }
+}
+
+static bool on_open(void *arg, struct link *l, struct slice identity)
+{
+    struct peer *p = arg;
+    struct relay *r = p->relay;
+
+    sd_check(r, RELAY_MAGIC);
+    if (identity_read(&p->who, identity) < 0)
+        return false;
+    replace(r, &p->who.place);
+    p->in = hub_open(r->hub, p, &p->who.place);
+    count(r, 1);
+    log_debug("linked to worker %u of %s at %s", p->who.place.slot, p->who.name,
+              link_peer(l));
+    return true;
+}
+
+static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
+{
+    struct peer *p = arg;
+
+    sd_check(p->relay, RELAY_MAGIC);
+    if (f->type != FRAMES_BYE &&
+        hub_take(p->relay->hub, p->in, f->type, f->payload) < 0)
+        link_close(l, "a frame that is none");
+}
+
+/* Strangers may fill no log. */
+static void complain(struct relay *r, const struct link *l, const char *why)
+{
+    uint64_t now = clock_ms();
+
+    if (now - r->complained < COMPLAIN_AGAIN)
+        return;
+    r->complained = now;
+    log_warn("a link from %s was refused: %s", link_peer(l), why);
+}
+
+static void on_close(void *arg, struct link *l, const char *why)
+{
+    struct peer *p = arg;
+    struct relay *r = p->relay;
+
+    sd_check(r, RELAY_MAGIC);
+    if (p->in != NULL) {
+        hub_close(r->hub, p->in);
+        count(r, -1);
+        log_debug("the link to worker %u of %s is closed: %s",
+                  p->who.place.slot, p->who.name, why);
+    } else {
+        complain(r, l, why);
+    }
+    list_del(&p->node);
+    mem_free(p);
+}
+
+static const struct link_ops link_ops = {
+    .on_open = on_open, .on_frame = on_frame, .on_close = on_close};
+
+static void on_emit(void *arg, void *owner, unsigned type,
+                    const struct slice *v, unsigned n)
+{
+    struct peer *p = owner;
+
+    (void)arg;
+    sd_assert(link_write(p->link, (uint8_t)type, v, n) == 0);
+}
+
+static void accept_one(struct relay *r, int fd)
+{
+    struct peer *p = mem_zalloc(sizeof(*p));
+
+    p->relay = r;
+    p->link = link_accept(r->links, fd, p);
+    if (p->link == NULL)
+        mem_free(p);
+    else
+        list_add(&r->peers, &p->node);
+}
+
+static void on_acceptable(void *arg)
+{
+    struct relay *r = arg;
+    int listening, fd, i;
+
+    sd_check(r, RELAY_MAGIC);
+    listening = r->process.h->cluster.relay[r->process.h->index];
+    for (i = 0; i < ACCEPTS_MAX; i++) {
+        fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            accept_one(r, fd);
+        else if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+/* Answers leave once a turn. */
+static bool on_turn(struct loop_hook *hook)
+{
+    hub_turn(list_entry(hook, struct relay, hook)->hub);
+    return false;
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+static void on_end_wait(struct timer *t)
+{
+    process_finish(&list_entry(t, struct relay, end)->process);
+}
+
+/* Who is told goodbye goes to another relay at once. */
+static void drain(struct relay *r)
+{
+    struct process *p = &r->process;
+    struct list *it;
+
+    slots_set_state(p->slots, p->h->slot, SLOT_DRAINING);
+    pollfd_close(&r->watch);
+    list_each (it, &r->peers) {
+        struct peer *peer = list_entry(it, struct peer, node);
+
+        (void)link_write(peer->link, FRAMES_BYE, NULL, 0);
+        link_close(peer->link, "the relay stops");
+    }
+    timer_start(p->loop, &r->end, END_WAIT);
 }
 
 static void on_leash(struct process *p, const struct leash_msg *m)
 {
     switch ((enum leash_type)m->type) {
     case LEASH_DRAIN:
-        slots_set_state(p->slots, p->h->slot, SLOT_DRAINING);
-        process_finish(p);
+        drain(list_entry(p, struct relay, process));
         break;
     default:
         sd_panic(__FILE__, __LINE__, __func__, "no message for a relay");
     }
 }
 
+static void on_config(struct process *p)
+{
+    struct relay *r = list_entry(p, struct relay, process);
+    const char *why = NULL;
+
+    if (proof_take(r->proof, p->conf, &why) < 0)
+        log_error("cluster.key: %s", why);
+}
+
+static void on_end(struct process *p)
+{
+    struct relay *r = list_entry(p, struct relay, process);
+
+    pollfd_close(&r->watch);
+    if (r->hook.fn != NULL)
+        loop_hook_del(&r->hook);
+    timer_stop(p->loop, &r->end);
+    links_free(&r->links);
+    while (!list_empty(&r->peers)) {
+        struct peer *peer = list_entry(r->peers.next, struct peer, node);
+
+        list_del(&peer->node);
+        mem_free(peer);
+    }
+    hub_free(&r->hub);
+    proof_free(&r->proof);
+}
+
+static int open_proof(struct relay *r, const char **why)
+{
+    const struct heritage *h = r->process.h;
+    struct identity self = {.place = {.boot = h->boot,
+                                      .slot = (uint8_t)h->slot,
+                                      .epoch = (uint16_t)h->epoch}};
+
+    snprintf(self.name, sizeof(self.name), "%.64s", h->node);
+    return proof_new(&r->proof, r->process.conf, &self, why);
+}
+
+static int start(struct relay *r, const char **why)
+{
+    struct process *p = &r->process;
+    struct hub_calls calls = {.arg = r, .emit = on_emit};
+    struct links_config config = {
+        .loop = p->loop, .role = HAND_RELAY, .ops = &link_ops};
+    struct hash_key key;
+    int err = open_proof(r, why);
+
+    if (err < 0)
+        return err;
+    config.hand = proof_hand(r->proof);
+    key = proof_hash_key(r->proof);
+    r->links = links_new(&config);
+    r->hub = hub_new(&calls, &(struct hub_limits){0}, &key);
+    r->hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_WORK};
+    loop_hook_add(p->loop, &r->hook);
+    err = pollfd_open(&r->watch, p->loop, p->h->cluster.relay[p->h->index],
+                      on_acceptable, r);
+    *why = err_str(err);
+    return err;
+}
+
+static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+{
+    (void)data;
+    log_warn("no message for a relay: %u", m->type);
+    return MESH_DONE;
+}
+
 int relay_run(const struct heritage *h)
 {
-    struct relay r = {.process = {.on_leash = on_leash}};
+    struct relay r = {.magic = RELAY_MAGIC,
+                      .process = {.on_leash = on_leash,
+                                  .on_config = on_config,
+                                  .on_end = on_end},
+                      .end.fn = on_end_wait};
     struct mesh_hooks hooks = {.on_msg = on_msg, .data = &r};
+    const char *why = NULL;
 
+    list_init(&r.peers);
     if (process_open(&r.process, h) < 0)
         return CHILD_FAILED;
     process_join(&r.process, &hooks);
-    process_ready(&r.process);
+    if (start(&r, &why) < 0)
+        process_refuse(&r.process, why);
+    else
+        process_ready(&r.process);
     return process_run(&r.process);
 }
