@@ -186,6 +186,20 @@ function faults:rate(a, rate)
     end
 end
 
+--- The power fails: all its processes are killed, and not a word of it leaves
+--- the host. It is isolated until it is healed.
+---@param a spec.host
+function faults:crash(a)
+    self:isolate(a)
+    server.until_(function()
+        local pids = a:pids()
+        if #pids > 0 then
+            server.shell("kill -KILL " .. table.concat(pids, " "))
+        end
+        return #pids == 0
+    end, "everything on " .. a.name .. " is killed")
+end
+
 --- Stop a process where it stands.
 ---@param pid integer
 function faults:freeze(pid)

@@ -99,6 +99,20 @@ function Host:spawn(command)
     return tonumber(pid), path
 end
 
+--- The pids of what runs there.
+---@return integer[]
+function Host:pids()
+    local id = self:inside(server.shell, "readlink /proc/self/ns/net"):gsub("%s", "")
+    local list = {}
+    local all = server.shell("ls -l /proc/[0-9]*/ns/net 2> /dev/null")
+    for pid, of in all:gmatch("/proc/(%d+)/ns/net %-> (%S+)") do
+        if of == id then
+            list[#list + 1] = tonumber(pid)
+        end
+    end
+    return list
+end
+
 local function new_host(bed, number, name)
     local function namespace(list)
         return open(("/proc/%d/fd/%d"):format(bed.pid, list[number + 1]))
@@ -181,6 +195,7 @@ function Bed:stop()
         local host = self[i] or self.switch
         ffi.C.close(host.net)
         ffi.C.close(host.uts)
+        host.net, host.uts = -1, -1
     end
 end
 
