@@ -67,6 +67,45 @@ describe("the ledger of the cluster", function()
         assert.is_true(books.delivered > books.sent / 2)
     end)
 
+    for _, way in ipairs({ "deliver", "post" }) do
+        it("finds nothing wrong with workers that die: " .. way, function()
+            local books = ledger.start(endpoints(), {
+                conns = 12,
+                rate = 300,
+                call = "ledger/" .. way,
+                confirmed = way == "deliver",
+            }, bed[2])
+            for i = 1, 4 do
+                local worker = s:process("worker", i % 2)
+                s:kill("KILL", worker.pid)
+                server.until_(function()
+                    local p = s:process("worker", i % 2)
+                    return p.pid ~= worker.pid and p.state == "ready" and p.conns > 0
+                end, "the next worker has conns")
+            end
+            local sum, err = books:finish()
+            assert.equal("", err)
+            assert.equal(0, sum.wrong)
+            assert.is_true(sum.reconnects > 0)
+            assert.is_true(sum.sender_died + sum.uid_moved + sum.reported > 0)
+            assert.is_true(sum.delivered > sum.sent / 2)
+        end)
+    end
+
+    it("finds reports when two nodes do not know each other", function()
+        local other = server.start(ledger.files, bed[2])
+        finally(function()
+            other:stop()
+        end)
+        local books = ledger.start({ "tcp:" .. s:at("game"), "tcp:" .. other:at("game") },
+            { conns = 6, rate = 400, seconds = 0.5 }, bed[1])
+        local sum, err = books:wait()
+        assert.equal("", err)
+        assert.is_true(sum.delivered > 0 and sum.reported > 0)
+        assert.equal(sum.sent, sum.delivered + sum.reported)
+        assert.same({ offline = sum.reported }, sum.words)
+    end)
+
     for fault, which in pairs({ lose = "lost", double = "doubled", swap = "reordered" }) do
         it("notices what is " .. which, function()
             local books, err = run(200, { fault = fault .. ":10", patience = 1 })
