@@ -80,8 +80,8 @@ describe("the ledger of the cluster", function()
                 s:kill("KILL", worker.pid)
                 server.until_(function()
                     local p = s:process("worker", i % 2)
-                    return p.pid ~= worker.pid and p.state == "ready" and p.conns > 0
-                end, "the next worker has conns")
+                    return p.pid ~= worker.pid and p.state == "ready" and s:conns() == 12
+                end, "the next worker serves, and all conns are back")
             end
             local sum, err = books:finish()
             assert.equal("", err)

@@ -191,7 +191,7 @@ def main():
         sys.exit("cannot build hosts out of network namespaces: %s; this "
                  "needs root with CAP_SYS_ADMIN and CAP_NET_ADMIN (in a "
                  "container: --privileged), iproute2 and IPv6"
-                 % (e.strerror or e))
+                 % ": ".join(filter(None, (e.filename, e.strerror))))
     print(json.dumps({"pid": os.getpid(), "dir": folder, "mark": mark,
                       "net": [s.net for s in spaces],
                       "uts": [s.uts for s in spaces]}))
