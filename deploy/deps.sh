@@ -11,11 +11,12 @@ run="gcc libc6-dev make cmake ninja-build pkg-config libuv1-dev
     libluajit-5.1-dev libhiredis-dev libssl-dev libedit2 redis-server"
 # libedit2 is for those who type into `sdlua attach`, and not needed else.
 # chromium-driver brings the browser for the one spec of the chat's page;
-# locales are there to make one in which the decimal point is a comma.
+# locales are there to make one in which the decimal point is a comma; iproute2
+# and nftables build the hosts of spec/cluster.
 test="git luajit lua-busted lua-check lua-cjson lua-messagepack lua-posix
     lua-socket curl procps util-linux python3 python3-websockets chromium
     chromium-driver locales clang clang-format clang-tidy libclang-rt-14-dev
-    valgrind libc6-dbg strace bsdutils"
+    valgrind libc6-dbg strace bsdutils iproute2 nftables"
 
 case ${1:-test} in
 run) wanted=$run ;;

@@ -71,6 +71,11 @@ suite unit-dev specs dev default
 suite unit-release specs release default
 e2e dev
 e2e release
+# Hosts in namespaces: these need root (docs/testing.md).
+{
+    suite cluster-dev specs dev cluster
+    suite cluster-release specs release cluster
+} &
 suite valgrind spec/valgrind.sh
 wait
 

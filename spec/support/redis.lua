@@ -43,9 +43,18 @@ function support.run(command)
     return text
 end
 
+--- A shell command where the server is.
+function Redis:execute(command)
+    if self.host then
+        return self.host:inside(os.execute, command)
+    end
+    return os.execute(command)
+end
+
 function Redis:start()
-    local port = self.port and "--bind 127.0.0.1 --port " .. self.port or "--port 0"
-    os.execute(
+    local address = self.host and "0.0.0.0 --protected-mode no" or "127.0.0.1"
+    local port = self.port and "--bind " .. address .. " --port " .. self.port or "--port 0"
+    self:execute(
         ("env -u LD_PRELOAD redis-server %s --unixsocket %s --dir %s --save '' "):format(
             port,
             self.path,
@@ -93,13 +102,17 @@ end
 --- A running server; `options` as on its command line.
 ---@param options? string
 ---@param port? integer TCP besides the socket
+---@param host? spec.host where it runs (hosts.lua); `url` is then by TCP
 ---@return support.Redis
-function support.start(options, port)
-    local dir = support.run("mktemp -d"):gsub("%s", "")
+function support.start(options, port, host)
+    local base = host and " -p " .. host.dir or ""
+    local dir = support.run("mktemp -d" .. base):gsub("%s", "")
     local self = setmetatable({
         dir = dir,
         path = dir .. "/r.sock",
-        url = "unix://" .. dir .. "/r.sock",
+        url = host and ("redis://%s:%d"):format(host.address, port)
+            or "unix://" .. dir .. "/r.sock",
+        host = host,
         options = options or "",
         port = port,
     }, Redis)

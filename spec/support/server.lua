@@ -13,6 +13,7 @@ local socket = require("socket")
 ---@class spec.server
 ---@field dir string the application folder
 ---@field pid integer of the master
+---@field host spec.host|nil where it runs (hosts.lua); nil: on this machine
 local server = {}
 server.__index = server
 
@@ -132,10 +133,12 @@ end
 
 --- Make a folder. `files` replace or, with false, remove the defaults.
 ---@param files table<string, string|false>|nil
+---@param host spec.host|nil
 ---@return spec.server
-function server.new(files)
-    local dir = shell("mktemp -d /tmp/sdlua-spec.XXXXXX"):gsub("%s", "")
-    local self = setmetatable({ dir = dir, env = "" }, server)
+function server.new(files, host)
+    local base = host and host.dir .. "/node" or "/tmp/sdlua-spec"
+    local dir = shell("mktemp -d " .. base .. ".XXXXXX"):gsub("%s", "")
+    local self = setmetatable({ dir = dir, env = "", host = host }, server)
     for path, text in pairs(server.defaults) do
         if not files or files[path] == nil then
             self:write(path, text)
@@ -147,6 +150,16 @@ function server.new(files)
         end
     end
     return self
+end
+
+--- Run fn(...) where the node is.
+---@param fn function
+---@return any ...
+function server:inside(fn, ...)
+    if self.host then
+        return self.host:inside(fn, ...)
+    end
+    return fn(...)
 end
 
 --- Write a file of the application.
@@ -191,7 +204,7 @@ end
 ---@param verb string
 ---@return string output, integer status
 function server:run(verb)
-    return shell(self:command(verb))
+    return self:inside(shell, self:command(verb))
 end
 
 --- Start in the foreground, without waiting. Output goes to the file "out.N"
@@ -207,7 +220,8 @@ function server:launch()
         quote(self.binary or binary),
         self.dir
     )
-    shell(
+    self:inside(
+        shell,
         ("{ %s > %s/out.%d 2>&1; echo $? > %s/exit.%d; } "):format(
             run,
             self.dir,
@@ -245,9 +259,10 @@ end
 
 --- Make a folder, start a node in it and wait until it serves.
 ---@param files table<string, string|false>|nil
+---@param host spec.host|nil
 ---@return spec.server
-function server.start(files)
-    local self = server.new(files)
+function server.start(files, host)
+    local self = server.new(files, host)
     self:launch()
     return self:wait_ready()
 end
@@ -330,14 +345,25 @@ function server:port(name)
     error("no port " .. name, 2)
 end
 
---- A luasocket TCP client of a port, with a timeout.
+--- Where clients on other hosts find a port: "10.77.0.1:9091".
+---@param name string
+---@return string
+function server:at(name)
+    local address = self.host and self.host.address or "127.0.0.1"
+    return address .. ":" .. self:port(name)
+end
+
+--- A luasocket TCP client of a port, with a timeout, on the node's own host.
 ---@param name string
 ---@return table
 function server:connect(name)
-    local tcp = assert(socket.tcp())
-    tcp:settimeout(DEADLINE)
-    assert(tcp:connect("127.0.0.1", self:port(name)))
-    return tcp
+    local port = self:port(name)
+    return self:inside(function()
+        local tcp = assert(socket.tcp())
+        tcp:settimeout(DEADLINE)
+        assert(tcp:connect("127.0.0.1", port))
+        return tcp
+    end)
 end
 
 --- One HTTP request on a connection of its own. Returns body, status, headers;
@@ -347,7 +373,7 @@ end
 ---@return string|nil, integer|string, table|nil
 function server:get(path, port)
     local body = {}
-    local ok, code, headers = http.request({
+    local ok, code, headers = self:inside(http.request, {
         url = ("http://127.0.0.1:%d%s"):format(port or self:port("web"), path),
         sink = ltn12.sink.table(body),
         create = function()
