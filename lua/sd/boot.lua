@@ -15,6 +15,7 @@ local door = require("sd.door")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local groups = require("sd.groups")
+local location = require("sd.location")
 local log = require("sd.log")
 local reports = require("sd.reports")
 local routes = require("sd.normal")
@@ -165,6 +166,10 @@ function boot.start()
         return failure(fault.of_xpcall(err))
     end
 end
+
+--- From C; see lua/sd/location.lua.
+boot.locate = location.resolve
+boot.left = location.left
 
 local function run_save()
     core.keep_state(hooks.save())

@@ -153,6 +153,10 @@ function base:bind_uid(uid, opts)
     local policy = fault.options(opts).policy
     local ok, err = core.bind_uid(self[1], conn.uid_text(uid), policy)
     conn.close_kicked("replaced")
+    if ok and core.in_cluster() then
+        ok, err = conn.on_located(self[1], conn.uid_text(uid), policy)
+        conn.close_kicked("replaced")
+    end
     if ok then
         conn.on_bound(self[1], conn.uid_text(uid))
     end

@@ -85,7 +85,39 @@ enum msg_type {
      * it moved.  Body: struct msg_conn. */
     MSG_MOVE_END = 23,
 
-    MSG_TYPES = 24 /* one past the last */
+    /* Between nodes, by links.  A value for the conns of a uid, which the
+     * frame names.  Body: struct msg_uid_send, value. */
+    MSG_UID_SEND = 24,
+
+    /* Between nodes: close a conn that has lost its uid to a newer one.  Body:
+     * struct msg_oust, the uid's bytes, reason text. */
+    MSG_OUST = 25,
+
+    /* task -> worker: send this to other nodes.  Body: struct msg_abroad, the
+     * name's bytes, the body. */
+    MSG_ABROAD = 26,
+
+    MSG_TYPES = 27 /* one past the last */
+};
+
+struct msg_uid_send {
+    uint64_t key; /* of conflation, 0: none */
+    uint32_t is_volatile;
+    uint32_t is_done_there; /* all conns on the sender's node have got it */
+};
+
+struct msg_oust {
+    uint64_t conn;
+    uint64_t number; /* only with a lower one */
+    uint32_t uid_len;
+    uint32_t reserved;
+};
+
+struct msg_abroad {
+    uint32_t type; /* of enum msg_type, for the other node */
+    uint32_t to;   /* enum frames_type */
+    uint32_t kind; /* enum frames_kind */
+    uint32_t name_len;
 };
 
 struct msg_task_call {

@@ -88,6 +88,8 @@ static int l_bind_uid(lua_State *L)
     if (policy == UIDS_REFUSE && moves_count(vm->all->moves, uid, NULL) > 0)
         return fail(L, SD_EREFUSED);
     rc = people_bind(vm->all->people, m, uid, policy);
+    if (rc == 0)
+        m->policy = policy;
     if (rc == 0 && policy == UIDS_KICK)
         (void)moves_count(vm->all->moves, uid, "replaced");
     return rc < 0 ? fail(L, rc) : done(L);

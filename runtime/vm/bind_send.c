@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "ipc/msg.h"
 #include "net/net.h"
+#include "vm/abroad.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/move.h"
@@ -97,7 +98,11 @@ static int spread(lua_State *L, enum spread_kind kind)
     s.value = d.value;
     s.is_volatile = d.is_volatile;
     s.key = d.key;
-    rc = spread_far(vm, &s);
+    rc = spread_room(vm, &s);
+    if (rc == 0)
+        rc = abroad_spread(vm->all->abroad, &s);
+    if (rc == 0)
+        rc = spread_far(vm, &s);
     if (rc == 0)
         spread_here(&d, s.kind, s.name);
     deliver_end(&d);
@@ -139,6 +144,9 @@ static int l_change_group(lua_State *L)
         spread_add_change(&vm->scratch, check_slice(L, i),
                           (uint64_t)luaL_checknumber(L, i + 1));
     rc = spread_group(vm, (uint32_t)verb, group, buf_slice(&vm->scratch));
+    if (rc == 0) /* told again when it has no room: twice is once */
+        rc = abroad_group(vm->all->abroad, (uint32_t)verb, group,
+                          buf_slice(&vm->scratch));
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
@@ -175,6 +183,14 @@ static struct slice uid_at(lua_State *L, int i)
     return uid;
 }
 
+/* Nobody here has it, so maybe another node. */
+static bool is_abroad(const struct vm *vm, struct slice uid)
+{
+    return vm->all->abroad != NULL && uid.len > 0 &&
+           uids_first(vm->all->people->uids, uid) == NULL &&
+           moves_count(vm->all->moves, uid, NULL) == 0;
+}
+
 /* Send to the uids of the list at 1, of which all must be told or none, and
  * fill the list at `results`: 0, or an error of the i-th. */
 static int send_uids(lua_State *L, struct deliver *d, int results)
@@ -194,6 +210,13 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
         int one;
 
         lua_rawgeti(L, results, i);
+        if (lua_tointeger(L, -1) == 0 && is_abroad(d->vm, uid_at(L, i))) {
+            lua_pop(L, 1);
+            lua_pushinteger(L, abroad_send_uid(d->vm->all->abroad, d,
+                                               uid_at(L, i), ABROAD_ALONE));
+            lua_rawseti(L, results, i);
+            continue;
+        }
         one = send_to_ours(d, uid_at(L, i), (unsigned)lua_tointeger(L, -1));
         if (lua_tointeger(L, -1) != 0 && one < 0 &&
             !(uids_first(d->vm->all->people->uids, uid_at(L, i)) != NULL &&
@@ -245,6 +268,8 @@ static int send_one(struct deliver *d, struct slice uid, bool *is_told)
 
     reach_begin(reach, 1);
     is_far = reach_add(reach, uid);
+    if (!is_far && is_abroad(d->vm, uid))
+        return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     rc = is_far ? reach_send(reach, d) : 0;
     if (rc < 0 || (is_far && !reach_is_here(reach)))
         return rc;

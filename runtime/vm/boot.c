@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/net.h"
+#include "vm/abroad.h"
 #include "vm/deliver.h"
 #include "vm/door.h"
 #include "vm/move.h"
@@ -36,6 +37,8 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_UID_CLOSED] = "uid_closed",
     [ENTRY_DOOR] = "door",
     [ENTRY_GROUPS] = "groups",
+    [ENTRY_LOCATE] = "locate",
+    [ENTRY_LEFT] = "left",
     [ENTRY_CONSOLE] = "console",
     [ENTRY_UID_CALLED] = "uid_called",
     [ENTRY_UNDELIVERED] = "undelivered",
@@ -250,6 +253,7 @@ int vm_boot(lua_State *L)
     bind_redis(L);
     bind_people(L);
     bind_move(L);
+    bind_abroad(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);

@@ -14,6 +14,7 @@
 #include "net/conns.h"
 #include "net/net.h"
 #include "net/reason.h"
+#include "vm/abroad.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/move.h"
@@ -44,6 +45,8 @@ static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
 
     if (body.len > WIRE_BODY_MAX - sizeof(conn))
         return SD_ETOOLARGE;
+    if (id->boot != vm->env.boot)
+        return abroad_send_place(vm->all->abroad, &to, type, v + 1, 2);
     if (vm->env.mesh == NULL)
         return SD_EGONE;
     slots = mesh_slots(vm->env.mesh);
@@ -120,8 +123,8 @@ static void take_close(struct vm *vm, struct conn *c, struct slice text)
     vms_close_conn(vm->all, c, reason);
 }
 
-/* MSG_SEND and MSG_CLOSE_CONN */
-static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
+/* MSG_SEND and MSG_CLOSE_CONN.  0 or SD_EGONE. */
+static int take_for_conn(struct vm *vm, uint32_t type, struct slice body)
 {
     struct msg_conn to;
     struct conn *c = NULL;
@@ -133,11 +136,18 @@ static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
     if (c == NULL &&
         (type == MSG_SEND ? moves_send_to(vm->all->moves, to.conn, body)
                           : moves_close(vm->all->moves, to.conn, body)))
-        return;
+        return 0;
     if (type == MSG_SEND)
         take_send(vm, c, body);
     else if (c != NULL)
         take_close(vm, c, body);
+    return c != NULL ? 0 : SD_EGONE;
+}
+
+int people_take_far(struct vm *vm, uint32_t type, struct slice body)
+{
+    return body.len < sizeof(struct msg_conn) ? SD_EINVALID
+                                              : take_for_conn(vm, type, body);
 }
 
 void people_on_msg(struct vm *vm, const struct mesh_msg *m)
@@ -184,7 +194,7 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         kicks_take(&vm->all->kicks, body);
         break;
     default:
-        take_for_conn(vm, m->type, body);
+        (void)take_for_conn(vm, m->type, body);
     }
 }
 

@@ -31,6 +31,7 @@ struct member {
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
     uint64_t number; /* of the binding, among those of the node */
+    enum uids_policy policy; /* it was bound with */
     bool has_ended;  /* in the map, before its end here, with ... */
     bool was_last;   /* ... this answer and ... */
     uint32_t debt;   /* ... this debt */
@@ -102,6 +103,9 @@ struct people {
     /* The groups of a member have to be read again: it was told a change out
      * of order, or not told one. */
     void (*on_doubt)(void *arg, const struct member *m);
+    /* A conn of ours has a uid no more.  May be NULL. */
+    void (*on_left)(void *arg, struct slice uid, uint64_t conn,
+                    uint64_t number);
     void *arg;
     uint64_t fanouts;
     uint64_t group_clock; /* raised with every change of a group */

@@ -85,6 +85,17 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
     return 0;
 }
 
+int spread_room(const struct vm *vm, const struct spread *s)
+{
+    size_t len = sizeof(struct msg_publish) + s->name.len + s->except.len +
+                 s->value.len;
+
+    if (len > WIRE_BODY_MAX)
+        return SD_ETOOLARGE;
+    return vm->env.mesh == NULL ? 0
+                                : find_room(vm, (uint32_t)(WIRE_HEAD + len));
+}
+
 int spread_far(struct vm *vm, const struct spread *s)
 {
     struct msg_publish p = {.kind = s->kind,

@@ -33,6 +33,9 @@ struct spread {
  * nobody was told; SD_ETOOLARGE. */
 int spread_far(struct vm *vm, const struct spread *s);
 
+/* Would all have room?  0, SD_EBUSY, SD_ETOOLARGE. */
+int spread_room(const struct vm *vm, const struct spread *s);
+
 /* To the conns of this process.  The fan-out has begun, with who is passed
  * over marked. */
 void spread_here(struct deliver *d, enum spread_kind kind, struct slice name);

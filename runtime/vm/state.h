@@ -46,6 +46,8 @@ enum vm_entry {
     ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
+    ENTRY_LOCATE,      /* (uid): find it for a message that waits */
+    ENTRY_LEFT,        /* (): bindings have ended */
     ENTRY_RETIRE,      /* (ms): say which timers may still run */
     ENTRY_SAVE,        /* run save */
     ENTRY_RESTORE,     /* run restore */
@@ -186,6 +188,7 @@ struct vms {
     struct uidcalls uidcalls;
     struct doors *doors; /* vm/door.c */
     struct moves *moves; /* conns that go to other workers */
+    struct abroad *abroad; /* other nodes; NULL: of no cluster */
 
     vms_built_fn *on_built;
     void *built_arg;
@@ -287,6 +290,9 @@ const char *vm_close_reason(const struct conn *c);
 
 /* Messages for conns, from other processes. */
 void people_on_msg(struct vm *vm, const struct mesh_msg *m);
+
+/* MSG_SEND or MSG_CLOSE_CONN from another node.  0 or an error code. */
+int people_take_far(struct vm *vm, uint32_t type, struct slice body);
 
 /* A message of ours that its dead reader had not read. */
 void people_on_back(struct vm *vm, const struct mesh_msg *m);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "ipc/running.h"
 #include "net/reason.h"
+#include "vm/abroad.h"
 #include "vm/door.h"
 #include "vm/heap.h"
 #include "vm/move.h"
@@ -93,12 +94,20 @@ static void on_doubt(void *arg, const struct member *m)
     co_ready(co, 1);
 }
 
+static void on_left(void *arg, struct slice uid, uint64_t conn, uint64_t number)
+{
+    struct vms *a = arg;
+
+    abroad_left(a->abroad, uid, conn, number);
+}
+
 static void open_people(struct vms *a)
 {
     a->people = people_new();
     a->people->on_end = on_binding_end;
     a->people->on_rival = on_rival;
     a->people->on_doubt = on_doubt;
+    a->people->on_left = on_left;
     a->people->arg = a;
     a->people->slot = a->env.slot;
     if (a->env.role == VM_WORKER)
@@ -153,6 +162,7 @@ void vms_free(struct vms **vp)
     doors_free(&a->doors);
     tasks_free(&a->tasks);
     moves_free(&a->moves);
+    abroad_free(&a->abroad);
     people_free(&a->people);
     reach_free(&a->reach);
     kicks_fini(&a->kicks);
@@ -257,8 +267,10 @@ void vms_build(struct vms *a, struct code *code, const char *why,
     sd_assert(*vp == NULL);
     a->on_built = on_built;
     a->built_arg = arg;
-    if (a->current == NULL)
+    if (a->current == NULL) {
         a->env.generation = code->generation;
+        a->abroad = abroad_new(a, code->conf);
+    }
     if (vm_open(vp, a, code, why, text, sizeof(text)) < 0)
         on_built(arg, SD_EFAILED, text);
     else
@@ -311,7 +323,8 @@ void vms_rest(struct vms *a)
 
 bool vms_is_settled(const struct vms *a)
 {
-    return !a->is_switching && list_empty(&a->retired);
+    return !a->is_switching && list_empty(&a->retired) &&
+           abroad_count(a->abroad) == 0;
 }
 
 void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)

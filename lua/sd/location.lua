@@ -1,0 +1,234 @@
+--- Where uids are in the cluster: Redis is the truth, and workers write it.
+---
+--- Of each uid there is a hash {u:UID}: conn id -> bind number. A bind gets a
+--- number above all others of its uid, in one script with the policy; so of two
+--- nodes that bind a uid at the same time one loses, and the winner tells the
+--- loser's worker. A close takes its own conn id out, so a late one never takes
+--- a newer binding away.
+---
+--- The hash of a uid expires some minutes after the last worker has said that
+--- its binding holds, which every worker does with each of its bindings again
+--- and again: so what a dead node has left behind goes, and a Redis that has
+--- lost its data has it again.
+
+local conn = require("sd.conn")
+local core = require("sd.core")
+local go = require("sd.go")
+local log = require("sd.log")
+local redis = require("sd.redis")
+
+---@class sd.location
+local location = {}
+
+local EXPIRES = 660 -- seconds after the last assertion
+local ROUND = 100 -- seconds in which all bindings are asserted
+local STEP = 1 -- seconds from one part of them to the next
+local RETRY = 1
+local PART = 500 -- ends written at once
+
+--- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
+--- Returns 0 and the others when it is refused, else the number and, in turn,
+--- the conns that were there before with their numbers.
+local BIND = [[
+for i = 5, #ARGV do redis.call("hdel", KEYS[1], ARGV[i]) end
+local all, last = redis.call("hgetall", KEYS[1]), tonumber(ARGV[2]) - 1
+local others = {}
+for i = 1, #all, 2 do
+    if all[i] ~= ARGV[1] then
+        others[#others + 1], others[#others + 2] = all[i], all[i + 1]
+    end
+    if tonumber(all[i + 1]) > last then last = tonumber(all[i + 1]) end
+end
+if ARGV[3] == "refuse" and #others > 0 then return { 0, others } end
+if ARGV[3] == "kick" then redis.call("del", KEYS[1]) end
+redis.call("hset", KEYS[1], ARGV[1], string.format("%.0f", last + 1))
+redis.call("expire", KEYS[1], ARGV[4])
+return { last + 1, others }
+]]
+
+--- KEYS: the hash. ARGV: conn, number, whether it is the only one, seconds.
+--- Returns 0 when a newer one has it alone, else 1 and those who have lost.
+local ASSERT = [[
+local all, lost = redis.call("hgetall", KEYS[1]), {}
+for i = 1, #all, 2 do
+    if ARGV[3] == "1" and all[i] ~= ARGV[1] then
+        if tonumber(all[i + 1]) > tonumber(ARGV[2]) then return { 0, lost } end
+        lost[#lost + 1] = all[i]
+        redis.call("hdel", KEYS[1], all[i])
+    end
+end
+redis.call("hset", KEYS[1], ARGV[1], ARGV[2])
+redis.call("expire", KEYS[1], ARGV[4])
+return { 1, lost }
+]]
+
+local function key(uid)
+    return "{u:" .. uid .. "}:conns"
+end
+
+local function digits(n)
+    return ("%.0f"):format(n)
+end
+
+--- Those conns have lost the uid to a binding of that number.
+local function oust(conns, step, uid, number)
+    for i = 1, #conns, step do
+        if core.conn_lives(conns[i]) then
+            core.oust(conns[i], uid, number, "replaced")
+        end
+    end
+end
+
+--- Of those who are in the way, who cannot be there any more; nil: somebody
+--- can.
+local function all_dead(others)
+    local dead = {}
+    for i = 1, #others, 2 do
+        if core.conn_lives(others[i]) then
+            return nil
+        end
+        dead[#dead + 1] = others[i]
+    end
+    return dead
+end
+
+local function bind(uid, id, number, policy)
+    local server = redis()
+    local reply, err = server:eval(BIND, 1, key(uid), id, digits(number),
+        policy, EXPIRES)
+    local dead = reply and reply[1] == 0 and all_dead(reply[2])
+    if dead then
+        reply, err = server:eval(BIND, 1, key(uid), id, digits(number), policy,
+            EXPIRES, unpack(dead))
+    end
+    return reply, err
+end
+
+--- A conn was bound on this node: have it in Redis, too.
+---@async
+---@return true? ok
+---@return string? err "refused", or with that policy "unavailable"
+local function publish(handle, uid, policy)
+    local bound, id, number, is_sole = core.binding(handle)
+    if bound ~= uid then
+        return true -- somebody was quicker
+    end
+    local reply, err = bind(uid, id, number, policy or
+        (is_sole and "kick" or "allow"))
+    if not reply then
+        if policy == "refuse" then
+            return nil, "unavailable"
+        end
+        log.warn("location of " .. uid .. ": " .. tostring(err))
+        return true -- asserted later
+    elseif reply[1] == 0 then
+        return nil, "refused"
+    end
+    if not core.raise_binding(handle, uid, reply[1]) then
+        redis():hdel(key(uid), id) -- it has gone meanwhile
+        return true
+    end
+    core.locate(uid, reply[1], true, is_sole)
+    if is_sole then
+        oust(reply[2], 2, uid, reply[1])
+    end
+    return true
+end
+
+---@async
+function location.bound(handle, uid, policy)
+    local ok, done, err = pcall(publish, handle, uid, policy)
+    if not ok then
+        error(done, 0)
+    elseif not done then
+        core.unbind_uid(handle)
+        return nil, err
+    end
+    return true
+end
+
+--- From C: bindings have ended.
+---@async
+function location.left()
+    local list = core.take_left(PART)
+    while #list > 0 do
+        local ok, err = redis():pipeline(function(p)
+            for i = 1, #list, 2 do
+                p:hdel(key(list[i]), list[i + 1])
+            end
+        end)
+        if not ok then
+            log.warn("ends of bindings: " .. tostring(err))
+            break -- they expire
+        end
+        list = core.take_left(PART)
+    end
+end
+
+--- From C: a message waits for this uid.
+---@async
+function location.resolve(uid)
+    local ok, reply, err = pcall(function()
+        return redis():hgetall(key(uid))
+    end)
+    if not ok or not reply then
+        log.warn("location of " .. uid .. ": " .. tostring(err or reply))
+        core.located(uid, "flood")
+        return
+    end
+    local list = {}
+    for id, number in pairs(reply) do
+        list[#list + 1], list[#list + 2] = id, tonumber(number)
+    end
+    core.located(uid, "at", list, #list == 2)
+end
+
+--- One binding, once more; whoever has lost it is told, also when it is we.
+local function take_assertion(handle, uid, number, reply)
+    if type(reply) ~= "table" or reply.err then
+        return false
+    elseif reply[1] == 1 then
+        oust(reply[2], 1, uid, number)
+    elseif core.binding(handle) == uid then
+        core.unbind_uid(handle)
+        core.close(handle, "replaced")
+    end
+    return true
+end
+
+local function assert_some(handles)
+    local those = {}
+    local replies, err = redis():pipeline(function(p)
+        for _, handle in ipairs(handles) do
+            local uid, id, number, is_sole = core.binding(handle)
+            if uid then
+                those[#those + 1] = { handle, uid, number }
+                p:eval(ASSERT, 1, key(uid), id, digits(number),
+                    is_sole and "1" or "0", EXPIRES)
+            end
+        end
+    end)
+    for i, reply in ipairs(replies or {}) do
+        take_assertion(those[i][1], those[i][2], those[i][3], reply)
+    end
+    return replies, err
+end
+
+--- Say again and again, about one in ROUND / STEP of them at a time, that our
+--- bindings hold.
+function location.start()
+    local cursor = 0
+    go.every(STEP, function()
+        local n = math.ceil(core.online_here() * STEP / ROUND)
+        local handles
+        cursor, handles = core.bindings(cursor, math.max(n, 1))
+        if #handles > 0 then
+            assert_some(handles)
+        end
+        cursor = cursor or 0
+    end)
+end
+
+conn.on_located = location.bound
+
+return location

@@ -1,0 +1,69 @@
+/* abroad.h - the other nodes of the cluster: what is sent there, and what comes
+ * from there.
+ *
+ * Everything above sends to uids, topics, groups and conns and does not ask
+ * where they are.  Of a node that is in no cluster there is no abroad, and all
+ * of these do nothing. */
+#ifndef SD_VM_ABROAD_H
+#define SD_VM_ABROAD_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "cluster/place.h"
+
+struct abroad;
+struct conf;
+struct deliver;
+struct spread;
+struct vms;
+
+/* NULL: in no cluster. */
+struct abroad *abroad_new(struct vms *all, const struct conf *conf);
+void abroad_free(struct abroad **ap);
+
+/* Another configuration serves. */
+void abroad_take(struct abroad *a, const struct conf *conf);
+
+/* Messages whose outcome is not known yet. */
+unsigned abroad_count(const struct abroad *a);
+
+/* A publish, to the workers of all other nodes.  0; SD_EBUSY: nobody is told;
+ * SD_ETOOLARGE. */
+int abroad_spread(struct abroad *a, const struct spread *s);
+
+/* Changes of a group (vm/spread.h), to all other nodes.  As above. */
+int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
+                 struct slice changes);
+
+enum abroad_uid {
+    ABROAD_ALONE, /* it has no conn on our node */
+    ABROAD_TOO    /* those have got it, and nobody is told of a miss */
+};
+
+/* A value to the conns that a uid has elsewhere.  What reaches nobody is told
+ * to on_undeliverable.  0: it is kept until that is known; SD_EBUSY;
+ * SD_ETOOLARGE; SD_EOFFLINE: there is no cluster. */
+int abroad_send_uid(struct abroad *a, const struct deliver *d,
+                    struct slice uid, enum abroad_uid how);
+
+/* A message to another process.  `type` is of enum msg_type.  As above, and
+ * what does not arrive is counted only. */
+int abroad_send_place(struct abroad *a, const struct place *to, uint32_t type,
+                      const struct slice *body, unsigned n);
+
+/* A uid has come to one of our conns or left it: tell the relay that is asked
+ * for it.  `is_sole`: it has one conn at a time. */
+void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
+                   bool is_here, bool is_sole);
+
+/* A conn of ours has a uid no more (people.on_left). */
+void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
+                 uint64_t number);
+
+/* Add core.located() and the like to the table on top of the stack. */
+void bind_abroad(lua_State *L);
+
+#endif

@@ -1,0 +1,26 @@
+/* abroad_state.h - what vm/abroad.c and vm/abroad_uids.c share. */
+#ifndef SD_VM_ABROAD_STATE_H
+#define SD_VM_ABROAD_STATE_H
+
+#include "base/list.h"
+#include "vm/abroad.h"
+
+struct uplink;
+
+struct abroad {
+    unsigned magic;
+    struct vms *all;
+    struct uplink *uplink;
+    struct list pending; /* sends whose hook may have to be told */
+    struct list left;    /* bindings that have ended */
+};
+
+/* Where is this uid?  The outbox wants to know. */
+void abroad_on_resolve(void *arg, struct slice uid);
+
+/* Body of MSG_OUST.  0 or an error code. */
+int abroad_take_oust(struct abroad *a, struct slice body);
+
+void abroad_drop_left(struct abroad *a);
+
+#endif

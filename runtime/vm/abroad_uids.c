@@ -1,0 +1,400 @@
+/* abroad_uids.c - where uids are, for lua/sd/location.lua.
+ *
+ * Redis knows which conns of all nodes a uid has; Lua asks it and writes to it.
+ * C says when that has to be done: when a uid has to be found for a message
+ * that waits (resolve), and when a binding has ended (left). */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "cluster/uplink.h"
+#include "ipc/msg.h"
+#include "ipc/uidmap.h"
+#include "net/conn.h"
+#include "net/conns.h"
+#include "net/net.h"
+#include "net/reason.h"
+#include "vm/abroad_state.h"
+#include "vm/people.h"
+#include "vm/state.h"
+
+/* In the number of a binding that is not on trial (vm/rivals.c). */
+#define SETTLED (UINT64_C(1) << 63)
+
+enum {
+    SPOTS_MAX = FRAMES_PLACES
+};
+
+/* A binding that has ended. */
+struct left {
+    struct list node;
+    uint64_t conn, number;
+    struct buf uid;
+};
+
+static struct slice check_slice(lua_State *L, int idx)
+{
+    struct slice s;
+
+    s.p = luaL_checklstring(L, idx, &s.len);
+    return s;
+}
+
+static struct abroad *abroad_of(lua_State *L)
+{
+    return vm_of(L)->all->abroad;
+}
+
+static void push_conn(lua_State *L, uint64_t boot, uint64_t id)
+{
+    char text[33];
+
+    snprintf(text, sizeof(text), "%016llx%016llx", (unsigned long long)boot,
+             (unsigned long long)id);
+    lua_pushlstring(L, text, 32);
+}
+
+/* --- finding -------------------------------------------------------------- */
+
+void abroad_on_resolve(void *arg, struct slice uid)
+{
+    struct abroad *a = arg;
+    struct vm *vm = vms_now(a->all);
+    struct co *co = vm_enter(vm, vm->entry[ENTRY_LOCATE], CO_CALL,
+                             vm->env.conf->server.call_timeout);
+
+    if (co == NULL)
+        return; /* lives end */
+    co->on_end = vm_log_end;
+    lua_pushlstring(co->L, uid.p, uid.len);
+    co_ready(co, 1);
+}
+
+/* Can the process that has this conn be alive? */
+static bool lives(const struct abroad *a, const struct place *p)
+{
+    const struct vm_env *env = &a->all->env;
+
+    if (p->boot == env->boot)
+        return slots_is_alive(mesh_slots(env->mesh), p->slot, p->epoch) != 0;
+    return roster_has(uplink_roster(a->uplink), p->boot);
+}
+
+static struct place place_of(const struct vm_conn_id *id)
+{
+    return (struct place){id->boot, (uint16_t)conns_epoch(id->id),
+                          (uint8_t)conns_slot(id->id)};
+}
+
+static bool is_same(const struct place *a, const struct place *b)
+{
+    return a->boot == b->boot && a->slot == b->slot && a->epoch == b->epoch;
+}
+
+static unsigned add_spot(struct frames_spot *spots, unsigned n,
+                         const struct place *p, uint64_t number)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        if (!is_same(&spots[i].place, p))
+            continue;
+        if (number > spots[i].bind)
+            spots[i].bind = number;
+        return n;
+    }
+    if (n < SPOTS_MAX)
+        spots[n++] = (struct frames_spot){*p, number};
+    return n;
+}
+
+/* core.located(uid, found, conns, sole): found "at", "unavailable" or "flood";
+ * conns a list of conn id and number in turn */
+static int l_located(lua_State *L)
+{
+    static const char *const words[] = {[OUTBOX_AT] = "at",
+                                        [OUTBOX_UNAVAILABLE] = "unavailable",
+                                        [OUTBOX_FLOOD] = "flood",
+                                        NULL};
+    struct abroad *a = abroad_of(L);
+    struct slice uid = check_slice(L, 1);
+    enum outbox_found found =
+        (enum outbox_found)luaL_checkoption(L, 2, NULL, words);
+    struct frames_spot spots[SPOTS_MAX];
+    unsigned n = 0;
+    int i, len = lua_istable(L, 3) ? (int)lua_objlen(L, 3) : 0;
+
+    if (a == NULL)
+        return 0;
+    for (i = 1; i + 1 <= len; i += 2) {
+        struct vm_conn_id id;
+        struct place p;
+
+        lua_rawgeti(L, 3, i);
+        lua_rawgeti(L, 3, i + 1);
+        if (vm_conn_id(&id, L, -2)) {
+            p = place_of(&id);
+            if (lives(a, &p))
+                n = add_spot(spots, n, &p, (uint64_t)lua_tonumber(L, -1));
+        }
+        lua_pop(L, 2);
+    }
+    outbox_resolved(uplink_outbox(a->uplink), uid, found, spots, n,
+                    lua_toboolean(L, 4) != 0, clock_ms());
+    return 0;
+}
+
+/* core.conn_lives(conn id): can it be there? */
+static int l_conn_lives(lua_State *L)
+{
+    struct abroad *a = abroad_of(L);
+    struct vm_conn_id id;
+    struct place p;
+
+    if (a == NULL || !vm_conn_id(&id, L, 1))
+        return 0;
+    p = place_of(&id);
+    lua_pushboolean(L, lives(a, &p));
+    return 1;
+}
+
+/* --- binding -------------------------------------------------------------- */
+
+static struct member *bound_at(lua_State *L, int idx)
+{
+    struct conn *c = vm_conn(L, idx);
+    struct member *m = c != NULL ? people_find(c) : NULL;
+
+    return m != NULL && uids_is_bound(&m->binding) ? m : NULL;
+}
+
+/* core.binding(handle) -> uid, conn id, number, whether it is the uid's only
+ * one; nothing: it is not bound */
+static int l_binding(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct member *m = bound_at(L, 1);
+    struct slice uid;
+
+    if (m == NULL)
+        return 0;
+    uid = uids_name(&m->binding);
+    lua_pushlstring(L, uid.p, uid.len);
+    push_conn(L, vm->env.boot, m->id);
+    lua_pushnumber(L, (lua_Number)(m->number & ~SETTLED));
+    lua_pushboolean(L, m->policy != UIDS_ALLOW);
+    return 4;
+}
+
+/* core.raise_binding(handle, uid, number) -> is it bound to that uid still?
+ * Its number is this one from now on, if that is higher. */
+static int l_raise_binding(lua_State *L)
+{
+    struct people *p = vm_of(L)->all->people;
+    struct member *m = bound_at(L, 1);
+    struct slice uid = check_slice(L, 2);
+    uint64_t number = (uint64_t)luaL_checknumber(L, 3) | SETTLED;
+
+    if (m == NULL || !slice_eq(uids_name(&m->binding), uid))
+        return 0;
+    if (number > m->number && p->map != NULL &&
+        uidmap_bind(p->map, uid, m->id, number) == 0)
+        m->number = number;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.bindings(cursor, n) -> the next cursor, or nil, and a list of up to n
+ * handles of bound conns */
+static int l_bindings(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    uint32_t cursor = (uint32_t)luaL_checknumber(L, 1);
+    lua_Integer most = luaL_checkinteger(L, 2), n = 0;
+    struct conn *c = NULL;
+
+    lua_newtable(L);
+    while (n < most && vm->env.net != NULL &&
+           (c = net_next(vm->env.net, &cursor)) != NULL) {
+        const struct member *m = people_find(c);
+
+        if (m == NULL || !uids_is_bound(&m->binding))
+            continue;
+        lua_pushnumber(L, vm_handle(c));
+        lua_rawseti(L, -2, (int)++n);
+    }
+    if (c != NULL || n == most)
+        lua_pushnumber(L, cursor);
+    else
+        lua_pushnil(L);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* core.locate(uid, number, is here, sole): tell the relay that is asked for
+ * it */
+static int l_locate(lua_State *L)
+{
+    struct abroad *a = abroad_of(L);
+
+    abroad_locate(a, check_slice(L, 1), (uint64_t)luaL_checknumber(L, 2),
+                  lua_toboolean(L, 3) != 0, lua_toboolean(L, 4) != 0);
+    return 0;
+}
+
+void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
+                   bool is_here, bool is_sole)
+{
+    struct frames_locate l = {
+        .is_here = is_here, .is_sole = is_sole, .bind = number, .uid = uid};
+    char bytes[FRAMES_CONTROL_MAX];
+    void *relay;
+
+    if (a == NULL || uid.len > FRAMES_UID_LENGTH)
+        return;
+    relay = outbox_owner(uplink_outbox(a->uplink), uid);
+    if (relay != NULL)
+        uplink_tell_one(relay, FRAMES_LOCATE,
+                        slice_make(bytes, frames_write_locate(bytes, &l)));
+}
+
+/* --- who has lost its uid ------------------------------------------------- */
+
+/* core.oust(conn id, uid, number, reason): close that conn if it is still bound
+ * to the uid, by a lower number -> true, or nil, word */
+static int l_oust(lua_State *L)
+{
+    struct abroad *a = abroad_of(L);
+    struct slice uid = check_slice(L, 2), reason = check_slice(L, 4);
+    struct msg_oust m = {.number = (uint64_t)luaL_checknumber(L, 3),
+                         .uid_len = (uint32_t)uid.len};
+    struct slice v[3] = {
+        {(const char *)&m, sizeof(m)}, uid, reason_fit(reason)};
+    struct vm_conn_id id;
+    struct place p;
+    int rc = SD_EGONE;
+
+    if (a != NULL && vm_conn_id(&id, L, 1)) {
+        m.conn = id.id;
+        p = place_of(&id);
+        rc = abroad_send_place(a, &p, MSG_OUST, v, 3);
+    }
+    if (rc == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err_word(rc));
+    return 2;
+}
+
+int abroad_take_oust(struct abroad *a, struct slice body)
+{
+    char reason[REASON_TEXT + 1] = "";
+    const struct member *member;
+    struct msg_oust m;
+    struct slice uid;
+    struct conn *c;
+
+    if (body.len < sizeof(m))
+        return SD_EINVALID;
+    memcpy(&m, body.p, sizeof(m));
+    body = slice_skip(body, sizeof(m));
+    if (m.uid_len > body.len)
+        return SD_EINVALID;
+    uid = slice_make(body.p, m.uid_len);
+    body = slice_skip(body, m.uid_len);
+    memcpy(reason, body.p, body.len < REASON_TEXT ? body.len : REASON_TEXT);
+    c = a->all->env.net != NULL ? net_find(a->all->env.net, m.conn) : NULL;
+    member = c != NULL ? people_find(c) : NULL;
+    if (member == NULL || !uids_is_bound(&member->binding) ||
+        !slice_eq(uids_name(&member->binding), uid) ||
+        (member->number & ~SETTLED) >= m.number)
+        return 0; /* it has gone, or is a newer one */
+    vms_close_conn(a->all, c, reason);
+    return 0;
+}
+
+/* --- ends ----------------------------------------------------------------- */
+
+void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
+                 uint64_t number)
+{
+    struct vm *vm;
+    struct left *l;
+    struct co *co;
+
+    if (a == NULL)
+        return;
+    l = mem_zalloc(sizeof(*l));
+    l->conn = conn;
+    l->number = number & ~SETTLED;
+    buf_append(&l->uid, uid.p, uid.len);
+    list_add(&a->left, &l->node);
+    abroad_locate(a, uid, l->number, false, false);
+    if (l->node.prev != &a->left)
+        return; /* somebody takes it already */
+    vm = vms_now(a->all);
+    co = vm_enter(vm, vm->entry[ENTRY_LEFT], CO_CALL,
+                  vm->env.conf->server.call_timeout);
+    if (co == NULL)
+        return;
+    co->on_end = vm_log_end;
+    co_ready(co, 0);
+}
+
+static void drop_left(struct left *l)
+{
+    list_del(&l->node);
+    buf_fini(&l->uid);
+    mem_free(l);
+}
+
+void abroad_drop_left(struct abroad *a)
+{
+    while (!list_empty(&a->left))
+        drop_left(list_entry(a->left.next, struct left, node));
+}
+
+/* core.take_left(n) -> a list of uid and conn id in turn, of up to n bindings
+ * that have ended */
+static int l_take_left(lua_State *L)
+{
+    struct abroad *a = abroad_of(L);
+    lua_Integer most = luaL_checkinteger(L, 1);
+    int at = 0;
+
+    lua_newtable(L);
+    while (a != NULL && most-- > 0 && !list_empty(&a->left)) {
+        struct left *l = list_entry(a->left.next, struct left, node);
+        struct slice uid = buf_slice(&l->uid);
+
+        lua_pushlstring(L, uid.p, uid.len);
+        lua_rawseti(L, -2, ++at);
+        push_conn(L, a->all->env.boot, l->conn);
+        lua_rawseti(L, -2, ++at);
+        drop_left(l);
+    }
+    return 1;
+}
+
+/* core.in_cluster() */
+static int l_in_cluster(lua_State *L)
+{
+    lua_pushboolean(L, abroad_of(L) != NULL);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"located", l_located},       {"conn_lives", l_conn_lives},
+    {"binding", l_binding},       {"raise_binding", l_raise_binding},
+    {"bindings", l_bindings},     {"locate", l_locate},
+    {"oust", l_oust},             {"take_left", l_take_left},
+    {"in_cluster", l_in_cluster}, {NULL, NULL},
+};
+
+void bind_abroad(lua_State *L)
+{
+    luaL_register(L, NULL, functions);
+}
