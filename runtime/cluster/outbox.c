@@ -59,7 +59,8 @@ struct outbox *outbox_new(const struct outbox_calls *calls,
     return o;
 }
 
-static void free_links(struct outbox *o)
+/* Nobody answers any more. */
+static void forget_answers(struct outbox *o)
 {
     struct letter *m;
     unsigned i;
@@ -71,9 +72,17 @@ static void free_links(struct outbox *o)
             if (--m->waiting == 0 && m->lane == NULL)
                 outbox_free_letter(o, m);
         }
-        if (l != NULL)
-            unanswered_fini(&l->sent);
-        mem_free(l);
+    }
+}
+
+static void free_links(struct outbox *o)
+{
+    unsigned i;
+
+    for (i = 0; i < OUTBOX_LINKS; i++) {
+        if (o->link[i] != NULL)
+            unanswered_fini(&o->link[i]->sent);
+        mem_free(o->link[i]);
     }
 }
 
@@ -101,7 +110,7 @@ void outbox_free(struct outbox **op)
 
     sd_check(o, OUTBOX_MAGIC);
     cover_free(o);
-    free_links(o);
+    forget_answers(o);
     while (!list_empty(&o->all)) {
         struct letter *m = list_entry(o->all.next, struct letter, of_all);
         struct lane *s = m->lane;
@@ -111,6 +120,7 @@ void outbox_free(struct outbox **op)
         (void)lane_free_if_empty(o, s);
         outbox_free_letter(o, m);
     }
+    free_links(o);
     table_fini(&o->lanes);
     free_pools(o);
     o->magic = 0;
@@ -293,7 +303,7 @@ static struct lane *open_lane(struct outbox *o, const struct outbox_to *to,
 {
     struct lane *s = lane_make(o, to, hash);
 
-    s->relays = cover_pick(o, s);
+    lane_pick(o, s);
     if (s->relays == 0) {
         s->state = LANE_WAITING;
         list_add(&o->waiting, &s->queue);

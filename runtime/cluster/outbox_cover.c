@@ -249,7 +249,10 @@ static void add_place(struct outbox *o, struct outbox_link *l,
         list_del(&p->missing);
         found_missing(o);
     }
-    o->remote += p->relays == 0 && is_remote;
+    if (p->relays == 0 && is_remote) {
+        o->remote++;
+        o->cover++;
+    }
     l->covered += is_remote;
     p->relays |= bit_of(l);
     if (!list_empty(&o->missing))
@@ -261,6 +264,7 @@ static void remove_place(struct outbox *o, struct outbox_link *l,
 {
     bool is_remote = p->place.boot != o->boot;
 
+    o->cover++;
     p->relays &= ~bit_of(l);
     l->covered -= is_remote;
     if (p->relays != 0)

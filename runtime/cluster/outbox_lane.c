@@ -219,10 +219,13 @@ static void transmit(struct outbox *o, struct lane *s, struct letter *m)
 
 void lane_pump(struct outbox *o, struct lane *s)
 {
-    if (s->state == LANE_FLOWING && (s->relays & ~o->ready) != 0) {
-        s->state = LANE_DRAINING; /* a link ended that had nothing of it */
+    if (s->state == LANE_FLOWING &&
+        ((s->relays & ~o->ready) != 0 ||
+         (s->type == FRAMES_PUBLISH && s->cover != o->cover))) {
+        s->state = LANE_DRAINING; /* its relays do not lead there any more */
         if (s->in_flight == 0)
             lane_begin(o, s);
+        return;
     }
     while (s->state == LANE_FLOWING && s->unsent != &s->letters) {
         struct letter *m = letter_of(s->unsent);
@@ -296,6 +299,12 @@ static void end_holding(struct outbox *o, struct lane *s)
     list_del(&s->holding);
 }
 
+void lane_pick(struct outbox *o, struct lane *s)
+{
+    s->relays = cover_pick(o, s);
+    s->cover = o->cover;
+}
+
 void lane_begin(struct outbox *o, struct lane *s)
 {
     struct list *it, *next;
@@ -312,7 +321,7 @@ void lane_begin(struct outbox *o, struct lane *s)
     end_holding(o, s);
     s->unsent = s->letters.next;
     s->last = 0;
-    s->relays = cover_pick(o, s);
+    lane_pick(o, s);
     if (s->relays == 0) {
         lane_wait(o, s);
         return;

@@ -62,6 +62,7 @@ struct lane {
     uint64_t hash;
     uint64_t last;      /* counter of the one that went last; 0: none yet */
     uint64_t relays;    /* mask of the links it uses */
+    uint32_t cover;     /* of the outbox, when they were picked */
     uint32_t count;     /* letters */
     uint32_t in_flight; /* of them waiting for answers */
     uint32_t held;      /* of them waiting for places */
@@ -107,6 +108,7 @@ struct outbox {
     bool term_is_used; /* something was sent in it */
     uint32_t remote;   /* covered spots of other nodes */
     uint32_t held;
+    uint32_t cover; /* changes of who covers what */
     uint32_t found; /* missing places that came back, ever */
     uint64_t ready; /* mask */
     struct outbox_link *link[OUTBOX_LINKS];
@@ -141,7 +143,8 @@ void lane_add(struct lane *s, struct letter *m);
 void lane_remove(struct lane *s, struct letter *m);
 bool lane_free_if_empty(struct outbox *o, struct lane *s);
 void lane_begin(struct outbox *o, struct lane *s); /* may free it */
-void lane_pump(struct outbox *o, struct lane *s);
+void lane_pick(struct outbox *o, struct lane *s);
+void lane_pump(struct outbox *o, struct lane *s); /* may free it */
 bool lane_has_window(const struct outbox *o, const struct lane *s,
                      uint32_t len);
 void lane_answered(struct outbox *o, struct letter *m); /* may free its lane */

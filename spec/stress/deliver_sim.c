@@ -48,13 +48,11 @@ enum mutation {
     PERHAPS, /* a relay says "not here" of what it has lost */
     ACKED,   /* a relay says "delivered" of what it has lost */
     COVERED, /* publishes rely on no COVER */
-    SWAPPED, /* messages that go again do so in another order */
     MUTATIONS
 };
 
-static const char *const mutations[MUTATIONS] = {"none",  "chain",   "term",
-                                                 "again", "base",    "perhaps",
-                                                 "acked", "covered", "swapped"};
+static const char *const mutations[MUTATIONS] = {
+    "none", "chain", "term", "again", "base", "perhaps", "acked", "covered"};
 
 /* --- the world ------------------------------------------------------------ */
 
@@ -65,6 +63,7 @@ struct chan { /* a link between a worker and a relay, once open */
     struct inbox_link *in;
     struct hub_link *hub;
     uint64_t last[2], cut[2]; /* arrival, of both directions */
+    uint64_t slow_until;
 };
 
 struct worker {
@@ -134,6 +133,7 @@ enum event_type {
     KILL_RELAY,
     START_RELAY,
     FREEZE,
+    SLOW,
     OUTAGE,
     RESOLVED,
     SETTLE,
@@ -346,6 +346,8 @@ static void chan_send(struct chan *c, unsigned dir, unsigned type,
 
     if (c->is_broken)
         return;
+    if (world->now < c->slow_until)
+        delay += 100 * MS + below(400 * MS);
     e.at = world->now + delay;
     if (e.at < c->last[dir])
         e.at = c->last[dir];
@@ -491,7 +493,7 @@ static void break_chan(struct chan *c)
     for (i = 0; i < 2; i++) {
         uint64_t late = chance(20) ? below(2000) : below(60);
 
-        c->cut[i] = world->now + below(50 * MS);
+        c->cut[i] = world->now + below(chance(80) ? 50 * MS : 2000 * MS);
         after(late * MS, NOTICE, (unsigned)(c - world->chan), i, 0, 0);
     }
 }
@@ -1102,12 +1104,13 @@ static void again_later(const struct event *e)
           0, 0, 0);
 }
 
-static void break_some(unsigned w)
+static struct chan *some_chan(unsigned w)
 {
     unsigned r = below(world->relays);
 
-    if (world->worker[w].is_alive && world->worker[w].chan[r] >= 0)
-        break_chan(&world->chan[world->worker[w].chan[r]]);
+    if (!world->worker[w].is_alive || world->worker[w].chan[r] < 0)
+        return NULL;
+    return &world->chan[world->worker[w].chan[r]];
 }
 
 static void freeze(unsigned w, uint64_t until)
@@ -1118,10 +1121,15 @@ static void freeze(unsigned w, uint64_t until)
 
 static void fault(const struct event *e)
 {
+    struct chan *c;
+
     if (world->is_quiet)
         return;
-    if (e->type == BREAK)
-        break_some(e->a);
+    c = some_chan(e->a);
+    if (e->type == BREAK && c != NULL)
+        break_chan(c);
+    else if (e->type == SLOW && c != NULL)
+        c->slow_until = world->now + below(2000 * MS);
     else if (e->type == KILL_WORKER && chance(40))
         kill_worker(e->a);
     else if (e->type == KILL_RELAY && chance(60))
@@ -1211,8 +1219,8 @@ static void step(void)
 
 static void build(uint64_t seed)
 {
-    static const enum event_type faults[] = {BREAK,  KILL_WORKER, KILL_RELAY,
-                                             FREEZE, OUTAGE,      MOVE};
+    static const enum event_type faults[] = {
+        BREAK, KILL_WORKER, KILL_RELAY, FREEZE, OUTAGE, MOVE, SLOW};
     unsigned i;
 
     world = calloc(1, sizeof(*world));
