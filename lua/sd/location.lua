@@ -1,6 +1,6 @@
 --- Where uids are in the cluster: Redis is the truth, and workers write it.
 ---
---- Of each uid there is a hash {u:UID}: conn id -> bind number. A bind gets a
+--- Of each uid there is a hash sd:{u:UID}:conns: conn id -> bind number. A bind gets a
 --- number above all others of its uid, in one script with the policy; so of two
 --- nodes that bind a uid at the same time one loses, and the winner tells the
 --- loser's worker. A close takes its own conn id out, so a late one never takes
@@ -63,7 +63,7 @@ return { 1, lost }
 ]]
 
 local function key(uid)
-    return "{u:" .. uid .. "}:conns"
+    return "sd:{u:" .. uid .. "}:conns"
 end
 
 local function digits(n)

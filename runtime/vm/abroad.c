@@ -85,8 +85,7 @@ static void on_settled(void *arg, uint64_t token, int outcome)
         return;
     if (outcome != 0)
         undelivered_tell_one(reach_undelivered(a->all->reach),
-                             buf_slice(&p->uid), outcome,
-                             buf_slice(&p->value));
+                             buf_slice(&p->uid), outcome, buf_slice(&p->value));
     drop(p);
 }
 
@@ -252,8 +251,7 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
     };
     const char *why = NULL;
 
-    if (env->roster == NULL || !conf->cluster.enable ||
-        env->role != VM_WORKER)
+    if (env->roster == NULL || !conf->cluster.enable || env->role != VM_WORKER)
         return NULL;
     a = mem_zalloc(sizeof(*a));
     a->magic = ABROAD_MAGIC;

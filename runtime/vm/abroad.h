@@ -46,8 +46,8 @@ enum abroad_uid {
 /* A value to the conns that a uid has elsewhere.  What reaches nobody is told
  * to on_undeliverable.  0: it is kept until that is known; SD_EBUSY;
  * SD_ETOOLARGE; SD_EOFFLINE: there is no cluster. */
-int abroad_send_uid(struct abroad *a, const struct deliver *d,
-                    struct slice uid, enum abroad_uid how);
+int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
+                    enum abroad_uid how);
 
 /* A message to another process.  `type` is of enum msg_type.  As above, and
  * what does not arrive is counted only. */

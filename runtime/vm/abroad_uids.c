@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/uplink.h"
@@ -379,6 +380,13 @@ static int l_take_left(lua_State *L)
     return 1;
 }
 
+/* core.online_here() -> uids with a conn of this worker */
+static int l_online_here(lua_State *L)
+{
+    lua_pushnumber(L, uids_count(vm_of(L)->all->people->uids));
+    return 1;
+}
+
 /* core.in_cluster() */
 static int l_in_cluster(lua_State *L)
 {
@@ -387,11 +395,17 @@ static int l_in_cluster(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"located", l_located},       {"conn_lives", l_conn_lives},
-    {"binding", l_binding},       {"raise_binding", l_raise_binding},
-    {"bindings", l_bindings},     {"locate", l_locate},
-    {"oust", l_oust},             {"take_left", l_take_left},
-    {"in_cluster", l_in_cluster}, {NULL, NULL},
+    {"located", l_located},
+    {"conn_lives", l_conn_lives},
+    {"binding", l_binding},
+    {"raise_binding", l_raise_binding},
+    {"bindings", l_bindings},
+    {"locate", l_locate},
+    {"oust", l_oust},
+    {"take_left", l_take_left},
+    {"in_cluster", l_in_cluster},
+    {"online_here", l_online_here},
+    {NULL, NULL},
 };
 
 void bind_abroad(lua_State *L)

@@ -30,11 +30,11 @@ struct member {
     uint64_t id;     /* of the conn */
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
-    uint64_t number; /* of the binding, among those of the node */
+    uint64_t number;         /* of the binding, among those of the node */
     enum uids_policy policy; /* it was bound with */
-    bool has_ended;  /* in the map, before its end here, with ... */
-    bool was_last;   /* ... this answer and ... */
-    uint32_t debt;   /* ... this debt */
+    bool has_ended;          /* in the map, before its end here, with ... */
+    bool was_last;           /* ... this answer and ... */
+    uint32_t debt;           /* ... this debt */
     struct topics_holder topics, groups;
     uint64_t group_number; /* of the last change of its groups it knows */
     uint64_t group_told;   /* when it was told one, by people.group_clock */

@@ -87,8 +87,8 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
 
 int spread_room(const struct vm *vm, const struct spread *s)
 {
-    size_t len = sizeof(struct msg_publish) + s->name.len + s->except.len +
-                 s->value.len;
+    size_t len =
+        sizeof(struct msg_publish) + s->name.len + s->except.len + s->value.len;
 
     if (len > WIRE_BODY_MAX)
         return SD_ETOOLARGE;

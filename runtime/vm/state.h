@@ -186,8 +186,8 @@ struct vms {
     struct heir heir;
     struct kicks kicks;
     struct uidcalls uidcalls;
-    struct doors *doors; /* vm/door.c */
-    struct moves *moves; /* conns that go to other workers */
+    struct doors *doors;   /* vm/door.c */
+    struct moves *moves;   /* conns that go to other workers */
     struct abroad *abroad; /* other nodes; NULL: of no cluster */
 
     vms_built_fn *on_built;

@@ -40,12 +40,12 @@ struct vm_env {
     const char *node;
     struct loop *loop;
     struct mesh *mesh;
-    struct net *net;            /* NULL in a task process */
-    struct uidmap *uids;        /* NULL: uids of this process only */
+    struct net *net;             /* NULL in a task process */
+    struct uidmap *uids;         /* NULL: uids of this process only */
     const struct roster *roster; /* NULL: of no cluster */
-    void *timers;               /* shared schedule block, ipc/shtimer.h */
-    struct running *running;    /* where to tell what Lua is at; NULL: not */
-    const char *embedded_redis; /* socket path for url "embedded" */
+    void *timers;                /* shared schedule block, ipc/shtimer.h */
+    struct running *running;     /* where to tell what Lua is at; NULL: not */
+    const char *embedded_redis;  /* socket path for url "embedded" */
 
     /* Of one vm; filled in by vms_build(). */
     unsigned generation;
