@@ -420,11 +420,11 @@ bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out)
         if (i-- > 0)
             continue;
         *out = (struct uplink_state){.dispatch = r->at.dispatch,
-                                     .index = r->at.index,
-                                     .is_open = r->out != NULL};
-        if (r->link == NULL)
+                                     .boot = r->at.boot,
+                                     .index = r->at.index};
+        if (r->link == NULL || r->out == NULL)
             return true;
-        snprintf(out->address, sizeof(out->address), "%s", link_peer(r->link));
+        out->heard = link_heard(r->link);
         out->unsent = link_unsent(r->link);
         out->round_trip = link_round_trip(r->link);
         return true;

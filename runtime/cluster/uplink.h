@@ -61,10 +61,10 @@ void uplink_leave(struct uplink *u);
 
 struct uplink_state {
     const char *dispatch; /* its name */
-    char address[64];
+    uint64_t boot;
     unsigned index;
-    bool is_open;
-    size_t unsent;       /* bytes */
+    uint64_t heard; /* clock_ms() of its last bytes; 0: the link is not open */
+    size_t unsent;  /* bytes */
     uint32_t round_trip; /* us */
 };
 

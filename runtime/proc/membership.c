@@ -1,11 +1,10 @@
 /* membership.c - see membership.h.
  *
- * What this instance says of itself is looked at every second, and told only
+ * What this instance says of itself is looked at twice a second, and told only
  * when it has changed: every change costs every member some packets.  So the
  * number of conns is told roughly. */
 #include "proc/membership.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,14 +15,15 @@
 #include "cluster/address.h"
 #include "cluster/gossip_udp.h"
 #include "cluster/meta.h"
-#include "codec/json.h"
 #include "loop/timer.h"
+#include "proc/cluster_status.h"
 #include "proc/instance.h"
 #include "proc/tables.h"
 
 enum {
     MEMBERSHIP_MAGIC = 0x6d656d62,
-    LOOK = 1000,        /* ms */
+    LOOK = 500,         /* ms */
+    VOUCHED = 2000,     /* ms: so young is a frame that says: alive */
     SETTLE_MOST = 1000, /* ms, when nobody answers */
     SETTLE = 200        /* ms from the first answer: others tell of others */
 };
@@ -86,12 +86,38 @@ static void tell(struct membership *m)
     buf_fini(&bytes);
 }
 
+/* Whoever gave a link of ours a frame lately is alive, whatever is heard. */
+static void vouch(struct membership *m, const struct linkboard_list *list)
+{
+    uint64_t now = clock_ms();
+
+    for (unsigned i = 0; i < list->n; i++)
+        if (list->link[i].heard != 0 && now - list->link[i].heard < VOUCHED)
+            gossip_udp_vouch(m->udp, list->link[i].boot);
+}
+
+static void look_at_links(struct membership *m)
+{
+    const struct process *p = m->process;
+    struct linkboard_list list;
+
+    for (unsigned i = 0; i < slots_count(p->slots); i++) {
+        enum slot_role role = slots_role(p->slots, i);
+
+        if ((role == SLOT_WORKER || role == SLOT_RELAY) &&
+            linkboard_read(tables_links(p->mesh, p->conf, i),
+                           slots_epoch(p->slots, i), &list))
+            vouch(m, &list);
+    }
+}
+
 static void on_look(struct timer *t)
 {
     struct membership *m = list_entry(t, struct membership, timer);
 
     sd_check(m, MEMBERSHIP_MAGIC);
     tell(m);
+    look_at_links(m);
     timer_start(m->process->loop, t, LOOK);
 }
 
@@ -293,48 +319,8 @@ bool membership_leave(struct membership *m)
 
 /* --- for people ----------------------------------------------------------- */
 
-static void put_text(struct buf *out, const char *key, struct slice text)
-{
-    buf_printf(out, "\"%s\":", key);
-    if (json_write_string(out, text) < 0)
-        buf_append_str(out, "\"?\"");
-    buf_append_str(out, ",");
-}
-
-static void put_member(struct buf *out, const struct gossip_member *m,
-                       bool is_self)
-{
-    char at[ADDRESS_TEXT];
-    struct meta meta;
-
-    (void)meta_read(&meta, m->meta);
-    address_write(at, &m->address);
-    buf_append_str(out, "{");
-    put_text(out, "name", m->name);
-    put_text(out, "kind",
-             slice_str(m->kind == GOSSIP_NODE ? "node" : "dispatch"));
-    put_text(out, "state", slice_str(gossip_state_name(m->state)));
-    put_text(out, "address", slice_str(at));
-    put_text(out, "version", slice_str(meta.version));
-    buf_printf(out,
-               "\"boot\":\"%016" PRIx64 "\",\"generation\":%u,\"conns\":%u,"
-               "\"draining\":%s,\"relays\":%u,\"self\":%s}",
-               m->boot, meta.generation, meta.conns,
-               meta.is_draining ? "true" : "false", meta.nrelays,
-               is_self ? "true" : "false");
-}
-
 void membership_json(const struct membership *m, struct buf *out)
 {
-    const struct gossip *g = gossip_udp_look(m->udp);
-    unsigned i;
-
     sd_check(m, MEMBERSHIP_MAGIC);
-    buf_append_str(out, "{\"members\":[");
-    put_member(out, gossip_self(g), true);
-    for (i = 0; i < gossip_count(g); i++) {
-        buf_append_str(out, ",");
-        put_member(out, gossip_at(g, i), false);
-    }
-    buf_append_str(out, "]}");
+    cluster_status_json(gossip_udp_look(m->udp), m->process, out);
 }

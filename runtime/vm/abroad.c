@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/uplink.h"
+#include "ipc/linkboard.h"
 #include "ipc/msg.h"
 #include "net/uids.h"
 #include "vm/abroad_state.h"
@@ -32,7 +33,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "bodies of messages are little-endian");
 
 enum {
-    ABROAD_MAGIC = 0x61627264
+    ABROAD_MAGIC = 0x61627264,
+    BOARD = 500 /* ms from one telling how the links are to the next */
 };
 
 /* A send to a uid whose hook is to be told when nobody took it. */
@@ -230,6 +232,29 @@ static void on_relay(void *arg, void *relay)
     (void)relay;
 }
 
+/* --- how the links are ---------------------------------------------------- */
+
+static void on_board(struct timer *t)
+{
+    struct abroad *a = list_entry(t, struct abroad, board);
+    const struct vm_env *env = &a->all->env;
+    struct linkboard_list list = {0};
+    struct uplink_state s;
+    unsigned i;
+
+    sd_check(a, ABROAD_MAGIC);
+    for (i = 0; uplink_state(a->uplink, i, &s) && list.n < LINKBOARD_MAX; i++)
+        list.link[list.n++] = (struct linkboard_link){
+            .boot = s.boot,
+            .heard = s.heard,
+            .index = s.index,
+            .unsent = (uint32_t)(s.unsent < UINT32_MAX ? s.unsent : UINT32_MAX),
+            .round_trip = s.round_trip,
+            .is_relay = true};
+    linkboard_write(env->links, (uint16_t)env->epoch, &list);
+    timer_start(env->loop, t, BOARD);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 struct abroad *abroad_new(struct vms *all, const struct conf *conf)
@@ -262,6 +287,8 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
     snprintf(config.self.name, sizeof(config.self.name), "%.64s", env->node);
     /* The configuration child has read the keys. */
     sd_assert(uplink_open(&a->uplink, &config, &why) == 0);
+    a->board.fn = on_board;
+    timer_start(env->loop, &a->board, 1);
     return a;
 }
 
@@ -272,6 +299,7 @@ void abroad_free(struct abroad **ap)
     if (a == NULL)
         return;
     sd_check(a, ABROAD_MAGIC);
+    timer_stop(a->all->env.loop, &a->board);
     uplink_close(&a->uplink);
     while (!list_empty(&a->pending))
         drop(list_entry(a->pending.next, struct pending, node));

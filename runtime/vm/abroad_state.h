@@ -3,6 +3,7 @@
 #define SD_VM_ABROAD_STATE_H
 
 #include "base/list.h"
+#include "loop/timer.h"
 #include "vm/abroad.h"
 
 struct uplink;
@@ -13,6 +14,7 @@ struct abroad {
     struct uplink *uplink;
     struct list pending; /* sends whose hook may have to be told */
     struct list left;    /* bindings that have ended */
+    struct timer board;  /* when to tell how the links are */
 };
 
 /* Where is this uid?  The outbox wants to know. */
