@@ -367,7 +367,7 @@ void uplink_leave(struct uplink *u)
 
 /* --- what others ask and say ---------------------------------------------- */
 
-struct outbox *uplink_outbox(struct uplink *u)
+struct outbox *uplink_outbox(const struct uplink *u)
 {
     return u->outbox;
 }

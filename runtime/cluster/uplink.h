@@ -41,7 +41,7 @@ void uplink_close(struct uplink **up);
 /* Another configuration: its keys, for links that begin.  As open. */
 int uplink_take(struct uplink *u, const struct conf *conf, const char **why);
 
-struct outbox *uplink_outbox(struct uplink *u);
+struct outbox *uplink_outbox(const struct uplink *u);
 struct inbox *uplink_inbox(struct uplink *u);
 
 /* Send a message, as outbox_send(). */

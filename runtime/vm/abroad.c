@@ -121,6 +121,11 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     return a == NULL ? 0 : send(a, &to, MSG_GROUP, v, 3, NULL);
 }
 
+bool abroad_has(const struct abroad *a, struct slice uid)
+{
+    return a != NULL && outbox_has(uplink_outbox(a->uplink), uid);
+}
+
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
