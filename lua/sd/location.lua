@@ -214,11 +214,35 @@ local function assert_some(handles)
     return replies, err
 end
 
+--- Members compare by a number in it whether they have the same Redis. One
+--- that has lost its data is given the number again that it had.
+---@async
+local function know_redis()
+    local id = core.cluster_id()
+    if id == 0 then
+        for _, byte in ipairs({ core.random(6):byte(1, 6) }) do
+            id = id * 256 + byte
+        end
+    end
+    local replies, err = redis():pipeline(function(p)
+        p:set("sd:cluster", digits(id), "nx")
+        p:get("sd:cluster")
+    end)
+    local known = replies and tonumber(replies[2])
+    if known then
+        core.cluster_id(known)
+    else
+        log.warn("the cluster's number in Redis: " .. tostring(err))
+    end
+end
+
 --- Say again and again, about one in ROUND / STEP of them at a time, that our
 --- bindings hold.
 function location.start()
     local cursor = 0
+    know_redis()
     go.every(STEP, function()
+        know_redis()
         local n = math.ceil(core.online_here() * STEP / ROUND)
         local handles
         cursor, handles = core.bindings(cursor, math.max(n, 1))

@@ -25,7 +25,9 @@ enum {
     LOOK = 500,         /* ms */
     VOUCHED = 2000,     /* ms: so young is a frame that says: alive */
     SETTLE_MOST = 1000, /* ms, when nobody answers */
-    SETTLE = 200        /* ms from the first answer: others tell of others */
+    SETTLE = 200,       /* ms from the first answer: others tell of others */
+    SETTLE_LOOK = 50,
+    WARN_AGAIN = 60000
 };
 
 struct membership {
@@ -39,6 +41,9 @@ struct membership {
     struct loop_job changed;
     struct buf meta; /* as it was told last */
     bool is_settling, is_settled;
+    uint64_t redis;  /* ours; 0: not known */
+    uint64_t warned; /* clock_ms() of the last word on another one */
+    uint64_t began;
 };
 
 /* --- what we say ---------------------------------------------------------- */
@@ -65,6 +70,8 @@ static void fill_meta(const struct membership *m, struct meta *out)
             continue;
         conns += slots_get(p->slots, i, SLOT_CONNS);
         out->is_draining |= slots_state(p->slots, i) == SLOT_DRAINING;
+        if (slots_get(p->slots, i, SLOT_REDIS) != 0)
+            out->redis = slots_get(p->slots, i, SLOT_REDIS);
     }
     out->conns = roughly(conns);
     for (i = 0; i < p->h->relays; i++)
@@ -77,6 +84,11 @@ static void tell(struct membership *m)
     struct meta meta;
 
     fill_meta(m, &meta);
+    if (meta.redis == 0)
+        meta.redis = m->redis; /* workers that start have still to ask */
+    if (m->redis != meta.redis)
+        loop_defer(m->process->loop, &m->changed);
+    m->redis = meta.redis;
     meta_write(&bytes, &meta);
     if (!slice_eq(buf_slice(&bytes), buf_slice(&m->meta))) {
         buf_truncate(&m->meta, 0);
@@ -142,16 +154,41 @@ static void add_relays(struct roster_list *list, const struct gossip_member *m)
     }
 }
 
-static void add_member(struct roster_list *list, const struct gossip_member *m)
+/* Two Redises know nothing of each other's uids: nodes of different ones have
+ * nothing to say to each other. */
+static bool has_other_redis(struct membership *m, const struct gossip_member *o)
+{
+    char at[ADDRESS_TEXT], text[256];
+    struct meta meta;
+
+    if (o->kind != GOSSIP_NODE || meta_read(&meta, o->meta) < 0 ||
+        m->redis == 0 || meta.redis == 0 || meta.redis == m->redis)
+        return false;
+    if (m->warned != 0 && clock_ms() - m->warned < WARN_AGAIN)
+        return true;
+    m->warned = clock_ms();
+    address_write(at, &o->address);
+    snprintf(text, sizeof(text),
+             "node \"%.*s\" at %s uses another Redis: set redis.default.url "
+             "to the same one on all nodes",
+             (int)o->name.len, o->name.p, at);
+    m->hooks.on_conflict(m->hooks.arg, text);
+    return true;
+}
+
+static void add_member(struct membership *m, struct roster_list *list,
+                       const struct gossip_member *o)
 {
     uint32_t at = list->nnodes;
 
-    add_relays(list, m);
-    if (m->kind != GOSSIP_NODE || at == ROSTER_NODES)
+    if (has_other_redis(m, o))
         return;
-    for (; at > 0 && list->nodes[at - 1] > m->boot; at--)
+    add_relays(list, o);
+    if (o->kind != GOSSIP_NODE || at == ROSTER_NODES)
+        return;
+    for (; at > 0 && list->nodes[at - 1] > o->boot; at--)
         list->nodes[at] = list->nodes[at - 1];
-    list->nodes[at] = m->boot;
+    list->nodes[at] = o->boot;
     list->nnodes++;
 }
 
@@ -161,18 +198,26 @@ static void write_roster(struct membership *m)
     struct roster_list *list = mem_zalloc(sizeof(*list));
     unsigned i;
 
-    add_member(list, gossip_self(g));
+    add_member(m, list, gossip_self(g));
     for (i = 0; i < gossip_living(g); i++)
-        add_member(list, gossip_at(g, i));
+        add_member(m, list, gossip_at(g, i));
     roster_write(m->roster, list);
     mem_free(list);
 }
 
+/* Which Redis is ours the workers know a moment after they have begun. */
 static void on_settle(struct timer *t)
 {
     struct membership *m = list_entry(t, struct membership, settle);
+    bool is_node = (m->process->h->parts & INSTANCE_NODE) != 0;
 
+    tell(m);
+    if (is_node && m->redis == 0 && clock_ms() - m->began < SETTLE_MOST) {
+        timer_start(m->process->loop, t, SETTLE_LOOK);
+        return;
+    }
     m->is_settled = true;
+    write_roster(m); /* maybe somebody has another one */
     m->hooks.on_settled(m->hooks.arg);
 }
 
@@ -263,6 +308,7 @@ int membership_open(struct membership **out, struct process *p,
     m->magic = MEMBERSHIP_MAGIC;
     m->process = p;
     m->hooks = *hooks;
+    m->began = clock_ms();
     m->roster = tables_roster(p->mesh, p->conf);
     m->timer.fn = on_look;
     m->settle.fn = on_settle;

@@ -380,6 +380,20 @@ static int l_take_left(lua_State *L)
     return 1;
 }
 
+/* core.cluster_id([id]) -> the number by which members know their Redis; 0: not
+ * known yet */
+static int l_cluster_id(lua_State *L)
+{
+    const struct vm_env *env = &vm_of(L)->env;
+    struct slots *slots = mesh_slots(env->mesh);
+
+    if (!lua_isnoneornil(L, 1))
+        slots_set(slots, env->slot, SLOT_REDIS,
+                  (uint64_t)luaL_checknumber(L, 1));
+    lua_pushnumber(L, (lua_Number)slots_get(slots, env->slot, SLOT_REDIS));
+    return 1;
+}
+
 /* core.online_here() -> uids with a conn of this worker */
 static int l_online_here(lua_State *L)
 {
@@ -403,6 +417,7 @@ static const luaL_Reg functions[] = {
     {"locate", l_locate},
     {"oust", l_oust},
     {"take_left", l_take_left},
+    {"cluster_id", l_cluster_id},
     {"in_cluster", l_in_cluster},
     {"online_here", l_online_here},
     {NULL, NULL},
