@@ -23,7 +23,7 @@ local location = {}
 local EXPIRES = 660 -- seconds after the last assertion
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
-local RETRY = 1
+local COMPLAIN = 10 -- seconds from one line about Redis to the next
 local PART = 500 -- ends written at once
 
 --- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
@@ -64,6 +64,16 @@ return { 1, lost }
 
 local function key(uid)
     return "sd:{u:" .. uid .. "}:conns"
+end
+
+--- Redis is away: one line in a while.
+local complained = 0
+local function complain(what, err)
+    local now = core.now()
+    if now - complained >= COMPLAIN then
+        complained = now
+        log.warn(what .. ": " .. tostring(err))
+    end
 end
 
 local function digits(n)
@@ -119,7 +129,7 @@ local function publish(handle, uid, policy)
         if policy == "refuse" then
             return nil, "unavailable"
         end
-        log.warn("location of " .. uid .. ": " .. tostring(err))
+        complain("location of " .. uid, err)
         return true -- asserted later
     elseif reply[1] == 0 then
         return nil, "refused"
@@ -158,7 +168,7 @@ function location.left()
             end
         end)
         if not ok then
-            log.warn("ends of bindings: " .. tostring(err))
+            complain("ends of bindings", err)
             break -- they expire
         end
         list = core.take_left(PART)
@@ -172,7 +182,7 @@ function location.resolve(uid)
         return redis():hgetall(key(uid))
     end)
     if not ok or not reply then
-        log.warn("location of " .. uid .. ": " .. tostring(err or reply))
+        complain("location of " .. uid, err or reply)
         core.located(uid, "flood")
         return
     end
@@ -232,7 +242,7 @@ local function know_redis()
     if known then
         core.cluster_id(known)
     else
-        log.warn("the cluster's number in Redis: " .. tostring(err))
+        complain("the cluster's number in Redis", err)
     end
 end
 
