@@ -11,8 +11,9 @@ struct abroad {
     unsigned magic;
     struct vms *all;
     struct uplink *uplink;
-    struct list pending; /* sends whose hook may have to be told */
-    struct list left;    /* bindings that have ended */
+    struct list pending;  /* sends whose hook may have to be told */
+    struct list left;     /* bindings that have ended ... */
+    uint64_t taken_until; /* ... and until when somebody takes them out */
 };
 
 /* Where is this uid?  The outbox wants to know. */

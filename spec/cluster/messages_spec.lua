@@ -2,6 +2,7 @@
 -- every kind of trouble: whatever happens, each ends in one class of the books
 -- (spec/support/cluster_ledger.py), and none of them is wrong.
 local cjson = require("cjson")
+local client = require("spec.support.client")
 local cluster = require("spec.support.cluster")
 local hosts = require("spec.support.hosts")
 local ledger = require("spec.support.cluster_ledger")
@@ -21,7 +22,10 @@ describe("messages of a cluster", function()
         c:redis(bed[6])
         nodes, dispatches = {}, {}
         for i, name in ipairs({ "a", "b", "c" }) do
-            nodes[i] = c:node(name, bed[i], ledger.files)
+            nodes[i] = c:new_node(name, bed[i], ledger.files)
+            nodes[i].env = "SD_SPEC_ROUND=4"
+            nodes[i]:launch()
+            nodes[i]:wait_ready()
         end
         for i, name in ipairs({ "d", "e" }) do
             dispatches[i] = c:dispatch(name, bed[i + 3])
@@ -102,15 +106,159 @@ describe("messages of a cluster", function()
     end
 
     it("are kept right while processes are killed", function()
-        local books = begin()
+        local books, kills = begin(), {}
         for_seconds(SECONDS, function()
             local role = pick({ "relay", "relay", "worker", "agent" })
-            local list = pids(role, role == "relay" and dispatches or nodes)
+            local of = pick(role == "relay" and dispatches or nodes)
+            local list = pids(role, { of })
             if #list > 0 then
                 server.shell("kill -KILL " .. pick(list))
+                kills[role] = (kills[role] or 0) + 1
             end
-            socket.sleep(math.random() * 0.8)
+            socket.sleep(math.random() * 0.5)
         end)
-        judge("kills", books)
+        print("killed: " .. cjson.encode(kills))
+        local sum = judge("kills", books)
+        assert.is_true(sum.delivered > sum.sent / 2)
+    end)
+
+    --- Do that again and again, with a moment of peace each time.
+    local function trouble(what, seconds, fn)
+        local books, n = begin(), 0
+        for_seconds(seconds, function()
+            fn(pick(nodes), pick(dispatches))
+            n = n + 1
+            bed:heal()
+            socket.sleep(math.random() * 0.3)
+        end)
+        local sum = judge(("%s, %d times"):format(what, n), books)
+        assert.is_true(sum.delivered > sum.sent / 2)
+        return sum
+    end
+
+    it("are kept right while links are cut and heal", function()
+        trouble("cuts", 8, function(s, d)
+            bed:cut(s.host, d.host, math.random() < 0.5)
+            socket.sleep(math.random() * 3.5)
+        end)
+    end)
+
+    it("are kept right while links are reset", function()
+        trouble("resets", 4, function(s, d)
+            bed:reset(s.host, d.host)
+        end)
+    end)
+
+    it("are kept right while frames are lost, late and doubled", function()
+        trouble("losses", 4, function()
+            bed:lose(math.random(10), pick(nodes).host)
+            socket.sleep(1)
+        end)
+    end)
+
+    it("are kept right while a relay is frozen", function()
+        trouble("a frozen relay", 5, function(_, d)
+            local pid = pick(pids("relay", { d }))
+            bed:freeze(pid)
+            socket.sleep(5)
+        end)
+    end)
+
+    it("are kept right while a worker is frozen", function()
+        trouble("frozen workers", 4, function(s)
+            bed:freeze(pick(pids("worker", { s })))
+            socket.sleep(0.5 + math.random() * 3)
+        end)
+    end)
+
+    --- How many uids Redis knows.
+    local function known()
+        local text = c.store:cli("--scan --pattern 'sd:{u:*:conns'")
+        return select(2, text:gsub("\n", ""))
+    end
+
+    it("do not stop without Redis, and find everybody when it is back", function()
+        local books = begin()
+        server.until_(function()
+            return known() >= 18
+        end, "everybody is known")
+        c.store:kill()
+        socket.sleep(4)
+        c.store:start() -- empty
+        server.until_(function()
+            return known() >= 18
+        end, "everybody is known again")
+        -- Nobody else knows it now.
+        for _, pid in ipairs(pids("relay", dispatches)) do
+            server.shell("kill -KILL " .. pid)
+        end
+        c:wait_linked()
+        socket.sleep(1)
+        local sum = judge("Redis away", books)
+        assert.same({}, sum.words)
+        assert.equal(sum.sent, sum.delivered)
+        assert.is_true(sum.gap_ms < 3000)
+    end)
+
+    it("are told to whom Redis has forgotten, in time", function()
+        local books = begin()
+        c.store:cli("flushall")
+        server.until_(function()
+            return known() >= 18
+        end, "everybody is known again")
+        judge("Redis emptied", books)
+    end)
+
+    describe("when the network is in two", function()
+        local function bind(s)
+            local conn = bed.switch:inside(client.open, s:at("game"))
+            assert.is_true(conn:call("ledger/bind", { uid = "twin" }).result)
+            return conn
+        end
+
+        local function is_closed(conn)
+            conn.sock:settimeout(0.01)
+            local _, why = conn.sock:receive(1)
+            return why == "closed"
+        end
+
+        it("serve each side, and one of two conns afterwards", function()
+            -- a and d here, the rest and Redis there.
+            for _, here in ipairs({ 1, 4 }) do
+                for _, there in ipairs({ 2, 3, 5, 6 }) do
+                    bed:cut(bed[here], bed[there])
+                end
+            end
+            local books = begin()
+            local twins = { bind(nodes[1]), bind(nodes[2]) }
+            socket.sleep(2)
+            for i, twin in ipairs(twins) do
+                local side = bed.switch:inside(client.open, nodes[i]:at("game"))
+                assert.is_true(side:call("ledger/post", {
+                    to = "twin",
+                    data = { n = i },
+                }).result)
+                assert.equal(i, twin:receive().n)
+                side:close()
+            end
+            bed:heal()
+            c:wait_linked()
+            server.until_(function()
+                return is_closed(twins[1]) or is_closed(twins[2])
+            end, "one of them is put out")
+            judge("partition", books)
+            assert.are_not.equal(is_closed(twins[1]), is_closed(twins[2]))
+            local left = is_closed(twins[1]) and 2 or 1
+            twins[left].sock:settimeout(10)
+            for _, s in ipairs(nodes) do
+                local sender = bed.switch:inside(client.open, s:at("game"))
+                sender:call("ledger/post", { to = "twin", data = { n = s.name } })
+                assert.equal(s.name, twins[left]:receive().n)
+                sender:close()
+            end
+            local conns = c.store:cli("hlen 'sd:{u:twin}:conns'")
+            assert.equal("1", conns:match("%d+"))
+            twins[left]:close()
+        end)
     end)
 end)

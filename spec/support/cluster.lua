@@ -126,7 +126,7 @@ function Cluster:new_dispatch(name, host, files, more)
         ["scripts/controllers/probe.lua"] = false,
     }, files), host)
     s.verbs = "dispatch "
-    s.env = s.env .. " SD_NODE_NAME=" .. name
+    s.env = "SD_NODE_NAME=" .. name
     s.name = name
     return s
 end
