@@ -55,7 +55,7 @@ struct uplink {
     uint64_t serial; /* of what was read of it */
     struct loop_hook hook;
     struct timer look, tick;
-    uint64_t ticked;
+    uint64_t ticked, armed; /* last and next tick */
     bool has_left;
 };
 
@@ -77,6 +77,7 @@ static void arm_tick(struct uplink *u)
 
     if (next > most)
         next = most;
+    u->armed = next;
     timer_start(u->config.loop, &u->tick, next > now ? next - now : 1);
 }
 
@@ -253,10 +254,15 @@ static void on_tick(struct timer *t)
     arm_tick(u);
 }
 
-/* Answers leave once a turn. */
+/* Answers leave once a turn.  What was sent in it may have to wait, shorter
+ * than anything before. */
 static bool on_turn(struct loop_hook *hook)
 {
-    inbox_turn(list_entry(hook, struct uplink, hook)->inbox);
+    struct uplink *u = list_entry(hook, struct uplink, hook);
+
+    inbox_turn(u->inbox);
+    if (outbox_next(u->outbox) < u->armed)
+        arm_tick(u);
     return false;
 }
 

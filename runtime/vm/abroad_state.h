@@ -12,9 +12,10 @@ struct abroad {
     unsigned magic;
     struct vms *all;
     struct uplink *uplink;
-    struct list pending; /* sends whose hook may have to be told */
-    struct list left;    /* bindings that have ended */
-    struct timer board;  /* when to tell how the links are */
+    struct list pending;  /* sends whose hook may have to be told */
+    struct list left;     /* bindings that have ended ... */
+    uint64_t taken_until; /* ... and until when somebody takes them out */
+    struct timer board;   /* when to tell how the links are */
 };
 
 /* Where is this uid?  The outbox wants to know. */
