@@ -137,6 +137,7 @@ describe("cluster/gossip", function()
         local cluster = gossip.cluster()
         local a, b = cluster:grow(2)
         local ask = gossip.packet("ask", 77)
+        lib.gossip_set_meta(a.g[0], cluster.now, gossip.slice(("m"):rep(400))) -- news
         a:receive(ask)
         a:receive(gossip.packet("ping", 77))
         a:receive(gossip.packet("state", 77, { wants = true, mask = 0xffffffff, nonce = 5 }))
@@ -203,7 +204,10 @@ describe("cluster/gossip", function()
         local a, b, d = cluster:grow(3)
         d:stop()
         local from = cluster.now
-        cluster:run(30000)
+        cluster:run(5000)
+        -- they heard from each other that it is not they who are deaf
+        assert.same({ "suspect", 0 }, { a:state_of(3), lib.gossip_awareness(a.g[0]) })
+        cluster:run(25000)
         for _, m in ipairs({ a, b }) do
             assert.equal("suspected died", m:told(3))
             assert.equal(1, m:living())
@@ -358,6 +362,25 @@ describe("cluster/gossip", function()
         cluster:run(30000)
         assert.is_true(#sent(cluster, a, "proxy") > 5)
         assert.equal("", a:told(3) .. b:told(3) .. d:told(1))
+        assert.equal(0, lib.gossip_awareness(a.g[0]))
+    end)
+
+    it("takes its time when it hears nothing itself", function()
+        local cluster = gossip.cluster()
+        local a, b = cluster:grow(4)
+        cluster.is_cut = function(_, to)
+            return to == 1
+        end
+        cluster:run(8000)
+        assert.is_true(lib.gossip_awareness(a.g[0]) >= 3)
+        assert.equal(0, lib.gossip_awareness(b.g[0]))
+        cluster.is_cut = function()
+            return false
+        end
+        cluster.log = {}
+        cluster:run(4000)
+        assert.is_true(#sent(cluster, a, "ping") < #sent(cluster, b, "ping"))
+        cluster:run(60000)
         assert.equal(0, lib.gossip_awareness(a.g[0]))
     end)
 
