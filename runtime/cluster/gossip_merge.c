@@ -134,15 +134,19 @@ static void refute(struct gossip *g, const struct gossip_update *u)
     spread_news(g, self, is_foreign);
 }
 
+/* Who says again what was refuted has not heard that. */
 static void merge_self(struct gossip *g, const struct gossip_update *u)
 {
-    uint64_t own = g->members.self->pub.incarnation;
+    struct member *self = g->members.self;
+    uint64_t own = self->pub.incarnation;
+    bool is_doubt = u->state != GOSSIP_ALIVE;
 
-    if (g->is_leaving || u->incarnation < own)
+    if (g->is_leaving)
         return;
-    if (u->state == GOSSIP_ALIVE && u->incarnation == own)
-        return;
-    refute(g, u);
+    if (u->incarnation > own || (is_doubt && u->incarnation == own))
+        refute(g, u);
+    else if (is_doubt && !news_has(self))
+        spread_news(g, self, false);
 }
 
 /* --- alive ---------------------------------------------------------------- */

@@ -238,7 +238,7 @@ static void pass_on(struct gossip *g, struct gossip_relay *r,
 
     ack.nonce = r->their_nonce;
     ack.subject = p->subject;
-    spread_packet(g, &r->asker, &ack, members_find(&g->members, p->subject));
+    spread_packet(g, &r->asker, &ack, NULL);
     end_relay(g, r);
 }
 

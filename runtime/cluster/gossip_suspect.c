@@ -5,10 +5,12 @@
  * accusers cuts it, the first the most, down to the shortest (the logarithm
  * is Lifeguard's).
  *
- * It ends early when the suspect refutes it, so the suspect has to hear of it.
- * News may all be lost, if it is the accuser who is cut off: then what it
- * accused others of would end in their death after it is back.  So accusers
- * tell the suspect itself, again and again, as long as the suspicion lasts. */
+ * It ends early when the suspect refutes it, so the suspect has to hear of it,
+ * and its refutation has to come back.  News may all be lost, if it is the
+ * accuser who is cut off: then what it accused others of would end in their
+ * death after it is back.  So accusers tell the suspect itself, again and
+ * again, as long as the suspicion lasts.  The others, to whom a refutation may
+ * have got lost, do so in its second half: by then most are refuted. */
 #include <math.h>
 
 #include "base/assert.h"
@@ -17,7 +19,7 @@
 enum {
     CONFIRMATIONS = GOSSIP_ACCUSERS - 1,
     FEW = 5,          /* members for whom the floor is */
-    REMINDERS = 2,    /* periods between two of an accuser */
+    REMINDERS = 2,    /* periods between two */
     VETO_AGAIN = 1000 /* ms until a suspicion that was vetoed ends */
 };
 
@@ -82,10 +84,12 @@ static void on_suspicion(struct timer *t);
 static void wait_on(struct gossip *g, struct member *m)
 {
     uint64_t again = g->clock + (uint64_t)g->conf.period * REMINDERS;
-    uint64_t end = m->since + length_of(g, m);
+    uint64_t length = length_of(g, m);
 
-    if (again > end || !is_accused_by(m, own_mark(g)))
-        again = end;
+    if (!is_accused_by(m, own_mark(g)) && again < m->since + length / 2)
+        again = m->since + length / 2;
+    if (again > m->since + length)
+        again = m->since + length;
     m->timer.fn = on_suspicion;
     wheel_start(&g->wheel, &m->timer, again);
 }

@@ -311,6 +311,42 @@ describe("cluster/gossip", function()
         assert.equal("alive", b:state_of(1))
     end)
 
+    it("refutes again to who has missed it", function()
+        local cluster = gossip.cluster()
+        local a, b = cluster:grow(2)
+        local doubt = { boot = 1, state = SUSPECT, incarnation = 20, accusers = { 2 } }
+        a:receive(news(doubt))
+        cluster:run(20000) -- it is no news any more
+        assert.equal(21, tonumber(lib.gossip_find(b.g[0], 1).incarnation))
+        cluster.log = {}
+        a:receive(gossip.packet("ping", 2, nil, { doubt }))
+        local ack = sent(cluster, a, "ack")[1]
+        assert.same({ 1, 21, "alive" }, { ack[1].boot, ack[1].incarnation, ack[1].state })
+        cluster:run(20000)
+        cluster.log = {}
+        a:receive(news({ boot = 1, state = DEAD, incarnation = 20 }))
+        cluster:run(300)
+        assert.equal(21, sent(cluster, a, "news")[1][1].incarnation)
+        assert.equal(1, tonumber(a:counters().refutations))
+    end)
+
+    it("reminds whom it suspects until that answers", function()
+        local cluster = gossip.cluster()
+        local a, b, d = cluster:grow(3)
+        local cut = true
+        cluster.is_cut = function(from, to)
+            return cut and (from == 1) ~= (to == 1)
+        end
+        cluster:run(4500) -- all that 1 had to say is said
+        assert.equal("suspect", a:state_of(2))
+        cut = false
+        assert.truthy(cluster:until_(3000, function()
+            return a:state_of(2) == "alive" and a:state_of(3) == "alive"
+        end))
+        cluster:run(60000)
+        assert.is_nil((a:told(2) .. b:told(1) .. d:told(1)):find("died"))
+    end)
+
     it("sends its refutation first", function()
         local cluster = gossip.cluster()
         local a = cluster:grow(2)
