@@ -1391,7 +1391,7 @@ static void print_totals(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 2000;
+    uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 20000;
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     uint64_t seed, hash = 0, wrongs, bad = 0, first_bad = 0;
 
