@@ -324,6 +324,17 @@ static void put_member(struct buf *out, const struct gossip_member *m,
                is_self ? "true" : "false");
 }
 
+/* Somebody dead whose name lives on: it was started anew. */
+static bool is_replaced(const struct gossip *g, const struct gossip_member *m)
+{
+    unsigned i;
+
+    for (i = 0; i < gossip_living(g); i++)
+        if (slice_eq(gossip_at(g, i)->name, m->name))
+            return true;
+    return slice_eq(gossip_self(g)->name, m->name);
+}
+
 void membership_json(const struct membership *m, struct buf *out)
 {
     const struct gossip *g = gossip_udp_look(m->udp);
@@ -333,6 +344,8 @@ void membership_json(const struct membership *m, struct buf *out)
     buf_append_str(out, "{\"members\":[");
     put_member(out, gossip_self(g), true);
     for (i = 0; i < gossip_count(g); i++) {
+        if (i >= gossip_living(g) && is_replaced(g, gossip_at(g, i)))
+            continue;
         buf_append_str(out, ",");
         put_member(out, gossip_at(g, i), false);
     }
