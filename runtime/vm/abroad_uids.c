@@ -59,7 +59,7 @@ static void push_conn(lua_State *L, uint64_t boot, uint64_t id)
 
 /* --- finding -------------------------------------------------------------- */
 
-void abroad_on_resolve(void *arg, struct slice uid)
+void abroad_on_resolve(void *arg, const struct slice *uid)
 {
     struct abroad *a = arg;
     struct vm *vm = vms_now(a->all);
@@ -69,7 +69,7 @@ void abroad_on_resolve(void *arg, struct slice uid)
     if (co == NULL)
         return; /* it is asked again */
     co->on_end = vm_log_end;
-    lua_pushlstring(co->L, uid.p, uid.len);
+    lua_pushlstring(co->L, uid->p, uid->len);
     co_ready(co, 1);
 }
 
