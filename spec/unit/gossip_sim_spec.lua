@@ -235,12 +235,13 @@ describe("gossip in virtual time", function()
     end)
 
     if is_release then
-        it("simulates a thousand members for ten minutes", function()
-            local result = run({ members = 1000, crash = 300, seconds = 600, seed = 1 })
+        it("simulates a thousand members", function()
+            local seconds = many and 600 or 60
+            local result = run({ members = 1000, crash = 25, seconds = seconds, seed = 1 })
             assert.equal(0, result.wrong + result.views)
             assert.is_true(result.known <= 18000, result.known)
             assert.is_true(result.joined <= 15000, result.joined)
-            assert.is_true(result.cpu < 25000, result.cpu) -- 6,000 when nobody disturbs
+            assert.is_true(result.cpu < 25000, result.cpu) -- 600 s take 6,000 undisturbed
         end)
     end
 end)
