@@ -300,6 +300,8 @@ static void print(const struct world *w, double cpu)
             continue;
         c = gossip_counters(w->hosts[i].g);
         sum.bad += c->bad;
+        sum.probes += c->probes;
+        sum.failed_probes += c->failed_probes;
         sum.refused += c->refused;
         sum.suspicions += c->suspicions;
         sum.refutations += c->refutations;
@@ -322,6 +324,8 @@ static void print(const struct world *w, double cpu)
            (unsigned long long)sum.suspicions,
            (unsigned long long)sum.refutations, (unsigned long long)sum.vetoes,
            (unsigned long long)sum.late);
+    printf("probes=%llu failed=%llu ", (unsigned long long)sum.probes,
+           (unsigned long long)sum.failed_probes);
     printf(
         "old=%u conflicts=%llu bad=%llu refused=%llu table=%u packets_s=%.1f "
         "bytes_s=%.0f overflown=%llu hash=%016llx cpu=%.0f\n",

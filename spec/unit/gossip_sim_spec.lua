@@ -33,8 +33,8 @@ end
 --- `n` runs of other seeds, or as many as were asked for.
 local function runs(n, options)
     local list = {}
-    if not is_release and n < 20 then
-        n = math.ceil(n / 2) -- the sanitizers take their time
+    if not is_release then
+        n = math.ceil(n / 4) -- the sanitizers take their time
     end
     for seed = 1, many or n do
         options.seed = seed
@@ -112,19 +112,22 @@ describe("gossip in virtual time", function()
             { members = 100, loss = 10, deaths = 0 },
             { members = 10, loss = 30, deaths = 1 },
             { members = 100, loss = 30, deaths = 4 },
+            { members = 100, loss = 45, deaths = 0.2, seeds = 6 }, -- 1 without reminders
         }
         if many then
             cases[#cases + 1] = { members = 1000, loss = 10, deaths = 5 }
             cases[#cases + 1] = { members = 1000, loss = 30, deaths = 120 }
         end
         for _, case in ipairs(cases) do
-            local list = runs(4, {
+            local list = runs(case.seeds or 3, {
                 members = case.members, loss = case.loss .. ":5-185", seconds = 245,
             })
+            local deaths = 0
             each(list, function(result, args)
-                assert.is_true(result.verdicts <= case.deaths, args .. " " .. result.verdicts)
+                deaths = deaths + result.verdicts
                 assert.equal(0, result.wrong, args)
             end)
+            assert.is_true(deaths <= case.deaths * #list, list[1].args .. ": " .. deaths)
             assert.is_true(spread(list, "views") <= case.deaths, list[1].args)
             if case.members >= 100 and case.loss >= 30 then
                 assert.is_true(spread(list, "suspicions") > 0, list[1].args)
@@ -138,7 +141,7 @@ describe("gossip in virtual time", function()
         for _, case in ipairs({ { 2, 1 }, { 3, 1 }, { 10, 5 }, { 100, 1 }, { 100, 50 } }) do
             for _, till in ipairs({ 50, 200 }) do
                 local cut = ("20-%d:%d"):format(till, case[2])
-                local list = runs(4, { members = case[1], cut = cut, seconds = till + 60 })
+                local list = runs(2, { members = case[1], cut = cut, seconds = till + 60 })
                 settled(list, till, 15000)
             end
         end
@@ -208,7 +211,7 @@ describe("gossip in virtual time", function()
     end)
 
     it("holds the right view a minute after anything", function()
-        for seed = 1, many and many * 10 or is_release and 15 or 8 do
+        for seed = 1, many and many * 10 or is_release and 15 or 5 do
             math.randomseed(seed)
             local members = math.random(3, 60)
             local function some()
@@ -232,12 +235,13 @@ describe("gossip in virtual time", function()
     end)
 
     if is_release then
-        it("simulates a thousand members for ten minutes", function()
-            local result = run({ members = 1000, crash = 300, seconds = 600, seed = 1 })
+        it("simulates a thousand members", function()
+            local seconds = many and 600 or 60
+            local result = run({ members = 1000, crash = 25, seconds = seconds, seed = 1 })
             assert.equal(0, result.wrong + result.views)
             assert.is_true(result.known <= 18000, result.known)
             assert.is_true(result.joined <= 15000, result.joined)
-            assert.is_true(result.cpu < 20000, result.cpu) -- 6,000 when nobody disturbs
+            assert.is_true(result.cpu < 25000, result.cpu) -- 600 s take 6,000 undisturbed
         end)
     end
 end)
