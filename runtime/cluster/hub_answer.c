@@ -37,8 +37,8 @@ static void answer(struct hub *h, struct hub_link *l,
     }
 }
 
-void hub_nack(struct hub *h, struct hub_link *l, uint64_t number,
-              enum frames_reason reason)
+void hub_reply(struct hub *h, struct hub_link *l, uint64_t number,
+               enum frames_reason reason)
 {
     struct frames_nack n = {number, reason, 0};
 

@@ -73,7 +73,7 @@ static void forward(struct route *r)
 
 static void nack(struct route *r, enum frames_reason reason)
 {
-    hub_nack(r->h, r->from, r->number, reason);
+    hub_reply(r->h, r->from, r->number, reason);
 }
 
 /* Those of the targets that have room; the others count as busy. */
@@ -226,7 +226,7 @@ static void route_publish(struct route *r)
     if (h->targets > 0)
         send_to_all(r);
     else
-        hub_nack(h, r->from, r->number, 0);
+        hub_reply(h, r->from, r->number, 0);
 }
 
 /* A process speaks for itself only. */

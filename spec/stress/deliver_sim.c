@@ -90,6 +90,7 @@ struct conn {
     unsigned uid, w, epoch;
     uint64_t bind;
     uint64_t last[WORKERS][64]; /* counter by sender and its epoch */
+    uint64_t mark[WORKERS][64]; /* what it had got before it moved */
 };
 
 struct entry { /* of the truth */
@@ -141,6 +142,7 @@ enum event_type {
     CLOSE_CONN,
     FORGET,
     TELL,
+    HOP,
     SUBSCRIBE
 };
 
@@ -613,6 +615,7 @@ static bool has_uid(void *arg, const struct slice *name)
 
 static int take_uid(unsigned w, unsigned uid, struct message *m, uint64_t token)
 {
+    bool any = false;
     unsigned i;
 
     if (chance(world->faults > 0 ? 2 : 0))
@@ -625,9 +628,14 @@ static int take_uid(unsigned w, unsigned uid, struct message *m, uint64_t token)
     for (i = 0; i < world->conns; i++) {
         struct conn *c = &world->conn[i];
 
-        if (c->is_open && c->w == w && c->uid == uid)
+        if (c->is_open && c->w == w && c->uid == uid &&
+            m->counter > c->mark[m->w][m->epoch % 64]) {
             take_on_conn(c, m);
+            any = true;
+        }
     }
+    if (!any)
+        return SD_ECLOSED; /* perhaps they had it where they come from */
     if (!chance(5))
         return 0;
     after(below(300 * MS), SETTLE, w, world->worker[w].place.epoch, 0, token);
@@ -725,6 +733,43 @@ static void open_conn(unsigned uid, unsigned w)
     tell_locate(w, c, true);
 }
 
+static struct conn *hopping;
+
+static void note_hop(void *arg, const struct inbox_note *n)
+{
+    uint64_t *mark = &hopping->mark[n->from.slot][n->from.epoch % 64];
+
+    inbox_note(arg, n, now_ms());
+    if (*mark < n->last)
+        *mark = n->last;
+}
+
+/* A conn goes to the other worker of its node, with what it has got. */
+static void hop(unsigned i)
+{
+    struct conn *c = &world->conn[i];
+    struct worker *from = &world->worker[c->w], *to;
+    struct uid *u = &world->uid[c->uid];
+    unsigned other = c->w ^ 1, k;
+
+    if (other >= world->workers || !world->worker[other].is_alive ||
+        inbox_figures(from->in)->pending > 0)
+        return;
+    to = &world->worker[other];
+    hopping = c;
+    inbox_show(from->in, slice_str(u->name), note_hop, to->in);
+    c->w = other;
+    c->epoch = to->place.epoch;
+    if (!has_conn(other ^ 1, c->uid))
+        tell_locate(other ^ 1, c, false);
+    c->bind = ++u->bind;
+    for (k = 0; k < u->count; k++) {
+        if (u->at[k].conn == i)
+            u->at[k] = (struct entry){other, c->epoch, i, c->bind};
+    }
+    tell_locate(other, c, true);
+}
+
 static int open_conn_of(unsigned uid)
 {
     unsigned start = world->conns > 0 ? below(world->conns) : 0, i;
@@ -736,6 +781,14 @@ static int open_conn_of(unsigned uid)
             return (int)k;
     }
     return -1;
+}
+
+static void hop_some(unsigned uid)
+{
+    int i = open_conn_of(uid);
+
+    if (i >= 0 && !world->is_quiet)
+        hop((unsigned)i);
 }
 
 static void move_uid(unsigned uid)
@@ -1102,6 +1155,7 @@ static void again_later(const struct event *e)
         us = 1 + below(60 * MS);
         break;
     case MOVE:
+    case HOP:
         us = 1 + below(400 * MS);
         break;
     case SUBSCRIBE:
@@ -1112,10 +1166,10 @@ static void again_later(const struct event *e)
              (world->faults > 0 ? world->faults : 1);
     }
     after(us, e->type,
-          below(e->type == SEND         ? world->senders
-                : e->type == MOVE       ? world->uids
-                : e->type == KILL_RELAY ? world->relays
-                                        : world->workers),
+          below(e->type == SEND                     ? world->senders
+                : e->type == MOVE || e->type == HOP ? world->uids
+                : e->type == KILL_RELAY             ? world->relays
+                                                    : world->workers),
           0, 0, 0);
 }
 
@@ -1187,6 +1241,10 @@ static void act(struct event *e)
             move_uid(e->a);
         again_later(e);
         break;
+    case HOP:
+        hop_some(e->a);
+        again_later(e);
+        break;
     case SUBSCRIBE:
         subscribe(e->a);
         again_later(e);
@@ -1235,7 +1293,7 @@ static void step(void)
 static void build(uint64_t seed)
 {
     static const enum event_type faults[] = {
-        BREAK, KILL_WORKER, KILL_RELAY, FREEZE, OUTAGE, MOVE, SLOW};
+        BREAK, KILL_WORKER, KILL_RELAY, FREEZE, OUTAGE, MOVE, SLOW, HOP};
     unsigned i;
 
     world = calloc(1, sizeof(*world));
@@ -1268,13 +1326,12 @@ static void build(uint64_t seed)
         open_conn(i, below(world->workers));
     after(20 * MS, SEND, 0, 0, 0, 0);
     for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        unsigned n = faults[i] == MOVE || faults[i] == HOP ? world->uids
+                     : faults[i] == KILL_RELAY             ? world->relays
+                                                           : world->workers;
+
         if (chance(70) && world->faults > 0)
-            after(below(2000 * MS), faults[i],
-                  below(world->workers) % (faults[i] == MOVE ? world->uids
-                                           : faults[i] == KILL_RELAY
-                                               ? world->relays
-                                               : world->workers),
-                  0, 0, 0);
+            after(below(2000 * MS), faults[i], below(n), 0, 0, 0);
     }
 }
 
