@@ -254,6 +254,8 @@ static void hand_over(struct inbox *i, struct inbox_link *l,
         refuse(l, FRAMES_NOT_HERE, &i->figures.not_here);
         return;
     }
+    if (outcome == SD_EOFFLINE)
+        outcome = SD_EGONE; /* there is no other place to look */
     count(i, outcome);
     seens_settle(i->seens, e, outcome);
     answer(l, l->taken, reason_of(outcome));

@@ -52,12 +52,13 @@ struct outbox_limits {
 };
 
 struct outbox_figures {
-    uint64_t accepted, busy; /* sends; accepted = settled + count, always */
+    uint64_t accepted, busy;              /* sends */
     uint64_t delivered, refused, unknown; /* settled */
     uint64_t frames, again;               /* data frames; of them not first */
     uint64_t resolves, breaks;            /* questions; ended links */
-    uint64_t missed; /* publishes settled while a place had no link */
-    uint32_t count, bytes, lanes; /* kept now */
+    uint64_t missed;       /* publishes settled while a place had no link */
+    uint32_t count, bytes; /* kept now: not settled, or answers are missing */
+    uint32_t lanes;
 };
 
 /* To whom: a place, a uid, or a kind and a name. */

@@ -158,6 +158,15 @@ describe("cluster/inbox", function()
         assert_turn("m4", "1<4+1")
     end)
 
+    it("says gone when nobody of a place takes a message", function()
+        i.outcome = lib.SD_EOFFLINE
+        take({ counter = 1 })
+        take({ counter = 2, type = lib.FRAMES_PLACE })
+        local _, answers = i:turn()
+        assert.equal(("1<1:%d/0 2:%d/0"):format(lib.FRAMES_NOT_HERE, lib.FRAMES_GONE),
+            answers)
+    end)
+
     it("takes publishes without order, each once", function()
         local function publish(n, flags)
             take({ counter = n, type = lib.FRAMES_PUBLISH, kind = lib.FRAMES_TOPIC,

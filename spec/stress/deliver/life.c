@@ -17,7 +17,7 @@ static void expect(struct message *m)
             to->is_alive && to->place.boot != world->worker[m->w].place.boot &&
             to->since[m->to] > 0 && to->since[m->to] + CALM < world->now &&
             to->born + CALM < world->now &&
-            world->worker[m->w].born + CALM < world->now;
+            world->worker[m->w].born + KNOWN < world->now;
     }
 }
 
@@ -111,10 +111,11 @@ void start_worker(unsigned w)
     bool few = me->holds_few = chance(10);
     struct outbox_limits most = {.window_count = 8u << below(4),
                                  .window_bytes = 2000u << below(5),
-                                 .count = 400,
+                                 .count = KEPT_MOST,
                                  .queue = 60,
                                  .held = few ? 10 : 0};
-    struct inbox_limits seen = {.seen = chance(70) ? 0 : 16u << below(6)};
+    struct inbox_limits seen = {.seen =
+                                    chance(70) ? SEEN_MOST : 16u << below(5)};
     unsigned r;
 
     if (me->is_alive || (world->now > world->end && world->is_quiet))
@@ -185,7 +186,7 @@ void start_relay(unsigned r)
     struct hub_calls calls = {NULL, relay_emit};
     struct hub_limits most = {.window_count = 8u << below(4),
                               .window_bytes = 2000u << below(5),
-                              .uids = 1 + below(8),
+                              .uids = 1 + below(HUB_UIDS_MOST),
                               .filters = 1 + below(8)};
 
     world->relay[r].is_alive = true;

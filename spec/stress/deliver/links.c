@@ -163,6 +163,7 @@ void connect_to(unsigned w, unsigned r)
     c->out = outbox_open(me->out, c, to->id, now_ms());
     c->in = inbox_open(me->in, c);
     c->hub = hub_open(to->hub, c, &me->place);
+    trace_link("opens", c);
     check_linkless(me);
     after(below(30 * MS), TELL, (unsigned)(c - world->chan), 0, 0, 0);
 }
@@ -187,6 +188,7 @@ void close_worker_end(struct chan *c)
     if (!c->worker_open)
         return;
     c->worker_open = false;
+    trace_link("has ended for its worker", c);
     me->chan[c->r] = -1;
     check_linkless(me);
     outbox_close(me->out, c->out, now_ms());
@@ -199,6 +201,7 @@ void close_relay_end(struct chan *c)
     if (!c->relay_open)
         return;
     c->relay_open = false;
+    trace_link("has ended for its relay", c);
     hub_close(world->relay[c->r].hub, c->hub);
     hub_turn(world->relay[c->r].hub);
 }

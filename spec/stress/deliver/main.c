@@ -8,7 +8,7 @@
  * cannot be asked.  A ledger judges every message; what breaks the promise is
  * counted as wrong and printed.  The same seed gives the same hash.
  *
- * With the number of a message its way is shown.
+ * With the number of a message its way is shown, and what links do.
  *
  * A mutation changes frames on their way, as if a rule of the protocol did
  * not exist: then the ledger has to find wrong ones, which shows that the rule
@@ -61,16 +61,34 @@ static void take_frame(struct event *e)
         wrong("a frame of type %u is refused", e->c);
 }
 
+static void check_relay(const struct relay *r)
+{
+    const struct hub_figures *f = hub_figures(r->hub);
+
+    if (f->transits > f->links * WINDOW_MOST || f->uids > HUB_UIDS_MOST)
+        wrong("a relay is over its bounds");
+}
+
+static void check_worker(const struct worker *w)
+{
+    if (outbox_figures(w->out)->count > KEPT_MOST ||
+        inbox_figures(w->in)->seen > SEEN_MOST)
+        wrong("a worker is over its bounds");
+}
+
 static void tick(unsigned w)
 {
     struct worker *me = &world->worker[w];
     unsigned r;
 
     for (r = 0; r < world->relays; r++) {
-        if (world->relay[r].is_alive)
+        if (world->relay[r].is_alive) {
+            check_relay(&world->relay[r]);
             hub_turn(world->relay[r].hub);
+        }
     }
     if (me->is_alive) {
+        check_worker(me);
         outbox_tick(me->out, now_ms());
         inbox_tick(me->in, now_ms());
         inbox_turn(me->in);
@@ -386,9 +404,9 @@ int main(int argc, char **argv)
     print_totals();
     printf("mutation %s changed %llu\n", mutations[mutation],
            (unsigned long long)mutated);
-    printf("seeds %llu bad %llu first %llu wrong %llu hash %016llx\n",
-           (unsigned long long)seeds, (unsigned long long)bad,
-           (unsigned long long)first_bad, (unsigned long long)totals.wrong,
-           (unsigned long long)hash);
+    printf("seeds %llu from %llu bad %llu first %llu wrong %llu hash %016llx\n",
+           (unsigned long long)seeds, (unsigned long long)first,
+           (unsigned long long)bad, (unsigned long long)first_bad,
+           (unsigned long long)totals.wrong, (unsigned long long)hash);
     return mutation == NONE ? bad > 0 : bad == 0;
 }

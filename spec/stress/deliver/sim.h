@@ -19,8 +19,13 @@ enum {
     CONNS = 4096,
     MESSAGES = 8192,
     TAKERS = 24,
+    WINDOW_MOST = 64, /* the limits, of which each takes some */
+    KEPT_MOST = 400,
+    SEEN_MOST = 512,
+    HUB_UIDS_MOST = 8,
     MS = 1000,              /* of virtual microseconds */
     CALM = 2500 * MS,       /* a subscription is known everywhere */
+    KNOWN = 6000 * MS,      /* everybody alive has had a link meanwhile */
     QUIET = 100 * 1000 * MS /* after the faults, until all has to be over */
 };
 
@@ -172,6 +177,7 @@ bool chance(unsigned percent);
 void note(uint64_t x); /* into the hash */
 __attribute__((format(printf, 1, 2))) void wrong(const char *fmt, ...);
 void trace(const char *what, uint64_t message, unsigned a, unsigned b);
+void trace_link(const char *what, const struct chan *c);
 void trace_frame(const char *what, const struct chan *c, unsigned type,
                  struct slice p);
 void push(struct event e);

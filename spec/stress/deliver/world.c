@@ -56,6 +56,14 @@ void trace(const char *what, uint64_t message, unsigned a, unsigned b)
         printf("%.3f ms: %s %u %u\n", (double)world->now / MS, what, a, b);
 }
 
+void trace_link(const char *what, const struct chan *c)
+{
+    if (traced != UINT64_MAX)
+        printf("%.3f ms: link %u %s, worker %u, relay %u\n",
+               (double)world->now / MS, (unsigned)(c - world->chan), what, c->w,
+               c->r);
+}
+
 void trace_frame(const char *what, const struct chan *c, unsigned type,
                  struct slice p)
 {
