@@ -1,5 +1,4 @@
 /* hub_answer.c - answers of receivers become one for the sender. */
-#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/hub_state.h"

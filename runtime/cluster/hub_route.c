@@ -4,7 +4,6 @@
  * goes to those of its places that can take it now; a publish goes to all or,
  * when one of them is too far behind, to nobody: the sender hears "busy" and
  * nothing was done by halves. */
-#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/hub_state.h"

@@ -9,7 +9,6 @@
  * A spot that loses its last relay is missing for a while: the process may be
  * alive and on its way to another relay, so publishes of this time are held,
  * and go once more when it is back. */
-#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/outbox_state.h"
