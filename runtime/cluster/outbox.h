@@ -25,7 +25,7 @@ struct outbox_link;
 enum {
     OUTBOX_LINKS = 64,
     OUTBOX_LIFE_MAX = 30000, /* ms; longer lives are cut */
-    OUTBOX_TRIES = 4         /* times that a uid may be elsewhere or unknown */
+    OUTBOX_TRIES = 4         /* times that a uid may be elsewhere */
 };
 
 /* None of them may call the outbox. */

@@ -140,7 +140,7 @@ void lane_went_on(struct outbox *o, struct lane *s)
 
 static void again(struct lane *s, struct letter *m, enum frames_reason reason)
 {
-    if (reason == FRAMES_NOT_HERE || reason == FRAMES_UNKNOWN)
+    if (reason == FRAMES_NOT_HERE)
         m->tries++;
     s->asks |= reason == FRAMES_NOT_HERE || reason >= FRAMES_UNKNOWN;
     s->state = LANE_DRAINING;
