@@ -8,6 +8,8 @@ for source in spec/stress/*.c; do
     echo "== $name"
     "build/dev/spec/stress/$name"
 done
+echo "== deliver_sim"
+build/dev/spec/stress/deliver_sim "${SD_SEEDS:-20000}" "${SD_SEED:-$RANDOM}"
 echo "== races"
 SD_RACES=${SD_RACES:-5000} \
     spec/busted.sh dev -o plainTerminal spec/e2e/race_spec.lua

@@ -1,5 +1,4 @@
 /* hub_answer.c - answers of receivers become one for the sender. */
-#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/hub_state.h"
@@ -37,8 +36,8 @@ static void answer(struct hub *h, struct hub_link *l,
     }
 }
 
-void hub_nack(struct hub *h, struct hub_link *l, uint64_t number,
-              enum frames_reason reason)
+void hub_reply(struct hub *h, struct hub_link *l, uint64_t number,
+               enum frames_reason reason)
 {
     struct frames_nack n = {number, reason, 0};
 

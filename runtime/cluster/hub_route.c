@@ -4,7 +4,6 @@
  * goes to those of its places that can take it now; a publish goes to all or,
  * when one of them is too far behind, to nobody: the sender hears "busy" and
  * nothing was done by halves. */
-#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/hub_state.h"
@@ -73,7 +72,7 @@ static void forward(struct route *r)
 
 static void nack(struct route *r, enum frames_reason reason)
 {
-    hub_nack(r->h, r->from, r->number, reason);
+    hub_reply(r->h, r->from, r->number, reason);
 }
 
 /* Those of the targets that have room; the others count as busy. */
@@ -226,7 +225,7 @@ static void route_publish(struct route *r)
     if (h->targets > 0)
         send_to_all(r);
     else
-        hub_nack(h, r->from, r->number, 0);
+        hub_reply(h, r->from, r->number, 0);
 }
 
 /* A process speaks for itself only. */

@@ -69,8 +69,9 @@ int hub_route(struct hub *h, struct hub_link *l, unsigned type,
 
 /* hub_answer.c */
 void hub_answer(struct hub *h, struct transit *t);
-void hub_nack(struct hub *h, struct hub_link *l, uint64_t number,
-              enum frames_reason reason);
+/* 0 is "delivered". */
+void hub_reply(struct hub *h, struct hub_link *l, uint64_t number,
+               enum frames_reason reason);
 int hub_take_acks(struct hub *h, struct hub_link *l, struct slice p);
 int hub_take_nacks(struct hub *h, struct hub_link *l, struct slice p);
 void hub_lose_all(struct hub *h, struct hub_link *l);

@@ -218,6 +218,17 @@ static bool is_next(const struct inbox *i, const struct source *from,
            seens_find(i->seens, from, prev) != NULL;
 }
 
+/* Who shares it is shown too much, which does no harm. */
+static uint32_t hash_uid(struct slice uid)
+{
+    uint32_t x = 2166136261u;
+    size_t n;
+
+    for (n = 0; n < uid.len; n++)
+        x = (x ^ (unsigned char)uid.p[n]) * 16777619u;
+    return x | 1;
+}
+
 static void hand_over(struct inbox *i, struct inbox_link *l,
                       struct source *from, const struct frames_data *d)
 {
@@ -229,6 +240,8 @@ static void hand_over(struct inbox *i, struct inbox_link *l,
         return;
     }
     e = seens_add(i->seens, from, d->head.counter, i->now);
+    if (d->type == FRAMES_UID)
+        e->uid = hash_uid(d->name);
     outcome = i->calls.deliver(i->calls.arg, d, (uint64_t)(uintptr_t)e);
 
     if (outcome == INBOX_LATER) {
@@ -241,6 +254,8 @@ static void hand_over(struct inbox *i, struct inbox_link *l,
         refuse(l, FRAMES_NOT_HERE, &i->figures.not_here);
         return;
     }
+    if (outcome == SD_EOFFLINE)
+        outcome = SD_EGONE; /* there is no other place to look */
     count(i, outcome);
     seens_settle(i->seens, e, outcome);
     answer(l, l->taken, reason_of(outcome));
@@ -290,6 +305,41 @@ int inbox_take(struct inbox *i, struct inbox_link *l, unsigned type,
     else
         take(i, l, from, &d);
     return 0;
+}
+
+/* --- conns that go to another process ------------------------------------ */
+
+struct show {
+    void (*fn)(void *arg, const struct inbox_note *n);
+    void *arg;
+};
+
+static void show(void *arg, const struct source *from, uint64_t last)
+{
+    struct inbox_note n = {from->place, last, from->term};
+    const struct show *s = arg;
+
+    s->fn(s->arg, &n);
+}
+
+void inbox_show(struct inbox *i, struct slice uid,
+                void (*fn)(void *arg, const struct inbox_note *n), void *arg)
+{
+    struct show s = {fn, arg};
+
+    sd_check(i, INBOX_MAGIC);
+    seens_each_source(i->seens, hash_uid(uid), show, &s);
+}
+
+void inbox_note(struct inbox *i, const struct inbox_note *n, uint64_t now)
+{
+    struct source *from;
+
+    sd_check(i, INBOX_MAGIC);
+    i->now = now > i->now ? now : i->now;
+    from = seens_source(i->seens, &n->from, i->now);
+    if (from != NULL && from->term < n->term)
+        from->term = n->term;
 }
 
 void inbox_tick(struct inbox *i, uint64_t now)

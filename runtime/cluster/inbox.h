@@ -67,6 +67,21 @@ void inbox_settle(struct inbox *i, uint64_t token, int outcome);
 /* End of a turn: send the answers that were gathered. */
 void inbox_turn(struct inbox *i);
 
+/* A conn goes to another process of this node: what it has got here must not
+ * reach it there once more, nor anything older.  inbox_show() tells of each
+ * sending process, when nothing of the uid is pending; inbox_note() has the
+ * other inbox know it, and who has the conn there keeps it from messages up to
+ * `last`; when that leaves nobody to take one, its outcome is SD_ECLOSED. */
+struct inbox_note {
+    struct place from;
+    uint64_t last; /* counter of the last to this uid; 0: none that counts */
+    uint32_t term;
+};
+
+void inbox_show(struct inbox *i, struct slice uid,
+                void (*fn)(void *arg, const struct inbox_note *n), void *arg);
+void inbox_note(struct inbox *i, const struct inbox_note *n, uint64_t now);
+
 /* Forget what is old; about once a second. */
 void inbox_tick(struct inbox *i, uint64_t now);
 

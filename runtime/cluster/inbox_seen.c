@@ -255,6 +255,27 @@ void seens_wait(struct seen *e, uint64_t number, uint32_t link,
     e->waiters = w;
 }
 
+void seens_each_source(struct seens *s, uint32_t uid,
+                       void (*fn)(void *arg, const struct source *from,
+                                  uint64_t last),
+                       void *arg)
+{
+    struct list *it;
+
+    list_each (it, &s->by_age) {
+        struct seen *e = by_age(it);
+
+        if (e->uid == uid && e->source->last < e->counter)
+            e->source->last = e->counter;
+    }
+    list_each (it, &s->used) {
+        struct source *from = list_entry(it, struct source, used);
+
+        fn(arg, from, from->last > from->floor ? from->last : from->floor);
+        from->last = 0;
+    }
+}
+
 void seens_tick(struct seens *s, uint64_t now)
 {
     struct source *from;

@@ -25,6 +25,7 @@ struct source {
     uint64_t used_at;
     uint64_t base;  /* everything before it is settled */
     uint64_t floor; /* up to here ids were forgotten too early */
+    uint64_t last;  /* scratch of seens_each_source() */
     uint32_t term;
 };
 
@@ -42,6 +43,7 @@ struct seen {
     uint64_t counter;
     uint64_t at;
     struct seen_waiter *waiters;
+    uint32_t uid;    /* hash; 0: not to a uid */
     int16_t outcome; /* an error code, or INBOX_LATER */
 };
 
@@ -66,6 +68,13 @@ void seens_remove(struct seens *s, struct seen *e);
 
 void seens_wait(struct seen *e, uint64_t number, uint32_t link,
                 uint32_t generation);
+
+/* Show all sources, and the last id of each that went to that uid, or is
+ * forgotten and may have. */
+void seens_each_source(struct seens *s, uint32_t uid,
+                       void (*fn)(void *arg, const struct source *from,
+                                  uint64_t last),
+                       void *arg);
 
 void seens_tick(struct seens *s, uint64_t now);
 

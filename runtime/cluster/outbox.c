@@ -15,13 +15,6 @@
 #include "cluster/outbox_state.h"
 #include "cluster/owner.h"
 
-enum {
-    POOL_KEPT = 4096, /* free blocks of a class */
-    UNPOOLED = 255
-};
-
-static const uint32_t class_size[POOL_CLASSES] = {256, 512, 1024, 2048};
-
 static uint32_t or_default(uint32_t given, uint32_t value)
 {
     return given > 0 ? given : value;
@@ -70,7 +63,7 @@ static void forget_answers(struct outbox *o)
 
         while (l != NULL && (m = unanswered_oldest(&l->sent)) != NULL) {
             if (--m->waiting == 0 && m->lane == NULL)
-                outbox_free_letter(o, m);
+                pool_put(o, m);
         }
     }
 }
@@ -83,24 +76,6 @@ static void free_links(struct outbox *o)
         if (o->link[i] != NULL)
             unanswered_fini(&o->link[i]->sent);
         mem_free(o->link[i]);
-    }
-}
-
-static void free_pools(struct outbox *o)
-{
-    struct letter *m;
-    struct lane *s;
-    unsigned i;
-
-    for (i = 0; i < POOL_CLASSES; i++) {
-        while ((m = o->pool[i]) != NULL) {
-            o->pool[i] = m->next;
-            mem_free(m);
-        }
-    }
-    while ((s = o->free_lane) != NULL) {
-        o->free_lane = s->next;
-        mem_free(s);
     }
 }
 
@@ -118,57 +93,14 @@ void outbox_free(struct outbox **op)
         list_del(&m->of_all);
         lane_remove(s, m);
         (void)lane_free_if_empty(o, s);
-        outbox_free_letter(o, m);
+        pool_put(o, m);
     }
     free_links(o);
     table_fini(&o->lanes);
-    free_pools(o);
+    pool_free(o);
     o->magic = 0;
     mem_free(o);
     *op = NULL;
-}
-
-/* --- blocks --------------------------------------------------------------- */
-
-static struct letter *new_letter(struct outbox *o, uint32_t len)
-{
-    size_t size = offsetof(struct letter, bytes) + len;
-    struct letter *m;
-    uint8_t c = 0;
-
-    while (c < POOL_CLASSES && class_size[c] < size)
-        c++;
-    if (c == POOL_CLASSES) {
-        m = mem_alloc(size);
-        c = UNPOOLED;
-    } else if (o->pool[c] != NULL) {
-        m = o->pool[c];
-        o->pool[c] = m->next;
-        o->pooled[c]--;
-    } else {
-        m = mem_alloc(class_size[c]);
-    }
-    memset(m, 0, offsetof(struct letter, bytes));
-    m->len = len;
-    m->size_class = c;
-    o->figures.count++;
-    o->figures.bytes += len;
-    return m;
-}
-
-void outbox_free_letter(struct outbox *o, struct letter *m)
-{
-    uint8_t c = m->size_class;
-
-    o->figures.count--;
-    o->figures.bytes -= m->len;
-    if (c == UNPOOLED || o->pooled[c] >= POOL_KEPT) {
-        mem_free(m);
-        return;
-    }
-    m->next = o->pool[c];
-    o->pool[c] = m;
-    o->pooled[c]++;
 }
 
 /* --- outcomes ------------------------------------------------------------- */
@@ -192,7 +124,7 @@ void outbox_settle(struct outbox *o, struct letter *m, int outcome)
         o->figures.refused++;
     o->calls.settled(o->calls.arg, m->token, outcome);
     if (m->waiting == 0)
-        outbox_free_letter(o, m);
+        pool_put(o, m);
 }
 
 void outbox_new_term(struct outbox *o)
@@ -263,7 +195,7 @@ static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
 static struct letter *write_letter(struct outbox *o,
                                    const struct outbox_mail *mail, uint32_t len)
 {
-    struct letter *m = new_letter(o, WIRE_HEAD + len);
+    struct letter *m = pool_letter(o, WIRE_HEAD + len);
     struct wire_head h = *mail->head;
     char *p = m->bytes + WIRE_HEAD;
     unsigned i;

@@ -25,7 +25,7 @@ struct outbox_link;
 enum {
     OUTBOX_LINKS = 64,
     OUTBOX_LIFE_MAX = 30000, /* ms; longer lives are cut */
-    OUTBOX_TRIES = 4         /* times that a uid may be elsewhere or unknown */
+    OUTBOX_TRIES = 4         /* times that a uid may be elsewhere */
 };
 
 /* None of them may call the outbox. */
@@ -52,12 +52,13 @@ struct outbox_limits {
 };
 
 struct outbox_figures {
-    uint64_t accepted, busy; /* sends; accepted = settled + count, always */
+    uint64_t accepted, busy;              /* sends */
     uint64_t delivered, refused, unknown; /* settled */
     uint64_t frames, again;               /* data frames; of them not first */
     uint64_t resolves, breaks;            /* questions; ended links */
-    uint64_t missed; /* publishes settled while a place had no link */
-    uint32_t count, bytes, lanes; /* kept now */
+    uint64_t missed;       /* publishes settled while a place had no link */
+    uint32_t count, bytes; /* kept now: not settled, or answers are missing */
+    uint32_t lanes;
 };
 
 /* To whom: a place, a uid, or a kind and a name. */

@@ -9,7 +9,6 @@
  * A spot that loses its last relay is missing for a while: the process may be
  * alive and on its way to another relay, so publishes of this time are held,
  * and go once more when it is back. */
-#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/outbox_state.h"
@@ -184,21 +183,40 @@ void cover_regain(struct outbox *o)
     }
 }
 
-/* Nothing is missing any more: what was held has reached everybody. */
+static void settle_held_of(struct outbox *o, struct lane *s)
+{
+    struct list *it, *next;
+
+    list_each_safe (it, next, &s->letters) {
+        struct letter *m = letter_of(it);
+
+        if (m->is_held && m->found == o->found) {
+            o->figures.missed++;
+            outbox_settle(o, m, 0);
+        }
+    }
+    lane_went_on(o, s);
+}
+
+/* Nothing is missing any more: what was held has reached everybody, but for
+ * those that came back since; to them it is about to go. */
 static void settle_held(struct outbox *o)
 {
-    while (!list_empty(&o->holding)) {
-        struct lane *s = list_entry(o->holding.next, struct lane, holding);
-        struct list *it, *next;
+    struct list all;
 
-        list_each_safe (it, next, &s->letters) {
-            if (letter_of(it)->is_held) {
-                outbox_settle(o, letter_of(it), 0);
-                o->figures.missed++;
-            }
-        }
+    list_init(&all);
+    while (!list_empty(&o->holding)) {
+        struct list *it = o->holding.next;
+
+        list_del(it);
+        list_add(&all, it);
+    }
+    while (!list_empty(&all)) {
+        struct lane *s = list_entry(all.next, struct lane, holding);
+
         list_del(&s->holding);
-        lane_went_on(o, s);
+        list_add(&o->holding, &s->holding);
+        settle_held_of(o, s);
     }
 }
 

@@ -42,7 +42,7 @@ static void take_answer(struct outbox *o, struct letter *m,
     if (--m->waiting > 0)
         return;
     if (m->lane == NULL) {
-        outbox_free_letter(o, m);
+        pool_put(o, m);
         return;
     }
     if (m->lane->type == FRAMES_PUBLISH && m->took && m->worst == FRAMES_BUSY)

@@ -133,8 +133,12 @@ static inline struct letter *letter_of(struct list *l)
 
 /* outbox.c */
 void outbox_settle(struct outbox *o, struct letter *m, int outcome);
-void outbox_free_letter(struct outbox *o, struct letter *m);
 void outbox_new_term(struct outbox *o);
+
+/* outbox_pool.c */
+struct letter *pool_letter(struct outbox *o, uint32_t len);
+void pool_put(struct outbox *o, struct letter *m);
+void pool_free(struct outbox *o);
 
 /* outbox_lane.c */
 struct lane *lane_find(const struct outbox *o, const struct outbox_to *to,
@@ -143,16 +147,23 @@ struct lane *lane_make(struct outbox *o, const struct outbox_to *to,
                        uint64_t hash);
 void lane_add(struct lane *s, struct letter *m);
 void lane_remove(struct lane *s, struct letter *m);
+void lane_drop_spots(struct lane *s);
 bool lane_free_if_empty(struct outbox *o, struct lane *s);
-void lane_begin(struct outbox *o, struct lane *s); /* may free it */
-void lane_pick(struct outbox *o, struct lane *s);
-void lane_pump(struct outbox *o, struct lane *s); /* may free it */
 bool lane_has_window(const struct outbox *o, const struct lane *s,
                      uint32_t len);
-void lane_answered(struct outbox *o, struct letter *m); /* may free its lane */
-void lane_went_on(struct outbox *o, struct lane *s);    /* may free it */
-void lane_settle_all(struct outbox *o, struct lane *s, int outcome);
+
+/* outbox_lane.c and outbox_round.c; all may settle letters and free the lane:
+ * send what can go, start a round, take the last answer to a letter, go on
+ * after letters were settled, after a wait, end everything in it. */
+void lane_pump(struct outbox *o, struct lane *s);
+void lane_begin(struct outbox *o, struct lane *s);
+void lane_answered(struct outbox *o, struct letter *m);
+void lane_went_on(struct outbox *o, struct lane *s);
 void lane_on_wait(struct outbox *o, struct lane *s);
+void lane_settle_all(struct outbox *o, struct lane *s, int outcome);
+
+/* outbox_round.c */
+void lane_pick(struct outbox *o, struct lane *s);
 void lane_wait(struct outbox *o, struct lane *s);
 
 /* outbox_cover.c */

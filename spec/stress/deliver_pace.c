@@ -133,6 +133,19 @@ static void open_all(void)
     buf_truncate(&to_receiver.bytes, 0);
 }
 
+static void close_all(void)
+{
+    struct way *const ways[] = {&to_relay, &to_receiver, &from_receiver,
+                                &from_relay, &nowhere};
+    unsigned i;
+
+    outbox_free(&o);
+    hub_free(&h);
+    inbox_free(&in);
+    for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        buf_fini(&ways[i]->bytes);
+}
+
 static struct slice uid_of(char *text, unsigned i)
 {
     return slice_make(text, (size_t)snprintf(text, 32, "user-%08u", i));
@@ -219,7 +232,8 @@ int main(int argc, char **argv)
     static const char *const names[PARTS] = {"send", "relay", "receive",
                                              "relay the answer", "settle"};
     uint64_t spent[PARTS] = {0}, counter = 0, at[PARTS + 1];
-    struct slice body = {calloc(1, bytes), bytes};
+    char *text = calloc(1, bytes + 1);
+    struct slice body = {text, bytes};
     char *name = calloc(uids, 32);
     unsigned i;
 
@@ -247,5 +261,8 @@ int main(int argc, char **argv)
     sd_assert(settled == counter && delivered == counter);
     for (i = 0; i < PARTS; i++)
         printf("%s %.0f ns\n", names[i], (double)spent[i] / (double)counter);
+    close_all();
+    free(text);
+    free(name);
     return 0;
 }

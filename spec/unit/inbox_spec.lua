@@ -1,5 +1,8 @@
 local delivery = require("spec.support.delivery")
+local ffi = require("ffi")
 local lib = delivery.lib
+
+jit.off(true, true) -- C calls back into Lua here
 
 describe("cluster/inbox", function()
     local i, link, other
@@ -155,6 +158,15 @@ describe("cluster/inbox", function()
         assert_turn("m4", "1<4+1")
     end)
 
+    it("says gone when nobody of a place takes a message", function()
+        i.outcome = lib.SD_EOFFLINE
+        take({ counter = 1 })
+        take({ counter = 2, type = lib.FRAMES_PLACE })
+        local _, answers = i:turn()
+        assert.equal(("1<1:%d/0 2:%d/0"):format(lib.FRAMES_NOT_HERE, lib.FRAMES_GONE),
+            answers)
+    end)
+
     it("takes publishes without order, each once", function()
         local function publish(n, flags)
             take({ counter = n, type = lib.FRAMES_PUBLISH, kind = lib.FRAMES_TOPIC,
@@ -164,6 +176,34 @@ describe("cluster/inbox", function()
         publish(1, lib.FRAMES_AGAIN)
         publish(2, lib.FRAMES_AGAIN)
         assert_turn("m2 m1", "1<1+3")
+    end)
+
+    it("tells what a conn has got that goes to another process", function()
+        i.here.ben = true
+        take({ counter = 3, term = 2 })
+        take({ counter = 4, term = 2, base = 1 })
+        take({ counter = 5, term = 2, base = 2, name = "ben" })
+        take({ counter = 1, from = delivery.place(7) })
+        local notes = {}
+        local show = ffi.cast("void (*)(void *, const struct inbox_note *)", function(_, n)
+            notes[#notes + 1] = ffi.new("struct inbox_note", n[0])
+        end)
+        lib.inbox_show(i.box[0], delivery.slice("anna"), show, nil)
+        lib.inbox_show(i.box[0], delivery.slice("ben"), show, nil)
+        show:free()
+        local texts = {}
+        for k, n in ipairs(notes) do
+            texts[k] = ("%d:%d/%d"):format(tonumber(n.from.boot), tonumber(n.last), n.term)
+        end
+        table.sort(texts)
+        assert.same({ "1:4/2", "1:5/2", "7:0/0", "7:1/0" }, texts)
+        local next = delivery.inbox()
+        link = next:open(1)
+        next.here.anna = true
+        lib.inbox_note(next.box[0], notes[1], 0)
+        assert.equal(0, next:data(link, { counter = 3, term = 1, name = "anna" }))
+        local _, answers = next:turn()
+        assert.equal("1<1:" .. lib.FRAMES_STALE .. "/0", answers)
     end)
 
     it("ends the link for a frame that is none", function()
