@@ -31,7 +31,7 @@ struct hub *hub_new(const struct hub_calls *calls,
         .window_count = or_default(limits->window_count, 8 * 1024),
         .window_bytes = or_default(limits->window_bytes, 4 << 20),
         .uids = or_default(limits->uids, 1 << 20),
-        .filters = or_default(limits->filters, 256 * 1024),
+        .filters = or_default(limits->filters, FRAMES_FILTERS),
     };
     h->key = *key;
     h->losses = 1;
