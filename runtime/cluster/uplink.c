@@ -144,6 +144,7 @@ static void on_close(void *arg, struct link *l, const char *why)
         log_info("the link to relay %u of %s is closed: %s", r->at.index,
                  r->at.dispatch, why);
         outbox_close(u->outbox, r->out, clock_ms());
+        u->config.calls.on_relay_gone(u->config.calls.arg, r);
         arm_tick(u);
     } else {
         log_debug("no link to relay %u of %s at %s: %s", r->at.index,
@@ -390,6 +391,14 @@ void uplink_tell_one(void *relay, unsigned type, struct slice payload)
 
     sd_check(r->uplink, UPLINK_MAGIC);
     sd_assert(link_write(r->link, (uint8_t)type, &payload, 1) == 0);
+}
+
+size_t uplink_unsent(void *relay)
+{
+    struct relay *r = relay;
+
+    sd_check(r->uplink, UPLINK_MAGIC);
+    return link_unsent(r->link);
 }
 
 void uplink_tell(struct uplink *u, unsigned type, struct slice payload)
