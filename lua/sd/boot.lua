@@ -147,6 +147,9 @@ local function failure(err)
 end
 
 local function start(why)
+    if core.role == "worker" and core.in_cluster() then
+        location.start()
+    end
     if hooks.on_start then
         hooks.on_start(why)
     end

@@ -1,10 +1,10 @@
 --- Where uids are in the cluster: Redis is the truth, and workers write it.
 ---
---- Of each uid there is a hash sd:{u:UID}:conns: conn id -> bind number. A bind gets a
---- number above all others of its uid, in one script with the policy; so of two
---- nodes that bind a uid at the same time one loses, and the winner tells the
---- loser's worker. A close takes its own conn id out, so a late one never takes
---- a newer binding away.
+--- Of each uid there is a hash sd:{u:UID}:conns: conn id -> bind number. A bind
+--- gets a number above all others of its uid, in one script with the policy; so
+--- of two nodes that bind a uid at the same time one loses, and the winner tells
+--- the loser's worker. A close takes its own conn id out, so a late one never
+--- takes a newer binding away.
 ---
 --- The hash of a uid expires some minutes after the last worker has said that
 --- its binding holds, which every worker does with each of its bindings again
@@ -23,8 +23,9 @@ local location = {}
 local EXPIRES = 660 -- seconds after the last assertion
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
-local RETRY = 1
-local PART = 500 -- ends written at once
+local COMPLAIN = 10 -- seconds from one line about Redis to the next
+local PART = 500 -- ends or assertions written at once
+local OWED = 100000 -- ends kept while Redis is away
 
 --- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
 --- Returns 0 and the others when it is refused, else the number and, in turn,
@@ -62,8 +63,25 @@ redis.call("expire", KEYS[1], ARGV[4])
 return { 1, lost }
 ]]
 
+--- KEYS: where the mark is. ARGV: another one. Returns the one that is there: it
+--- goes when all the others go.
+local MARK = [[
+redis.call("set", KEYS[1], ARGV[1], "nx")
+return redis.call("get", KEYS[1])
+]]
+
 local function key(uid)
     return "sd:{u:" .. uid .. "}:conns"
+end
+
+--- Redis is away: one line in a while.
+local complained = 0
+local function complain(what, err)
+    local now = core.now()
+    if now - complained >= COMPLAIN then
+        complained = now
+        log.warn(what .. ": " .. tostring(err))
+    end
 end
 
 local function digits(n)
@@ -119,7 +137,7 @@ local function publish(handle, uid, policy)
         if policy == "refuse" then
             return nil, "unavailable"
         end
-        log.warn("location of " .. uid .. ": " .. tostring(err))
+        complain("location of " .. uid, err)
         return true -- asserted later
     elseif reply[1] == 0 then
         return nil, "refused"
@@ -147,21 +165,43 @@ function location.bound(handle, uid, policy)
     return true
 end
 
+--- Conns and uids, in turn, whose end Redis does not know yet.
+local owed = {}
+
+--- Take those ends out of Redis. What fails is owed, within bounds: of what is
+--- beyond them the hashes expire.
+---@async
+local function write_ends(list)
+    local replies, err = redis():pipeline(function(p)
+        for i = 1, #list, 2 do
+            p:hdel(key(list[i]), list[i + 1])
+        end
+    end)
+    for i = 1, replies and 0 or math.min(#list, 2 * OWED - #owed) do
+        owed[#owed + 1] = list[i]
+    end
+    return replies, err
+end
+
 --- From C: bindings have ended.
 ---@async
 function location.left()
     local list = core.take_left(PART)
     while #list > 0 do
-        local ok, err = redis():pipeline(function(p)
-            for i = 1, #list, 2 do
-                p:hdel(key(list[i]), list[i + 1])
-            end
-        end)
+        local ok, err = write_ends(list)
         if not ok then
-            log.warn("ends of bindings: " .. tostring(err))
-            break -- they expire
+            complain("ends of bindings", err)
         end
         list = core.take_left(PART)
+    end
+end
+
+---@async
+local function pay()
+    local list = owed
+    owed = {}
+    for first = 1, #list, 2 * PART do
+        write_ends({ unpack(list, first, math.min(first + 2 * PART - 1, #list)) })
     end
 end
 
@@ -172,7 +212,7 @@ function location.resolve(uid)
         return redis():hgetall(key(uid))
     end)
     if not ok or not reply then
-        log.warn("location of " .. uid .. ": " .. tostring(err or reply))
+        complain("location of " .. uid, err or reply)
         core.located(uid, "flood")
         return
     end
@@ -196,9 +236,11 @@ local function take_assertion(handle, uid, number, reply)
     return true
 end
 
+---@async
+---@return any[]? replies
 local function assert_some(handles)
     local those = {}
-    local replies, err = redis():pipeline(function(p)
+    local replies = redis():pipeline(function(p)
         for _, handle in ipairs(handles) do
             local uid, id, number, is_sole = core.binding(handle)
             if uid then
@@ -211,21 +253,94 @@ local function assert_some(handles)
     for i, reply in ipairs(replies or {}) do
         take_assertion(those[i][1], those[i][2], those[i][3], reply)
     end
-    return replies, err
+    return replies
+end
+
+local cursor = 0 -- of the round of assertions
+local last_mark
+local is_behind = false -- Redis does not know all of them
+
+--- Assert the next bindings; false: Redis is away.
+---@async
+local function assert_part(most)
+    local before = cursor
+    local handles
+    cursor, handles = core.bindings(cursor, most)
+    if #handles > 0 and not assert_some(handles) then
+        cursor = before
+        return false
+    end
+    return true
+end
+
+--- Assert all bindings.
+---@async
+local function assert_all()
+    cursor = 0
+    repeat
+        if not assert_part(PART) then
+            return false
+        end
+    until not cursor
+    cursor = 0
+    return true
+end
+
+--- A step of the round. A Redis that has lost its data, or is another one, has
+--- another mark: it is told everything at once.
+---@async
+local function step(round)
+    local mark = redis():eval(MARK, 1, "sd:mark", core.random(16))
+    if not mark then
+        return
+    end
+    if last_mark and mark ~= last_mark then
+        log.info("the Redis has lost where uids are: it is told again")
+        is_behind = true
+    end
+    last_mark = mark
+    if is_behind then
+        is_behind = not assert_all()
+    else
+        assert_part(math.max(1, math.ceil(core.online_here() * STEP / round)))
+        cursor = cursor or 0
+    end
+    pay()
+end
+
+--- Members compare by a number in it whether they have the same Redis. One
+--- that has lost its data is given the number again that it had.
+---@async
+local function know_redis()
+    local id = core.cluster_id()
+    if id == 0 then
+        for _, byte in ipairs({ core.random(6):byte(1, 6) }) do
+            id = id * 256 + byte
+        end
+    end
+    local replies, err = redis():pipeline(function(p)
+        p:set("sd:cluster", digits(id), "nx")
+        p:get("sd:cluster")
+    end)
+    local known = replies and tonumber(replies[2])
+    if known then
+        core.cluster_id(known)
+    else
+        complain("the cluster's number in Redis", err)
+    end
 end
 
 --- Say again and again, about one in ROUND / STEP of them at a time, that our
 --- bindings hold.
 function location.start()
-    local cursor = 0
+    local round = core.location_round() or ROUND
+    know_redis()
     go.every(STEP, function()
-        local n = math.ceil(core.online_here() * STEP / ROUND)
-        local handles
-        cursor, handles = core.bindings(cursor, math.max(n, 1))
-        if #handles > 0 then
-            assert_some(handles)
+        know_redis()
+        local ok, err = pcall(step, round)
+        if not ok then
+            complain("location", err)
         end
-        cursor = cursor or 0
     end)
 end
 

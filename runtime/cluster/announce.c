@@ -22,11 +22,11 @@
 #include "loop/timer.h"
 
 #define ANNOUNCE_MAGIC 0x616e6e6fu
-#define GROUP          0xefc04f2eu /* 239.192.79.46: stays in the organisation */
+#define GROUP          0xefc04f2eu /* 239.192.79.46, of an organisation */
 
 enum {
     HEARD_MAX = 64, /* in one turn */
-    SIZE_MAX_ = 512,
+    DATAGRAM_MAX = 512,
     AT_FIRST = 100, /* ms, then twice as long each time, up to ... */
     LONELY = 1000,  /* ... while nobody is known, or ... */
     RARELY = 10000, /* ... when somebody is */
@@ -189,7 +189,7 @@ static void on_timer(struct timer *t)
 static void on_readable(void *arg)
 {
     struct announce *a = arg;
-    char bytes[SIZE_MAX_];
+    char bytes[DATAGRAM_MAX];
     unsigned i;
 
     sd_check(a, ANNOUNCE_MAGIC);

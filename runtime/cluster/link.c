@@ -39,6 +39,7 @@ enum {
     PROOF_WAIT = 5000, /* ms */
     BEAT = 1000,
     LOOK = 250,
+    ROUND_TRIP_MAX = 60000000, /* us; a longer one is a beat of long ago */
     READ_SIZE = 64 * 1024,
     READS_MAX = 8,           /* in one turn, so that others get theirs */
     KEEP_OUTPUT = 256 * 1024 /* memory an emptied output keeps */
@@ -52,9 +53,9 @@ enum link_state {
 };
 
 struct beat {      /* little-endian */
-    uint32_t made; /* ms of the sender's clock, 0: never */
-    uint32_t echo; /* `made` of the last beat it heard ... */
-    uint32_t held; /* ... and for so many ms since */
+    uint32_t made; /* us of the sender's clock, odd */
+    uint32_t echo; /* `made` of the last beat it heard, 0: none, ... */
+    uint32_t held; /* ... and for so many us since */
 };
 
 struct link {
@@ -77,7 +78,7 @@ struct link {
     char peer[LINK_SOCKET_NAME];
     uint64_t began, heard, beaten;
     uint32_t last_made; /* of the peer's last beat, which came ... */
-    uint64_t last_came; /* ... then */
+    uint32_t last_came; /* ... then, in us */
     uint32_t round_trip;
 };
 
@@ -223,28 +224,28 @@ static bool on_turn(struct loop_hook *hook)
 
 /* --- beats ---------------------------------------------------------------- */
 
-static uint32_t short_ms(uint64_t ms)
+/* It comes round after an hour. */
+static uint32_t now_us(void)
 {
-    return (uint32_t)ms;
+    return (uint32_t)(clock_ns() / 1000) | 1;
 }
 
 static void beat(struct link *l, uint64_t now)
 {
-    uint64_t held = l->last_made != 0 ? now - l->last_came : 0;
-    struct beat b = {.made = htole32(short_ms(now) | 1),
-                     .echo = htole32(l->last_made),
-                     .held = htole32(short_ms(held))};
+    uint32_t us = now_us();
+    struct beat b = {.made = htole32(us), .echo = htole32(l->last_made)};
     struct slice v = {(const char *)&b, sizeof(b)};
 
+    if (l->last_made != 0)
+        b.held = htole32(us - l->last_came);
     l->beaten = now;
     (void)link_write(l, FRAMES_HEARTBEAT, &v, 1);
 }
 
 static void take_beat(struct link *l, struct slice payload)
 {
-    uint64_t now = clock_ms();
+    uint32_t us = now_us(), there_and_back;
     struct beat b;
-    uint32_t ms;
 
     if (payload.len != sizeof(b)) {
         link_close(l, "a beat that is none");
@@ -252,10 +253,10 @@ static void take_beat(struct link *l, struct slice payload)
     }
     memcpy(&b, payload.p, sizeof(b));
     l->last_made = le32toh(b.made);
-    l->last_came = now;
-    ms = (short_ms(now) | 1) - le32toh(b.echo) - le32toh(b.held);
-    if (b.echo != 0 && ms < LINK_SILENCE * 2)
-        l->round_trip = (ms > 0 ? ms : 1) * 1000;
+    l->last_came = us;
+    there_and_back = us - le32toh(b.echo) - le32toh(b.held);
+    if (b.echo != 0 && there_and_back < ROUND_TRIP_MAX)
+        l->round_trip = there_and_back > 0 ? there_and_back : 1;
 }
 
 static void on_look(struct timer *t)

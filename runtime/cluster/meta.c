@@ -10,13 +10,15 @@ void meta_write(struct buf *out, const struct meta *m)
 {
     unsigned i;
 
-    msgpack_write_map(out, 5);
+    msgpack_write_map(out, 6);
     msgpack_write_string(out, slice_str("v"));
     msgpack_write_string(out, slice_str(m->version));
     msgpack_write_string(out, slice_str("g"));
     msgpack_write_uint(out, m->generation);
     msgpack_write_string(out, slice_str("c"));
     msgpack_write_uint(out, m->conns);
+    msgpack_write_string(out, slice_str("i"));
+    msgpack_write_uint(out, m->redis);
     msgpack_write_string(out, slice_str("d"));
     msgpack_write_bool(out, m->is_draining);
     msgpack_write_string(out, slice_str("r"));
@@ -77,6 +79,8 @@ static int read_field(struct msgpack *m, struct meta *out)
         return read_u32(m, &out->generation);
     if (slice_is(m->text, "c"))
         return read_u32(m, &out->conns);
+    if (slice_is(m->text, "i"))
+        return msgpack_read_uint(m, &out->redis);
     if (slice_is(m->text, "d"))
         return read_flag(m, &out->is_draining);
     if (slice_is(m->text, "r"))

@@ -20,6 +20,7 @@ struct meta {
     char version[META_VERSION]; /* of sdlua */
     uint32_t generation;        /* of the code it serves */
     uint32_t conns;
+    uint64_t redis; /* of a node: which one keeps the cluster; 0: not known */
     bool is_draining;
     uint32_t nrelays;
     uint16_t relays[META_RELAYS]; /* ports, at the member's address */

@@ -316,6 +316,14 @@ static struct lane *open_lane(struct outbox *o, const struct outbox_to *to,
     return s;
 }
 
+bool outbox_has(const struct outbox *o, struct slice uid)
+{
+    struct outbox_to to = {.type = FRAMES_UID, .name = uid};
+
+    sd_check(o, OUTBOX_MAGIC);
+    return o->figures.count > 0 && lane_find(o, &to, hash_to(o, &to)) != NULL;
+}
+
 int outbox_send(struct outbox *o, const struct outbox_to *to,
                 const struct wire_head *head, const struct slice *body,
                 unsigned pieces, uint64_t token, uint64_t now)

@@ -103,6 +103,10 @@ enum outbox_found {
     OUTBOX_FLOOD        /* nor soon: ask all processes */
 };
 
+/* Does a message to this uid wait for its outcome?  Then the next one may not
+ * go another way, or it might come first. */
+bool outbox_has(const struct outbox *o, struct slice uid);
+
 /* The answer to `resolve`.  `is_sole`: a uid has one place at a time here.
  * More than FRAMES_PLACES are cut. */
 void outbox_resolved(struct outbox *o, struct slice uid,

@@ -257,11 +257,13 @@ void lane_wait(struct outbox *o, struct lane *s)
                 o->now + (ms < WAIT_MOST ? ms : WAIT_MOST));
 }
 
+/* A question may be lost with the script that was to answer it. */
 static void resolve(struct outbox *o, struct lane *s)
 {
     s->state = LANE_RESOLVING;
     s->asks = false;
     list_del(&s->queue);
+    wheel_start(&o->waits, &s->wait, o->now + ASK_AGAIN);
     drop_spots(s);
     o->figures.resolves++;
     o->calls.resolve(o->calls.arg, slice_make(s->key, s->node.number));
@@ -350,8 +352,9 @@ void lane_on_wait(struct outbox *o, struct lane *s)
 {
     bool asks = s->asks || s->spots.len > 0;
 
-    sd_assert(s->state == LANE_WAITING);
-    if (s->type == FRAMES_UID && asks && o->ready != 0)
+    sd_assert(s->state == LANE_WAITING || s->state == LANE_RESOLVING);
+    if (s->state == LANE_RESOLVING ||
+        (s->type == FRAMES_UID && asks && o->ready != 0))
         resolve(o, s);
     else
         lane_begin(o, s);

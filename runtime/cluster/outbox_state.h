@@ -14,6 +14,7 @@ enum {
     POOL_CLASSES = 4,
     LANE_KEY = FRAMES_UID_LENGTH, /* room for a key in a kept block */
     LANES_KEPT = 1024,            /* free blocks */
+    ASK_AGAIN = 5000,             /* ms until a uid is asked for again */
     WAIT_FIRST = 5,               /* ms until the first further try; doubles */
     WAIT_MOST = 250,
     REGAIN_MS = 20,   /* until publishes go again to places that came back */

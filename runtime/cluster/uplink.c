@@ -55,7 +55,7 @@ struct uplink {
     uint64_t serial; /* of what was read of it */
     struct loop_hook hook;
     struct timer look, tick;
-    uint64_t ticked;
+    uint64_t ticked, armed; /* last and next tick */
     bool has_left;
 };
 
@@ -77,6 +77,7 @@ static void arm_tick(struct uplink *u)
 
     if (next > most)
         next = most;
+    u->armed = next;
     timer_start(u->config.loop, &u->tick, next > now ? next - now : 1);
 }
 
@@ -254,10 +255,15 @@ static void on_tick(struct timer *t)
     arm_tick(u);
 }
 
-/* Answers leave once a turn. */
+/* Answers leave once a turn.  What was sent in it may have to wait, shorter
+ * than anything before. */
 static bool on_turn(struct loop_hook *hook)
 {
-    inbox_turn(list_entry(hook, struct uplink, hook)->inbox);
+    struct uplink *u = list_entry(hook, struct uplink, hook);
+
+    inbox_turn(u->inbox);
+    if (outbox_next(u->outbox) < u->armed)
+        arm_tick(u);
     return false;
 }
 
@@ -368,7 +374,7 @@ void uplink_leave(struct uplink *u)
 
 /* --- what others ask and say ---------------------------------------------- */
 
-struct outbox *uplink_outbox(struct uplink *u)
+struct outbox *uplink_outbox(const struct uplink *u)
 {
     return u->outbox;
 }
@@ -429,11 +435,11 @@ bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out)
         if (i-- > 0)
             continue;
         *out = (struct uplink_state){.dispatch = r->at.dispatch,
-                                     .index = r->at.index,
-                                     .is_open = r->out != NULL};
-        if (r->link == NULL)
+                                     .boot = r->at.boot,
+                                     .index = r->at.index};
+        if (r->link == NULL || r->out == NULL)
             return true;
-        snprintf(out->address, sizeof(out->address), "%s", link_peer(r->link));
+        out->heard = link_heard(r->link);
         out->unsent = link_unsent(r->link);
         out->round_trip = link_round_trip(r->link);
         return true;

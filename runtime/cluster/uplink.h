@@ -43,7 +43,7 @@ void uplink_close(struct uplink **up);
 /* Another configuration: its keys, for links that begin.  As open. */
 int uplink_take(struct uplink *u, const struct conf *conf, const char **why);
 
-struct outbox *uplink_outbox(struct uplink *u);
+struct outbox *uplink_outbox(const struct uplink *u);
 struct inbox *uplink_inbox(struct uplink *u);
 
 /* Send a message, as outbox_send(). */
@@ -64,10 +64,10 @@ void uplink_leave(struct uplink *u);
 
 struct uplink_state {
     const char *dispatch; /* its name */
-    char address[64];
+    uint64_t boot;
     unsigned index;
-    bool is_open;
-    size_t unsent;       /* bytes */
+    uint64_t heard; /* clock_ms() of its last bytes; 0: the link is not open */
+    size_t unsent;  /* bytes */
     uint32_t round_trip; /* us */
 };
 

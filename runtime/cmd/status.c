@@ -134,8 +134,27 @@ static void print_member(void *ctx, const struct row *row)
            strcmp(row_get(row, "draining"), "true") == 0 ? " draining" : "");
 }
 
+static void print_link(void *ctx, const struct row *row)
+{
+    char to[4 * ROW_TEXT];
+    bool is_relay = row_get(row, "relay")[0] != '\0';
+
+    (void)ctx;
+    row_printable(to, sizeof(to), row_get(row, "to"));
+    printf("%-12s %-20s %-6s %5s %-7s %8.1fK %8.1fs %9.1fms\n",
+           row_get(row, "process"), to, is_relay ? "relay" : "worker",
+           row_get(row, is_relay ? "relay" : "worker"), row_get(row, "state"),
+           row_number(row, "unsent") / 1024, row_number(row, "silent"),
+           row_number(row, "round_trip") * 1000);
+}
+
 static bool print_cluster_field(struct json *j, struct row *head)
 {
+    if (slice_is(j->text, "links")) {
+        printf("\n%-12s %-20s %-12s %-7s %9s %9s %11s\n", "process", "link to",
+               "", "state", "unsent", "silent", "round trip");
+        return row_read_list(j, print_link, NULL);
+    }
     if (!slice_is(j->text, "members"))
         return row_read_field(head, j);
     printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s\n", "member", "kind",

@@ -46,6 +46,7 @@ enum slot_figure {
     SLOT_BUSY,       /* tasks: calls taken and not answered */
     SLOT_GENERATION, /* of the code it runs */
     SLOT_VOTE,       /* master: the one that its generation came of; 0: none */
+    SLOT_REDIS,      /* workers: which Redis keeps the cluster; 0: not known */
     SLOT_FIGURES
 };
 

@@ -70,7 +70,8 @@ static void on_settled(void *arg)
 {
     struct agent *a = arg;
 
-    process_ready(&a->process);
+    if (a->process.status == CHILD_DONE) /* not refused amid it */
+        process_ready(&a->process);
 }
 
 /* One that comes while we serve is a partition that has healed: who of the two

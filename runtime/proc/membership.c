@@ -1,11 +1,10 @@
 /* membership.c - see membership.h.
  *
- * What this instance says of itself is looked at every second, and told only
+ * What this instance says of itself is looked at twice a second, and told only
  * when it has changed: every change costs every member some packets.  So the
  * number of conns is told roughly. */
 #include "proc/membership.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,16 +15,19 @@
 #include "cluster/address.h"
 #include "cluster/gossip_udp.h"
 #include "cluster/meta.h"
-#include "codec/json.h"
 #include "loop/timer.h"
+#include "proc/cluster_status.h"
 #include "proc/instance.h"
 #include "proc/tables.h"
 
 enum {
     MEMBERSHIP_MAGIC = 0x6d656d62,
-    LOOK = 1000,        /* ms */
+    LOOK = 500,         /* ms */
+    VOUCHED = 2000,     /* ms: so young is a frame that says: alive */
     SETTLE_MOST = 1000, /* ms, when nobody answers */
-    SETTLE = 200        /* ms from the first answer: others tell of others */
+    SETTLE = 200,       /* ms from the first answer: others tell of others */
+    SETTLE_LOOK = 50,
+    WARN_AGAIN = 60000
 };
 
 struct membership {
@@ -39,6 +41,9 @@ struct membership {
     struct loop_job changed;
     struct buf meta; /* as it was told last */
     bool is_settling, is_settled;
+    uint64_t redis;  /* ours; 0: not known */
+    uint64_t warned; /* clock_ms() of the last word on another one */
+    uint64_t began;
 };
 
 /* --- what we say ---------------------------------------------------------- */
@@ -65,6 +70,8 @@ static void fill_meta(const struct membership *m, struct meta *out)
             continue;
         conns += slots_get(p->slots, i, SLOT_CONNS);
         out->is_draining |= slots_state(p->slots, i) == SLOT_DRAINING;
+        if (slots_get(p->slots, i, SLOT_REDIS) != 0)
+            out->redis = slots_get(p->slots, i, SLOT_REDIS);
     }
     out->conns = roughly(conns);
     for (i = 0; i < p->h->relays; i++)
@@ -77,6 +84,11 @@ static void tell(struct membership *m)
     struct meta meta;
 
     fill_meta(m, &meta);
+    if (meta.redis == 0)
+        meta.redis = m->redis; /* workers that start have still to ask */
+    if (m->redis != meta.redis)
+        loop_defer(m->process->loop, &m->changed);
+    m->redis = meta.redis;
     meta_write(&bytes, &meta);
     if (!slice_eq(buf_slice(&bytes), buf_slice(&m->meta))) {
         buf_truncate(&m->meta, 0);
@@ -86,12 +98,38 @@ static void tell(struct membership *m)
     buf_fini(&bytes);
 }
 
+/* Whoever gave a link of ours a frame lately is alive, whatever is heard. */
+static void vouch(struct membership *m, const struct linkboard_list *list)
+{
+    uint64_t now = clock_ms();
+
+    for (unsigned i = 0; i < list->n; i++)
+        if (list->link[i].heard != 0 && now - list->link[i].heard < VOUCHED)
+            gossip_udp_vouch(m->udp, list->link[i].boot);
+}
+
+static void look_at_links(struct membership *m)
+{
+    const struct process *p = m->process;
+    struct linkboard_list list;
+
+    for (unsigned i = 0; i < slots_count(p->slots); i++) {
+        enum slot_role role = slots_role(p->slots, i);
+
+        if ((role == SLOT_WORKER || role == SLOT_RELAY) &&
+            linkboard_read(tables_links(p->mesh, p->conf, i),
+                           slots_epoch(p->slots, i), &list))
+            vouch(m, &list);
+    }
+}
+
 static void on_look(struct timer *t)
 {
     struct membership *m = list_entry(t, struct membership, timer);
 
     sd_check(m, MEMBERSHIP_MAGIC);
     tell(m);
+    look_at_links(m);
     timer_start(m->process->loop, t, LOOK);
 }
 
@@ -116,16 +154,41 @@ static void add_relays(struct roster_list *list, const struct gossip_member *m)
     }
 }
 
-static void add_member(struct roster_list *list, const struct gossip_member *m)
+/* Two Redises know nothing of each other's uids: nodes of different ones have
+ * nothing to say to each other. */
+static bool has_other_redis(struct membership *m, const struct gossip_member *o)
+{
+    char at[ADDRESS_TEXT], text[256];
+    struct meta meta;
+
+    if (o->kind != GOSSIP_NODE || meta_read(&meta, o->meta) < 0 ||
+        m->redis == 0 || meta.redis == 0 || meta.redis == m->redis)
+        return false;
+    if (m->warned != 0 && clock_ms() - m->warned < WARN_AGAIN)
+        return true;
+    m->warned = clock_ms();
+    address_write(at, &o->address);
+    snprintf(text, sizeof(text),
+             "node \"%.*s\" at %s uses another Redis: set redis.default.url "
+             "to the same one on all nodes",
+             (int)o->name.len, o->name.p, at);
+    m->hooks.on_conflict(m->hooks.arg, text);
+    return true;
+}
+
+static void add_member(struct membership *m, struct roster_list *list,
+                       const struct gossip_member *o)
 {
     uint32_t at = list->nnodes;
 
-    add_relays(list, m);
-    if (m->kind != GOSSIP_NODE || at == ROSTER_NODES)
+    if (has_other_redis(m, o))
         return;
-    for (; at > 0 && list->nodes[at - 1] > m->boot; at--)
+    add_relays(list, o);
+    if (o->kind != GOSSIP_NODE || at == ROSTER_NODES)
+        return;
+    for (; at > 0 && list->nodes[at - 1] > o->boot; at--)
         list->nodes[at] = list->nodes[at - 1];
-    list->nodes[at] = m->boot;
+    list->nodes[at] = o->boot;
     list->nnodes++;
 }
 
@@ -135,18 +198,26 @@ static void write_roster(struct membership *m)
     struct roster_list *list = mem_zalloc(sizeof(*list));
     unsigned i;
 
-    add_member(list, gossip_self(g));
+    add_member(m, list, gossip_self(g));
     for (i = 0; i < gossip_living(g); i++)
-        add_member(list, gossip_at(g, i));
+        add_member(m, list, gossip_at(g, i));
     roster_write(m->roster, list);
     mem_free(list);
 }
 
+/* Which Redis is ours the workers know a moment after they have begun. */
 static void on_settle(struct timer *t)
 {
     struct membership *m = list_entry(t, struct membership, settle);
+    bool is_node = (m->process->h->parts & INSTANCE_NODE) != 0;
 
+    tell(m);
+    if (is_node && m->redis == 0 && clock_ms() - m->began < SETTLE_MOST) {
+        timer_start(m->process->loop, t, SETTLE_LOOK);
+        return;
+    }
     m->is_settled = true;
+    write_roster(m); /* maybe somebody has another one */
     m->hooks.on_settled(m->hooks.arg);
 }
 
@@ -237,6 +308,7 @@ int membership_open(struct membership **out, struct process *p,
     m->magic = MEMBERSHIP_MAGIC;
     m->process = p;
     m->hooks = *hooks;
+    m->began = clock_ms();
     m->roster = tables_roster(p->mesh, p->conf);
     m->timer.fn = on_look;
     m->settle.fn = on_settle;
@@ -293,48 +365,8 @@ bool membership_leave(struct membership *m)
 
 /* --- for people ----------------------------------------------------------- */
 
-static void put_text(struct buf *out, const char *key, struct slice text)
-{
-    buf_printf(out, "\"%s\":", key);
-    if (json_write_string(out, text) < 0)
-        buf_append_str(out, "\"?\"");
-    buf_append_str(out, ",");
-}
-
-static void put_member(struct buf *out, const struct gossip_member *m,
-                       bool is_self)
-{
-    char at[ADDRESS_TEXT];
-    struct meta meta;
-
-    (void)meta_read(&meta, m->meta);
-    address_write(at, &m->address);
-    buf_append_str(out, "{");
-    put_text(out, "name", m->name);
-    put_text(out, "kind",
-             slice_str(m->kind == GOSSIP_NODE ? "node" : "dispatch"));
-    put_text(out, "state", slice_str(gossip_state_name(m->state)));
-    put_text(out, "address", slice_str(at));
-    put_text(out, "version", slice_str(meta.version));
-    buf_printf(out,
-               "\"boot\":\"%016" PRIx64 "\",\"generation\":%u,\"conns\":%u,"
-               "\"draining\":%s,\"relays\":%u,\"self\":%s}",
-               m->boot, meta.generation, meta.conns,
-               meta.is_draining ? "true" : "false", meta.nrelays,
-               is_self ? "true" : "false");
-}
-
 void membership_json(const struct membership *m, struct buf *out)
 {
-    const struct gossip *g = gossip_udp_look(m->udp);
-    unsigned i;
-
     sd_check(m, MEMBERSHIP_MAGIC);
-    buf_append_str(out, "{\"members\":[");
-    put_member(out, gossip_self(g), true);
-    for (i = 0; i < gossip_count(g); i++) {
-        buf_append_str(out, ",");
-        put_member(out, gossip_at(g, i), false);
-    }
-    buf_append_str(out, "]}");
+    cluster_status_json(gossip_udp_look(m->udp), m->process, out);
 }

@@ -28,7 +28,7 @@ void membership_take(struct membership *m);
 /* Say goodbye; true when it was said. */
 bool membership_leave(struct membership *m);
 
-/* {"members":[...]}, for `sdlua status --cluster`. */
+/* One JSON object, for `sdlua status --cluster`. */
 void membership_json(const struct membership *m, struct buf *out);
 
 #endif

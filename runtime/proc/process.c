@@ -241,8 +241,10 @@ void process_start(struct process *p)
         .embedded_redis = p->h->redis,
     };
 
-    if (p->h->cluster.gossip >= 0)
+    if (p->h->cluster.gossip >= 0) {
         env.roster = tables_roster(p->mesh, p->conf);
+        env.links = tables_links(p->mesh, p->conf, p->h->slot);
+    }
     if (env.role == VM_WORKER)
         env.running = tables_running(p->mesh, p->conf, p->h->slot);
     p->vms = vms_new(&env);

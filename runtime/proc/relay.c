@@ -23,12 +23,14 @@
 #include "loop/pollfd.h"
 #include "proc/child.h"
 #include "proc/process.h"
+#include "proc/tables.h"
 
 enum {
     RELAY_MAGIC = 0x72656c61,
     ACCEPTS_MAX = 64,      /* in one turn */
     COMPLAIN_AGAIN = 1000, /* ms */
-    END_WAIT = 10          /* ms for goodbyes to leave */
+    END_WAIT = 10,         /* ms for goodbyes to leave */
+    BOARD = 500 /* ms from one telling how the links are to the next */
 };
 
 struct relay {
@@ -40,7 +42,7 @@ struct relay {
     struct list peers;
     struct pollfd_watch *watch; /* of the listening socket */
     struct loop_hook hook;
-    struct timer end;
+    struct timer end, board;
     uint64_t complained;
     unsigned npeers;
 };
@@ -179,6 +181,44 @@ static bool on_turn(struct loop_hook *hook)
     return false;
 }
 
+/* Of each node one link, the one that was heard last: nodes have many. */
+static void note(struct linkboard_list *list, const struct peer *p)
+{
+    uint64_t heard = link_heard(p->link);
+    unsigned i = 0;
+
+    while (i < list->n && list->link[i].boot != p->who.place.boot)
+        i++;
+    if (i == LINKBOARD_MAX || (i < list->n && list->link[i].heard >= heard))
+        return;
+    if (i == list->n)
+        list->n++;
+    list->link[i] =
+        (struct linkboard_link){.boot = p->who.place.boot,
+                                .heard = heard,
+                                .index = p->who.place.slot,
+                                .unsent = (uint32_t)link_unsent(p->link),
+                                .round_trip = link_round_trip(p->link)};
+}
+
+static void on_board(struct timer *t)
+{
+    struct relay *r = list_entry(t, struct relay, board);
+    const struct process *p = &r->process;
+    struct linkboard_list list = {0};
+    struct list *it;
+
+    list_each (it, &r->peers) {
+        const struct peer *peer = list_entry(it, struct peer, node);
+
+        if (peer->in != NULL)
+            note(&list, peer);
+    }
+    linkboard_write(tables_links(p->mesh, p->conf, p->h->slot),
+                    (uint16_t)p->h->epoch, &list);
+    timer_start(p->loop, t, BOARD);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static void on_end_wait(struct timer *t)
@@ -231,6 +271,7 @@ static void on_end(struct process *p)
     if (r->hook.fn != NULL)
         loop_hook_del(&r->hook);
     timer_stop(p->loop, &r->end);
+    timer_stop(p->loop, &r->board);
     links_free(&r->links);
     while (!list_empty(&r->peers)) {
         struct peer *peer = list_entry(r->peers.next, struct peer, node);
@@ -270,6 +311,7 @@ static int start(struct relay *r, const char **why)
     r->hub = hub_new(&calls, &(struct hub_limits){0}, &key);
     r->hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_WORK};
     loop_hook_add(p->loop, &r->hook);
+    timer_start(p->loop, &r->board, BOARD);
     err = pollfd_open(&r->watch, p->loop, p->h->cluster.relay[p->h->index],
                       on_acceptable, r);
     *why = err_str(err);
@@ -289,7 +331,8 @@ int relay_run(const struct heritage *h)
                       .process = {.on_leash = on_leash,
                                   .on_config = on_config,
                                   .on_end = on_end},
-                      .end.fn = on_end_wait};
+                      .end.fn = on_end_wait,
+                      .board.fn = on_board};
     struct mesh_hooks hooks = {.on_msg = on_msg, .data = &r};
     const char *why = NULL;
 

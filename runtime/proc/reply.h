@@ -7,7 +7,7 @@
 #include "base/list.h"
 #include "loop/loop.h"
 
-/* Add one to a list of those on their way; takes the descriptor and the text. */
+/* Add one to a list of those on their way; takes descriptor and text. */
 void reply_send(struct list *all, struct loop *loop, int fd, struct buf *text);
 
 /* Give up all of them. */

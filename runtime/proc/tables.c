@@ -50,9 +50,14 @@ static size_t roster_offset(const struct conf *conf)
            LINE * LINE;
 }
 
+static size_t links_offset(const struct conf *conf)
+{
+    return (roster_offset(conf) + roster_size() + LINE - 1) / LINE * LINE;
+}
+
 size_t tables_size(const struct conf *conf)
 {
-    return roster_offset(conf) + roster_size();
+    return links_offset(conf) + SLOTS_MAX * linkboard_size();
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
@@ -126,4 +131,12 @@ struct roster *tables_roster(const struct mesh *m, const struct conf *conf)
 {
     return (struct roster *)(void *)((char *)mesh_extra(m) +
                                      roster_offset(conf));
+}
+
+struct linkboard *tables_links(const struct mesh *m, const struct conf *conf,
+                               unsigned slot)
+{
+    char *first = (char *)mesh_extra(m) + links_offset(conf);
+
+    return (struct linkboard *)(void *)(first + slot * linkboard_size());
 }

@@ -2,13 +2,15 @@
  * timers run next (ipc/shtimer.h), which conns uids have (ipc/uidmap.h), how
  * many conns there are (ipc/tally.h), which are the slowest (ipc/slowest.h),
  * what is counted by port (ipc/port_counters.h), what workers are at
- * (ipc/running.h), and who there is in the cluster (ipc/roster.h). */
+ * (ipc/running.h), who there is in the cluster (ipc/roster.h) and how the links
+ * to them are (ipc/linkboard.h). */
 #ifndef SD_PROC_TABLES_H
 #define SD_PROC_TABLES_H
 
 #include <stddef.h>
 
 #include "base/conf.h"
+#include "ipc/linkboard.h"
 #include "ipc/mesh.h"
 #include "ipc/port_counters.h"
 #include "ipc/roster.h"
@@ -35,6 +37,8 @@ struct slowest *tables_slowest(const struct mesh *m, const struct conf *conf,
 struct port_counters *tables_ports(const struct mesh *m,
                                    const struct conf *conf, unsigned slot);
 struct running *tables_running(const struct mesh *m, const struct conf *conf,
+                               unsigned slot);
+struct linkboard *tables_links(const struct mesh *m, const struct conf *conf,
                                unsigned slot);
 struct roster *tables_roster(const struct mesh *m, const struct conf *conf);
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/uplink.h"
+#include "ipc/linkboard.h"
 #include "ipc/msg.h"
 #include "net/uids.h"
 #include "vm/abroad_state.h"
@@ -32,7 +33,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "bodies of messages are little-endian");
 
 enum {
-    ABROAD_MAGIC = 0x61627264
+    ABROAD_MAGIC = 0x61627264,
+    BOARD = 500 /* ms from one telling how the links are to the next */
 };
 
 /* A send to a uid whose hook is to be told when nobody took it. */
@@ -170,6 +172,11 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     return rc;
 }
 
+bool abroad_has(const struct abroad *a, struct slice uid)
+{
+    return a != NULL && outbox_has(uplink_outbox(a->uplink), uid);
+}
+
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
@@ -271,6 +278,29 @@ static int on_deliver(void *arg, const struct frames_data *d, uint64_t token)
     }
 }
 
+/* --- how the links are ---------------------------------------------------- */
+
+static void on_board(struct timer *t)
+{
+    struct abroad *a = list_entry(t, struct abroad, board);
+    const struct vm_env *env = &a->all->env;
+    struct linkboard_list list = {0};
+    struct uplink_state s;
+    unsigned i;
+
+    sd_check(a, ABROAD_MAGIC);
+    for (i = 0; uplink_state(a->uplink, i, &s) && list.n < LINKBOARD_MAX; i++)
+        list.link[list.n++] = (struct linkboard_link){
+            .boot = s.boot,
+            .heard = s.heard,
+            .index = s.index,
+            .unsent = (uint32_t)(s.unsent < UINT32_MAX ? s.unsent : UINT32_MAX),
+            .round_trip = s.round_trip,
+            .is_relay = true};
+    linkboard_write(env->links, (uint16_t)env->epoch, &list);
+    timer_start(env->loop, t, BOARD);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 struct abroad *abroad_new(struct vms *all, const struct conf *conf)
@@ -306,6 +336,8 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
     snprintf(config.self.name, sizeof(config.self.name), "%.64s", env->node);
     /* The configuration child has read the keys. */
     sd_assert(uplink_open(&a->uplink, &config, &why) == 0);
+    a->board.fn = on_board;
+    timer_start(env->loop, &a->board, 1);
     return a;
 }
 
@@ -317,6 +349,7 @@ void abroad_free(struct abroad **ap)
         return;
     sd_check(a, ABROAD_MAGIC);
     abroad_close_interest(a);
+    timer_stop(a->all->env.loop, &a->board);
     uplink_close(&a->uplink);
     while (!list_empty(&a->pending)) {
         struct pending *p = list_entry(a->pending.next, struct pending, node);

@@ -38,6 +38,10 @@ int abroad_spread(struct abroad *a, const struct spread *s);
 int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
                  struct slice changes);
 
+/* Is something to this uid on its way abroad?  Then what follows goes there,
+ * too, wherever the uid is by now: it may not come first. */
+bool abroad_has(const struct abroad *a, struct slice uid);
+
 enum abroad_uid {
     ABROAD_ALONE, /* it has no conn on our node */
     ABROAD_TOO    /* those have got it, and nobody is told of a miss */

@@ -13,8 +13,10 @@ struct abroad {
     unsigned magic;
     struct vms *all;
     struct uplink *uplink;
-    struct list pending; /* sends that somebody waits for the outcome of */
-    struct list left;    /* bindings that have ended */
+    struct list pending;  /* sends that somebody waits for the outcome of */
+    struct list left;     /* bindings that have ended ... */
+    uint64_t taken_until; /* ... and until when somebody takes them out */
+    struct timer board;   /* when to tell how the links are */
     struct teller *teller;
     struct timer turn;   /* its next one */
     struct list changes; /* of groups, abroad_groups.c */

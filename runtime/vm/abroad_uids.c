@@ -4,6 +4,7 @@
  * C says when that has to be done: when a uid has to be found for a message
  * that waits (resolve), and when a binding has ended (left). */
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -66,7 +67,7 @@ void abroad_on_resolve(void *arg, struct slice uid)
                              vm->env.conf->server.call_timeout);
 
     if (co == NULL)
-        return; /* lives end */
+        return; /* it is asked again */
     co->on_end = vm_log_end;
     lua_pushlstring(co->L, uid.p, uid.len);
     co_ready(co, 1);
@@ -334,13 +335,14 @@ void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
     buf_append(&l->uid, uid.p, uid.len);
     list_add(&a->left, &l->node);
     abroad_locate(a, uid, l->number, false, false);
-    if (l->node.prev != &a->left)
+    if (l->node.prev != &a->left && clock_ms() < a->taken_until)
         return; /* somebody takes it already */
     vm = vms_now(a->all);
     co = vm_enter(vm, vm->entry[ENTRY_LEFT], CO_CALL,
                   vm->env.conf->server.call_timeout);
     if (co == NULL)
         return;
+    a->taken_until = clock_ms() + vm->env.conf->server.call_timeout;
     co->on_end = vm_log_end;
     co_ready(co, 0);
 }
@@ -380,10 +382,36 @@ static int l_take_left(lua_State *L)
     return 1;
 }
 
+/* core.cluster_id([id]) -> the number by which members know their Redis; 0: not
+ * known yet */
+static int l_cluster_id(lua_State *L)
+{
+    const struct vm_env *env = &vm_of(L)->env;
+    struct slots *slots = mesh_slots(env->mesh);
+
+    if (!lua_isnoneornil(L, 1))
+        slots_set(slots, env->slot, SLOT_REDIS,
+                  (uint64_t)luaL_checknumber(L, 1));
+    lua_pushnumber(L, (lua_Number)slots_get(slots, env->slot, SLOT_REDIS));
+    return 1;
+}
+
 /* core.online_here() -> uids with a conn of this worker */
 static int l_online_here(lua_State *L)
 {
     lua_pushnumber(L, uids_count(vm_of(L)->all->people->uids));
+    return 1;
+}
+
+/* core.location_round() -> seconds in which all bindings are asserted, if a
+ * spec does not want to wait; nothing: as usual */
+static int l_location_round(lua_State *L)
+{
+    const char *text = getenv("SD_SPEC_ROUND");
+
+    if (text == NULL)
+        return 0;
+    lua_pushnumber(L, atof(text));
     return 1;
 }
 
@@ -403,7 +431,9 @@ static const luaL_Reg functions[] = {
     {"locate", l_locate},
     {"oust", l_oust},
     {"take_left", l_take_left},
+    {"cluster_id", l_cluster_id},
     {"in_cluster", l_in_cluster},
+    {"location_round", l_location_round},
     {"online_here", l_online_here},
     {NULL, NULL},
 };

@@ -43,6 +43,7 @@ struct vm_env {
     struct net *net;             /* NULL in a task process */
     struct uidmap *uids;         /* NULL: uids of this process only */
     const struct roster *roster; /* NULL: of no cluster */
+    struct linkboard *links;     /* our page, with `roster` */
     void *timers;                /* shared schedule block, ipc/shtimer.h */
     struct running *running;     /* where to tell what Lua is at; NULL: not */
     const char *embedded_redis;  /* socket path for url "embedded" */

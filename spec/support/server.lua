@@ -14,6 +14,8 @@ local socket = require("socket")
 ---@field dir string the application folder
 ---@field pid integer of the master
 ---@field host spec.host|nil where it runs (hosts.lua); nil: on this machine
+---@field verbs string "dispatch " when it is one (cluster.lua)
+---@field options string|nil more words for start
 local server = {}
 server.__index = server
 
@@ -138,7 +140,7 @@ end
 function server.new(files, host)
     local base = host and host.dir .. "/node" or "/tmp/sdlua-spec"
     local dir = shell("mktemp -d " .. base .. ".XXXXXX"):gsub("%s", "")
-    local self = setmetatable({ dir = dir, env = "", host = host }, server)
+    local self = setmetatable({ dir = dir, env = "", host = host, verbs = "" }, server)
     for path, text in pairs(server.defaults) do
         if not files or files[path] == nil then
             self:write(path, text)
@@ -196,7 +198,7 @@ function server:command(verb)
         self.env,
         quote(self.binary or binary),
         quote(self.dir),
-        verb
+        self.verbs .. verb
     )
 end
 
@@ -214,11 +216,13 @@ function server:launch()
     self.pid = nil
     self.launches = (self.launches or 0) + 1
     local tool = valgrind and valgrind:format(self.dir) or ""
-    local run = ("env -u LD_PRELOAD %s %s %s -C %s start"):format(
+    local run = ("env -u LD_PRELOAD %s %s %s -C %s %sstart %s"):format(
         self.env,
         tool,
         quote(self.binary or binary),
-        self.dir
+        self.dir,
+        self.verbs,
+        self.options or ""
     )
     self:inside(
         shell,

@@ -1,0 +1,108 @@
+/* cluster_status.c - see cluster_status.h.  Members are everybody's, links our
+ * own: those of the workers of this node, or to the relays of this dispatch. */
+#include "proc/cluster_status.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "cluster/address.h"
+#include "cluster/meta.h"
+#include "codec/json.h"
+#include "proc/tables.h"
+
+static void put_text(struct buf *out, const char *key, struct slice text)
+{
+    buf_printf(out, "\"%s\":", key);
+    if (json_write_string(out, text) < 0)
+        buf_append_str(out, "\"?\"");
+    buf_append_str(out, ",");
+}
+
+static void put_member(struct buf *out, const struct gossip_member *m,
+                       bool is_self)
+{
+    char at[ADDRESS_TEXT];
+    struct meta meta;
+
+    (void)meta_read(&meta, m->meta);
+    address_write(at, &m->address);
+    buf_append_str(out, is_self ? "{" : ",{");
+    put_text(out, "name", m->name);
+    put_text(out, "kind",
+             slice_str(m->kind == GOSSIP_NODE ? "node" : "dispatch"));
+    put_text(out, "state", slice_str(gossip_state_name(m->state)));
+    put_text(out, "address", slice_str(at));
+    put_text(out, "version", slice_str(meta.version));
+    buf_printf(out,
+               "\"boot\":\"%016" PRIx64 "\",\"generation\":%u,\"conns\":%u,"
+               "\"draining\":%s,\"relays\":%u,\"self\":%s}",
+               m->boot, meta.generation, meta.conns,
+               meta.is_draining ? "true" : "false", meta.nrelays,
+               is_self ? "true" : "false");
+}
+
+/* A member's name, of dead ones too. */
+static struct slice name_of(const struct gossip *g, uint64_t boot)
+{
+    const struct gossip_member *m = gossip_find(g, boot);
+
+    if (gossip_self(g)->boot == boot)
+        return gossip_self(g)->name;
+    return m != NULL ? m->name : slice_str("?");
+}
+
+static void put_link(struct buf *out, const char *process, struct slice to,
+                     const struct linkboard_link *l, bool is_first)
+{
+    uint64_t now = clock_ms();
+    bool is_open = l->heard != 0;
+    double silent =
+        is_open && now > l->heard ? (double)(now - l->heard) / 1000 : 0;
+
+    buf_append_str(out, is_first ? "{" : ",{");
+    put_text(out, "process", slice_str(process));
+    put_text(out, "to", to);
+    put_text(out, "state", slice_str(is_open ? "open" : "closed"));
+    buf_printf(out,
+               "\"%s\":%u,\"unsent\":%u,\"silent\":%.3f,"
+               "\"round_trip\":%.6f}",
+               l->is_relay ? "relay" : "worker", l->index, l->unsent, silent,
+               (double)l->round_trip / 1e6);
+}
+
+static unsigned put_links_of(struct buf *out, const struct gossip *g,
+                             const struct process *p, unsigned slot,
+                             unsigned before)
+{
+    struct linkboard_list list;
+    char name[32];
+    unsigned i;
+
+    if (!linkboard_read(tables_links(p->mesh, p->conf, slot),
+                        slots_epoch(p->slots, slot), &list))
+        return 0;
+    slots_name(name, sizeof(name), p->slots, slot);
+    for (i = 0; i < list.n; i++)
+        put_link(out, name, name_of(g, list.link[i].boot), &list.link[i],
+                 before + i == 0);
+    return i;
+}
+
+void cluster_status_json(const struct gossip *g, const struct process *p,
+                         struct buf *out)
+{
+    unsigned i, n = 0;
+
+    buf_append_str(out, "{\"members\":[");
+    put_member(out, gossip_self(g), true);
+    for (i = 0; i < gossip_count(g); i++)
+        put_member(out, gossip_at(g, i), false);
+    buf_append_str(out, "],\"links\":[");
+    for (i = 0; i < slots_count(p->slots); i++) {
+        enum slot_role role = slots_role(p->slots, i);
+
+        if (role == SLOT_WORKER || role == SLOT_RELAY)
+            n += put_links_of(out, g, p, i, n);
+    }
+    buf_append_str(out, "]}");
+}
