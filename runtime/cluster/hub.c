@@ -253,6 +253,13 @@ int hub_take(struct hub *h, struct hub_link *l, unsigned type, struct slice p)
     }
 }
 
+struct hub_wants hub_wants(const struct hub_link *l)
+{
+    return (struct hub_wants){.filters = l->interest.topics.count +
+                                         l->interest.groups.count,
+                              .is_flooded = !interest_is_known(&l->interest)};
+}
+
 struct flush {
     struct hub *h;
     struct hub_link *l;

@@ -334,19 +334,33 @@ static void drop(struct teller *t, struct hearer *h)
     mem_free(h);
 }
 
-void teller_close(struct teller *t, void *relay)
+static struct hearer *find(const struct teller *t, const void *relay)
 {
     struct list *it;
 
-    sd_check(t, TELLER_MAGIC);
     list_each (it, &t->hearers) {
         struct hearer *h = list_entry(it, struct hearer, node);
 
-        if (h->relay == relay) {
-            drop(t, h);
-            return;
-        }
+        if (h->relay == relay)
+            return h;
     }
+    return NULL;
+}
+
+void teller_close(struct teller *t, void *relay)
+{
+    struct hearer *h = find(t, relay);
+
+    sd_check(t, TELLER_MAGIC);
+    if (h != NULL)
+        drop(t, h);
+}
+
+bool teller_knows(const struct teller *t, const void *relay)
+{
+    const struct hearer *h = find(t, relay);
+
+    return h != NULL && h->state == HEARER_KNOWS;
 }
 
 static uint32_t or_default(uint32_t given, uint32_t value)

@@ -56,6 +56,9 @@ void teller_free(struct teller **tp);
 void teller_open(struct teller *t, void *relay);
 void teller_close(struct teller *t, void *relay);
 
+/* Has it been told all? */
+bool teller_knows(const struct teller *t, const void *relay);
+
 /* Tell some more.  In how many ms to call again, at the latest; 0: when there
  * was a change. */
 uint32_t teller_turn(struct teller *t, uint64_t now);

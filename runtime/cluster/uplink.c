@@ -39,6 +39,7 @@ struct relay {
     struct link *link; /* NULL: none */
     struct outbox_link *out;
     struct inbox_link *in;
+    uint64_t received, sent; /* messages, also by its earlier links */
     uint32_t wait;
     uint64_t next; /* try to link */
 };
@@ -115,6 +116,7 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 
     sd_check(u, UPLINK_MAGIC);
     if (frames_is_data(f->type)) {
+        r->received++;
         err = inbox_take(u->inbox, r->in, f->type, f->payload, clock_ms());
     } else if (f->type == FRAMES_BYE) {
         link_close(l, "the relay stops");
@@ -275,6 +277,7 @@ static void on_emit(void *arg, void *relay, unsigned type,
     struct relay *r = relay;
 
     (void)arg;
+    r->sent += frames_is_data(type);
     sd_assert(link_write(r->link, (uint8_t)type, v, n) == 0);
 }
 
@@ -441,6 +444,9 @@ bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out)
             return true;
         out->heard = link_heard(r->link);
         out->unsent = link_unsent(r->link);
+        out->received = r->received;
+        out->sent = r->sent;
+        out->relay = (void *)(uintptr_t)r;
         out->round_trip = link_round_trip(r->link);
         return true;
     }

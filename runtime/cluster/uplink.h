@@ -68,7 +68,9 @@ struct uplink_state {
     unsigned index;
     uint64_t heard; /* clock_ms() of its last bytes; 0: the link is not open */
     size_t unsent;  /* bytes */
-    uint32_t round_trip; /* us */
+    uint64_t received, sent; /* messages */
+    void *relay;             /* NULL: the link is not open */
+    uint32_t round_trip;     /* us */
 };
 
 /* Relay `i`; false behind the last. */

@@ -284,6 +284,7 @@ static void on_board(struct timer *t)
 {
     struct abroad *a = list_entry(t, struct abroad, board);
     const struct vm_env *env = &a->all->env;
+    const struct people *people = a->all->people;
     struct linkboard_list list = {0};
     struct uplink_state s;
     unsigned i;
@@ -296,7 +297,12 @@ static void on_board(struct timer *t)
             .index = s.index,
             .unsent = (uint32_t)(s.unsent < UINT32_MAX ? s.unsent : UINT32_MAX),
             .round_trip = s.round_trip,
-            .is_relay = true};
+            .is_relay = true,
+            .received = s.received,
+            .sent = s.sent,
+            .filters =
+                topics_filters(people->topics) + topics_filters(people->groups),
+            .is_flooded = !teller_knows(a->teller, s.relay)};
     linkboard_write(env->links, (uint16_t)env->epoch, &list);
     timer_start(env->loop, t, BOARD);
 }
