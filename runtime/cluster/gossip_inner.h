@@ -3,6 +3,7 @@
  *   gossip.c         the machine: its life, its time, its packets
  *   gossip_front.c   what others ask of it
  *   gossip_merge.c   the rules: what an update changes
+ *   gossip_suspect.c how long somebody may be silent
  *   gossip_probe.c   who does not answer
  *   gossip_spread.c  what is told to whom
  *   gossip_sync.c    comparing tables, and finding the first member */
@@ -108,15 +109,28 @@ static inline uint32_t gossip_size(const struct gossip *g)
 
 /* --- gossip_merge.c */
 
-/* Take what a packet says; `is_state`: it is a table that is compared, and
- * deaths in it are hearsay. */
+/* Take what a packet says. */
 void merge_packet(struct gossip *g, const struct gossip_packet *p);
 
-/* Our own probe failed. */
-void merge_failure(struct gossip *g, struct member *m);
+/* Its state is another one from now on. */
+void merge_state(struct gossip *g, struct member *m, enum gossip_state state);
+
+/* It is dead, or left: tell everybody. */
+void merge_end(struct gossip *g, struct member *m, enum gossip_state state);
 
 /* It cannot be alive: another boot answers under its name and address. */
 void merge_death(struct gossip *g, struct member *m);
+
+/* --- gossip_suspect.c */
+
+/* Somebody suspects somebody that we hold for alive. */
+void suspect_begin(struct gossip *g, struct member *m,
+                   const struct gossip_update *u);
+
+/* Our own probe failed. */
+void suspect_silent(struct gossip *g, struct member *m);
+
+bool suspect_is_vouched(const struct gossip *g, const struct member *m);
 
 /* --- gossip_probe.c */
 
@@ -125,6 +139,8 @@ void probe_on_ping(struct gossip *g, const struct gossip_packet *p);
 void probe_on_proxy(struct gossip *g, const struct gossip_packet *p);
 void probe_on_ack(struct gossip *g, const struct gossip_packet *p);
 void probe_on_nack(struct gossip *g, const struct gossip_packet *p);
+/* Tell a suspect that it is one. */
+void probe_remind(struct gossip *g, const struct member *m);
 void probe_on_vouch(struct gossip *g, uint64_t boot);
 
 /* Better (below 0) or worse. */
@@ -159,6 +175,9 @@ void spread_start(struct gossip *g);
 
 void sync_start(struct gossip *g);
 void sync_ask(struct gossip *g, const struct gossip_address *to);
+
+/* Compare tables often for a while. */
+void sync_soon(struct gossip *g);
 
 /* We lack something that the sender of `p` knows. */
 void sync_need(struct gossip *g, const struct gossip_packet *p);

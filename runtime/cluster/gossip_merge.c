@@ -5,29 +5,18 @@
  * suspect beats alive.  So all who have heard the same statements, in
  * whatever order, hold the same view.
  *
- * A suspicion names who began it.  While nobody else confirms it, it lasts
- * long: it may be the accuser who cannot hear.  Each of up to two more
- * accusers cuts it, the first the most, down to the shortest (the logarithm
- * is Lifeguard's).
- *
  * Content (name, address, meta) has the incarnation it was made in, its
  * edition.  So a refutation, which changes nothing but the incarnation, is
  * ten bytes and does not carry the content along; who lacks an edition knows
  * it, and asks. */
-#include <math.h>
-
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cluster/gossip_inner.h"
 
 enum {
-    CONFIRMATIONS = GOSSIP_ACCUSERS - 1,
-    BOOTS = 4,        /* remembered of one name */
-    FEW = 5,          /* members for whom the floor is */
-    VETO_AGAIN = 1000 /* ms until a suspicion that was vetoed ends */
+    BOOTS = 4 /* remembered of one name */
 };
 
-static void on_suspicion_end(struct timer *t);
 static void on_tombstone_end(struct timer *t);
 
 static struct member *of_timer(struct timer *t)
@@ -35,8 +24,7 @@ static struct member *of_timer(struct timer *t)
     return list_entry(t, struct member, timer);
 }
 
-static void set_state(struct gossip *g, struct member *m,
-                      enum gossip_state state)
+void merge_state(struct gossip *g, struct member *m, enum gossip_state state)
 {
     wheel_stop(&g->wheel, &m->timer);
     m->pub.state = (uint8_t)state;
@@ -50,11 +38,6 @@ static void set_state(struct gossip *g, struct member *m,
         members_enliven(&g->members, m);
     }
     members_digest(&g->members, m);
-}
-
-static bool is_vouched(const struct gossip *g, const struct member *m)
-{
-    return g->clock < m->vouched;
 }
 
 /* --- forgetting ----------------------------------------------------------- */
@@ -104,9 +87,21 @@ static bool make_room(struct gossip *g, struct slice name)
     return oldest != NULL;
 }
 
-/* The dead return: of those that we hold for dead, others may, too. */
+/* The dead return: of those that we hold for dead, others may, too, tables
+ * may differ in much, and who is suspected may not have heard of it. */
 static void reunite(struct gossip *g)
 {
+    struct member *m;
+    uint32_t i;
+
+    if (g->clock >= g->reunion) {
+        sync_soon(g);
+        for (i = 0; i < g->members.nliving; i++) {
+            m = g->members.living[i];
+            if (m->pub.state == GOSSIP_SUSPECT)
+                spread_news(g, m, false);
+        }
+    }
     g->reunion = g->clock + g->conf.news_to_dead / 2;
 }
 
@@ -139,15 +134,19 @@ static void refute(struct gossip *g, const struct gossip_update *u)
     spread_news(g, self, is_foreign);
 }
 
+/* Who says again what was refuted has not heard that. */
 static void merge_self(struct gossip *g, const struct gossip_update *u)
 {
-    uint64_t own = g->members.self->pub.incarnation;
+    struct member *self = g->members.self;
+    uint64_t own = self->pub.incarnation;
+    bool is_doubt = u->state != GOSSIP_ALIVE;
 
-    if (g->is_leaving || u->incarnation < own)
+    if (g->is_leaving)
         return;
-    if (u->state == GOSSIP_ALIVE && u->incarnation == own)
-        return;
-    refute(g, u);
+    if (u->incarnation > own || (is_doubt && u->incarnation == own))
+        refute(g, u);
+    else if (is_doubt && !news_has(self))
+        spread_news(g, self, false);
 }
 
 /* --- alive ---------------------------------------------------------------- */
@@ -184,7 +183,7 @@ static void merge_stranger(struct gossip *g, const struct gossip_packet *p,
         g->quiet = g->clock + (uint64_t)g->conf.timeout * 2;
     m = members_add(&g->members, u);
     m->owner = g;
-    set_state(g, m, GOSSIP_ALIVE);
+    merge_state(g, m, GOSSIP_ALIVE);
     if (!is_answer || g->clock >= g->quiet)
         spread_news(g, m, true);
     gossip_tell(g, m, GOSSIP_JOINED);
@@ -214,7 +213,7 @@ static void merge_alive(struct gossip *g, const struct gossip_packet *p,
         sync_need(g, p);
     if (is_newer) {
         m->pub.incarnation = u->incarnation;
-        set_state(g, m, GOSSIP_ALIVE);
+        merge_state(g, m, GOSSIP_ALIVE);
     }
     members_digest(&g->members, m);
     if (m->pub.state >= GOSSIP_DEAD)
@@ -230,9 +229,9 @@ static void merge_alive(struct gossip *g, const struct gossip_packet *p,
 
 /* --- dead ----------------------------------------------------------------- */
 
-static void die(struct gossip *g, struct member *m, enum gossip_state state)
+void merge_end(struct gossip *g, struct member *m, enum gossip_state state)
 {
-    set_state(g, m, state);
+    merge_state(g, m, state);
     spread_news(g, m, false);
     gossip_tell(g, m, state == GOSSIP_LEFT ? GOSSIP_DEPARTED : GOSSIP_DIED);
     if (g->members.nliving == 0)
@@ -242,105 +241,7 @@ static void die(struct gossip *g, struct member *m, enum gossip_state state)
 void merge_death(struct gossip *g, struct member *m)
 {
     if (m->pub.state <= GOSSIP_SUSPECT)
-        die(g, m, GOSSIP_DEAD);
-}
-
-/* --- suspect -------------------------------------------------------------- */
-
-/* How many more accusers may confirm a suspicion: nobody but the suspect, the
- * first accuser and the others. */
-static unsigned confirmations(const struct gossip *g)
-{
-    uint32_t others = gossip_size(g) > 2 ? gossip_size(g) - 2 : 0;
-
-    return others < CONFIRMATIONS ? others : CONFIRMATIONS;
-}
-
-static uint64_t suspicion_ms(const struct gossip *g, const struct member *m)
-{
-    unsigned want = confirmations(g), have = m->naccusers - 1u;
-    double size = gossip_size(g);
-    double least = g->conf.suspicion * fmax(1, log10(size)) * g->conf.period;
-    double most;
-
-    if (size <= FEW)
-        least = fmax(least, g->conf.floor);
-    most = least * g->conf.suspicion_max;
-    if (have >= want)
-        return (uint64_t)least;
-    return (uint64_t)(most -
-                      (most - least) * log(have + 1.0) / log(want + 1.0));
-}
-
-static void time_suspicion(struct gossip *g, struct member *m)
-{
-    m->timer.fn = on_suspicion_end;
-    wheel_start(&g->wheel, &m->timer, m->since + suspicion_ms(g, m));
-}
-
-static void on_suspicion_end(struct timer *t)
-{
-    struct member *m = of_timer(t);
-    struct gossip *g = m->owner;
-
-    if (is_vouched(g, m)) {
-        g->counters.vetoes++;
-        wheel_start(&g->wheel, t, g->clock + VETO_AGAIN);
-        return;
-    }
-    g->counters.deaths++;
-    die(g, m, GOSSIP_DEAD);
-}
-
-/* True: this accuser is one more. */
-static bool accuse(struct member *m, uint32_t accuser)
-{
-    unsigned i;
-
-    for (i = 0; i < m->naccusers; i++) {
-        if (m->accusers[i] == accuser)
-            return false;
-    }
-    if (m->naccusers == GOSSIP_ACCUSERS)
-        return false;
-    m->accusers[m->naccusers++] = accuser;
-    return true;
-}
-
-static void suspect(struct gossip *g, struct member *m,
-                    const struct gossip_update *u)
-{
-    bool is_new =
-        m->pub.state == GOSSIP_ALIVE || u->incarnation > m->pub.incarnation;
-    bool was_alive = m->pub.state == GOSSIP_ALIVE, is_news = is_new;
-    unsigned i;
-
-    m->pub.incarnation = u->incarnation;
-    if (is_new)
-        set_state(g, m, GOSSIP_SUSPECT);
-    for (i = 0; i < u->naccusers; i++)
-        is_news = accuse(m, u->accusers[i]) || is_news;
-    if (m->naccusers == 0)
-        is_news = accuse(m, 0);
-    if (!is_news)
-        return;
-    time_suspicion(g, m);
-    spread_news(g, m, false);
-    if (!was_alive)
-        return;
-    g->counters.suspicions++;
-    gossip_tell(g, m, GOSSIP_SUSPECTED);
-}
-
-void merge_failure(struct gossip *g, struct member *m)
-{
-    struct gossip_update u = {.state = GOSSIP_SUSPECT,
-                              .incarnation = m->pub.incarnation,
-                              .naccusers = 1};
-
-    u.accusers[0] = (uint32_t)g->members.self->pub.boot;
-    if (m->pub.state <= GOSSIP_SUSPECT && !is_vouched(g, m))
-        suspect(g, m, &u);
+        merge_end(g, m, GOSSIP_DEAD);
 }
 
 /* --- all of them ---------------------------------------------------------- */
@@ -354,19 +255,19 @@ static void merge_doubt(struct gossip *g, const struct gossip_packet *p,
 
     if (u->incarnation < m->pub.incarnation || m->pub.state >= GOSSIP_DEAD)
         return;
-    if (u->state == GOSSIP_DEAD && is_vouched(g, m))
+    if (u->state == GOSSIP_DEAD && suspect_is_vouched(g, m))
         g->counters.vetoes++;
     else if (u->state == GOSSIP_LEFT ||
              (u->state == GOSSIP_DEAD && p->type != GOSSIP_STATE)) {
         m->pub.incarnation = u->incarnation;
-        die(g, m, u->state);
+        merge_end(g, m, u->state);
         return;
     }
     if (u->state == GOSSIP_DEAD) { /* by nobody in particular */
         mild.naccusers = 1;
         mild.accusers[0] = 0;
     }
-    suspect(g, m, &mild);
+    suspect_begin(g, m, &mild);
 }
 
 static void merge_update(struct gossip *g, const struct gossip_packet *p,

@@ -35,6 +35,11 @@ static void ping(struct gossip *g, const struct member *m, uint64_t nonce)
     spread_packet(g, &m->pub.address, &p, m);
 }
 
+void probe_remind(struct gossip *g, const struct member *m)
+{
+    ping(g, m, dice_bits(&g->dice));
+}
+
 /* --- our own probes ------------------------------------------------------- */
 
 static void ask_proxies(struct gossip *g, struct member *target)
@@ -66,7 +71,7 @@ static void judge(struct gossip *g, struct member *m)
         probe_health(g, 1);
     else
         probe_health(g, (int)probe->proxies - (int)probe->nacks);
-    merge_failure(g, m);
+    suspect_silent(g, m);
 }
 
 static void begin(struct gossip *g)
@@ -233,7 +238,7 @@ static void pass_on(struct gossip *g, struct gossip_relay *r,
 
     ack.nonce = r->their_nonce;
     ack.subject = p->subject;
-    spread_packet(g, &r->asker, &ack, members_find(&g->members, p->subject));
+    spread_packet(g, &r->asker, &ack, NULL);
     end_relay(g, r);
 }
 
@@ -267,7 +272,7 @@ static void on_twin(struct timer *t)
     while ((m = members_named(&g->members, self->pub.name, m)) != NULL) {
         if (m == self || m->pub.state >= GOSSIP_DEAD || m->is_met)
             continue;
-        ping(g, m, dice_bits(&g->dice));
+        probe_remind(g, m);
         is_open = true;
     }
     if (is_open)

@@ -111,7 +111,8 @@ static void pick_all(struct fill *f)
     }
 }
 
-static void fill(struct fill *f)
+/* What has to be told comes first, whether it is news or not. */
+static void fill(struct fill *f, const struct member *subject)
 {
     struct gossip_update u;
     unsigned i;
@@ -121,6 +122,10 @@ static void fill(struct fill *f)
         f->len = gossip_msg_add(f->bytes, f->len, &u);
     } else {
         f->about = NULL;
+    }
+    if (subject != NULL) {
+        u = spread_update(subject, false);
+        f->len = gossip_msg_add(f->bytes, f->len, &u);
     }
     if (f->g->news.count == 0)
         return;
@@ -134,14 +139,18 @@ bool spread_packet(struct gossip *g, const struct gossip_address *to,
                    const struct gossip_packet *p, const struct member *about)
 {
     char bytes[GOSSIP_PACKET];
+    struct member *subject = NULL;
     struct fill f;
 
+    /* Its doubter may have missed that the subject of an answer refuted. */
+    if (p->type == GOSSIP_ACK)
+        subject = members_find(&g->members, p->subject);
     f.g = g;
     f.bytes = bytes;
     f.len = gossip_msg_begin(bytes, p);
     f.about = about;
     f.npicks = f.misfits = 0;
-    fill(&f);
+    fill(&f, subject);
     gossip_send(g, to, bytes, f.len);
     return !has_room(&f);
 }

@@ -298,13 +298,19 @@ static void on_sync(struct timer *t)
     gossip_later(g, t, g->sync_wait);
 }
 
+void sync_soon(struct gossip *g)
+{
+    g->sync_wait = 0;
+    pace(g, false);
+    gossip_later(g, &g->sync_timer, g->conf.period);
+}
+
 void sync_start(struct gossip *g)
 {
     g->sync_timer.fn = on_sync;
     g->seek_timer.fn = on_seek;
     g->join_timer.fn = on_join;
-    pace(g, false);
-    gossip_later(g, &g->sync_timer, g->sync_wait);
+    sync_soon(g);
     gossip_later(g, &g->seek_timer, dice_roll(&g->dice, g->conf.seek) + 1);
     sync_seek(g);
 }

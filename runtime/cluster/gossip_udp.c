@@ -103,15 +103,17 @@ static void complain(struct gossip_udp *u, enum seal_verdict why,
     log_warn("a datagram from %s was dropped: %s", text, seal_word(why));
 }
 
-/* The plain text of a datagram, in u->plain; false: it was dropped. */
+/* The plain text of a datagram, in u->plain.  Else it is dropped; `ignored`
+ * is no reason to say so. */
 static bool open_datagram(struct gossip_udp *u, struct slice bytes,
-                          const struct sockaddr *from)
+                          const struct sockaddr *from,
+                          enum seal_verdict ignored)
 {
     enum seal_verdict v;
 
     buf_truncate(&u->plain, 0);
     v = seal_unwrap(u->seal, clock_ms(), bytes, &u->plain);
-    if (v != SEAL_OPENED)
+    if (v != SEAL_OPENED && v != ignored)
         complain(u, v, from);
     return v == SEAL_OPENED;
 }
@@ -133,14 +135,14 @@ static void on_readable(void *arg)
             break;
         /* Else somebody has told us that a port is closed: no matter. */
         if (n >= 0 && open_datagram(u, slice_make(bytes, (size_t)n),
-                                    (struct sockaddr *)&from))
+                                    (struct sockaddr *)&from, SEAL_OWN))
             gossip_receive(u->gossip, clock_ms(), u->plain.p + u->plain.head,
                            u->plain.len);
     }
     tick(u);
 }
 
-/* An announcement, as it came. */
+/* An announcement, as it came: by several ways, so it is heard again. */
 static void on_announced(void *arg, struct slice bytes,
                          const struct sockaddr *from)
 {
@@ -148,7 +150,7 @@ static void on_announced(void *arg, struct slice bytes,
     struct announce_text text;
 
     sd_check(u, UDP_MAGIC);
-    if (!open_datagram(u, bytes, from) ||
+    if (!open_datagram(u, bytes, from, SEAL_REPLAYED) ||
         announce_read(&text, buf_slice(&u->plain)) < 0)
         return;
     gossip_heard(u->gossip, clock_ms(), text.boot, &text.address);

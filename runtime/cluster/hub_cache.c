@@ -14,6 +14,10 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
+enum {
+    CHANCES = 16
+};
+
 #define CACHE_MAGIC 0xcac4e00du
 
 struct hub_cache {
@@ -21,7 +25,7 @@ struct hub_cache {
     uint32_t most;
     uint64_t evicted;
     struct table table;
-    struct list used;
+    struct list queue;
 };
 
 struct hub_cache *hub_cache_new(uint32_t most)
@@ -31,13 +35,13 @@ struct hub_cache *hub_cache_new(uint32_t most)
     sd_assert(most > 0);
     c->magic = CACHE_MAGIC;
     c->most = most;
-    list_init(&c->used);
+    list_init(&c->queue);
     return c;
 }
 
 static void free_uid(struct hub_cache *c, struct hub_uid *e)
 {
-    list_del(&e->used);
+    list_del(&e->queue);
     table_del(&c->table, &e->node);
     if (e->spot != &e->one)
         mem_free(e->spot);
@@ -46,7 +50,7 @@ static void free_uid(struct hub_cache *c, struct hub_uid *e)
 
 static struct hub_uid *oldest(struct hub_cache *c)
 {
-    return list_entry(c->used.next, struct hub_uid, used);
+    return list_entry(c->queue.next, struct hub_uid, queue);
 }
 
 void hub_cache_free(struct hub_cache **cp)
@@ -54,7 +58,7 @@ void hub_cache_free(struct hub_cache **cp)
     struct hub_cache *c = *cp;
 
     sd_check(c, CACHE_MAGIC);
-    while (!list_empty(&c->used))
+    while (!list_empty(&c->queue))
         free_uid(c, oldest(c));
     table_fini(&c->table);
     c->magic = 0;
@@ -79,12 +83,21 @@ static struct hub_uid *find(const struct hub_cache *c, uint64_t hash,
     return node != NULL ? uid_of(node) : NULL;
 }
 
-static void use(struct hub_cache *c, struct hub_uid *e)
+/* Who was used since its last turn gets another one, as long as that is
+ * found out quickly: using an entry touches nothing but the entry. */
+static void evict(struct hub_cache *c)
 {
-    if (c->used.prev == &e->used)
-        return;
-    list_del(&e->used);
-    list_add(&c->used, &e->used);
+    unsigned i;
+
+    for (i = 0; i < CHANCES && oldest(c)->is_used; i++) {
+        struct hub_uid *e = oldest(c);
+
+        e->is_used = false;
+        list_del(&e->queue);
+        list_add(&c->queue, &e->queue);
+    }
+    free_uid(c, oldest(c));
+    c->evicted++;
 }
 
 struct hub_uid *hub_cache_find(struct hub_cache *c, uint64_t hash,
@@ -93,7 +106,7 @@ struct hub_uid *hub_cache_find(struct hub_cache *c, uint64_t hash,
     struct hub_uid *e = find(c, hash, uid);
 
     if (e != NULL)
-        use(c, e);
+        e->is_used = true;
     return e;
 }
 
@@ -104,17 +117,15 @@ static struct hub_uid *make(struct hub_cache *c, uint64_t hash,
 
     if (e != NULL)
         return e;
-    if (c->table.count == c->most) {
-        free_uid(c, oldest(c));
-        c->evicted++;
-    }
+    if (c->table.count == c->most)
+        evict(c);
     e = mem_zalloc(offsetof(struct hub_uid, name) + uid.len);
     e->hash = hash;
     e->node.number = (uint32_t)uid.len;
     e->spot = &e->one;
     memcpy(e->name, uid.p, uid.len);
     table_add(&c->table, &e->node, (uint32_t)hash);
-    list_add(&c->used, &e->used);
+    list_add(&c->queue, &e->queue);
     return e;
 }
 

@@ -23,22 +23,23 @@ struct hub_spot {
 /* A uid.  Its spots may be read, and their link and generation written. */
 struct hub_uid {
     struct table_node node; /* its number: bytes of the name */
-    struct list used;       /* the least lately first */
     uint64_t hash;
     uint64_t floor;        /* no place with a lower number counts */
+    struct hub_spot *spot; /* owned, or `one` */
     uint32_t opening;      /* of the hub, when all places were told */
     uint8_t count;         /* of spots */
     bool is_complete;      /* these are all */
     bool is_sole;          /* the uid has one place at a time */
-    struct hub_spot *spot; /* owned, or `one` */
+    bool is_used;          /* since it was last thought of evicting it */
     struct hub_spot one;
+    struct list queue; /* who is next to be evicted */
     char name[];
 };
 
 struct hub_cache *hub_cache_new(uint32_t most);
 void hub_cache_free(struct hub_cache **cp);
 
-/* The entry of a uid, now used last; NULL: unknown.  Valid until a call that
+/* The entry of a uid; NULL: unknown.  Valid until a call that
  * learns. */
 struct hub_uid *hub_cache_find(struct hub_cache *c, uint64_t hash,
                                struct slice uid);

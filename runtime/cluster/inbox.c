@@ -262,7 +262,7 @@ static void take(struct inbox *i, struct inbox_link *l, struct source *from,
         return;
     if (d->head.life_ms == 0)
         answer(l, l->taken, FRAMES_EXPIRED);
-    else if (d->type == FRAMES_UID && !i->calls.has(i->calls.arg, d->name))
+    else if (d->type == FRAMES_UID && !i->calls.has(i->calls.arg, &d->name))
         refuse(l, FRAMES_NOT_HERE, &i->figures.not_here);
     else if (!is_next(i, from, d))
         refuse(l, FRAMES_GAP, &i->figures.gaps);

@@ -29,7 +29,7 @@ struct inbox_calls {
     void (*emit)(void *arg, void *relay, unsigned type, const struct slice *v,
                  unsigned n);
     /* Has any conn here this uid? */
-    bool (*has)(void *arg, struct slice uid);
+    bool (*has)(void *arg, const struct slice *uid);
     /* Hand over; borrows.  0; INBOX_LATER; or an error code: refused for
      * good, where SD_EOFFLINE means that no conn has the uid after all, and
      * that nothing was done. */

@@ -5,8 +5,10 @@
  * on another list for the end of the turn, so that nobody who has it in hand
  * is surprised.
  *
- * What a stranger can do: hold one of LINK_STRANGERS places for PROOF_WAIT, and
- * have us answer one message of his with one that is no longer.
+ * What a stranger can do: hold one of LINK_STRANGERS places for PROOF_WAIT, or
+ * until so many others came behind it, and have us answer one message of his
+ * with one that is no longer.  So those who say nothing, however many, keep
+ * nobody out whose proof takes a moment.
  *
  * A beat says when it was made, which beat of the other side was heard last
  * and how long ago: so each side knows the time there and back, without an
@@ -63,8 +65,9 @@ struct link {
     enum link_state state;
     struct links *links;
     void *arg;
-    struct list node;  /* of links.all */
-    struct list dirty; /* of links.dirty or links.closing */
+    struct list node;    /* of links.all */
+    struct list dirty;   /* of links.dirty or links.closing */
+    struct list strange; /* of links.strange */
     struct dial *dial;
     int fd; /* -1: none */
     struct pollfd_watch *watch;
@@ -86,6 +89,7 @@ struct links {
     unsigned magic;
     struct links_config config;
     struct list all, dirty, closing;
+    struct list strange; /* who has proved nothing yet, oldest first */
     struct loop_hook hook;
     unsigned strangers;
     struct links_figures figures;
@@ -99,13 +103,20 @@ static bool is_stranger(const struct link *l)
     return l->is_accepted && l->state == LINK_PROVING;
 }
 
+/* It has proved who it is, or ends. */
+static void end_strangeness(struct link *l)
+{
+    l->links->strangers--;
+    list_del(&l->strange);
+}
+
 void link_close(struct link *l, const char *why)
 {
     sd_check(l, LINK_MAGIC);
     if (l->state == LINK_CLOSING)
         return;
     if (is_stranger(l)) {
-        l->links->strangers--;
+        end_strangeness(l);
         l->links->figures.strangers++;
     }
     l->state = LINK_CLOSING;
@@ -125,6 +136,7 @@ static void link_free(struct link *l)
     stream_free(&l->stream);
     buf_fini(&l->out);
     list_del(&l->dirty);
+    list_del(&l->strange);
     list_del(&l->node);
     l->magic = 0;
     mem_free(l);
@@ -288,7 +300,7 @@ static bool begin_stream(struct link *l)
     l->stream = stream_create(s->encrypted ? s->send : NULL,
                               s->encrypted ? s->receive : NULL);
     if (is_stranger(l))
-        l->links->strangers--;
+        end_strangeness(l);
     l->state = LINK_OPEN;
     l->links->figures.opened++;
     is_welcome = l->links->config.ops->on_open(l->arg, l, s->peer);
@@ -390,6 +402,7 @@ static struct link *link_new(struct links *ls, void *arg)
     l->began = clock_ms();
     l->timer.fn = on_look;
     list_init(&l->dirty);
+    list_init(&l->strange);
     list_add(&ls->all, &l->node);
     timer_start(ls->config.loop, &l->timer, LOOK);
     return l;
@@ -450,9 +463,9 @@ struct link *link_accept(struct links *ls, int fd, void *arg)
 
     sd_check(ls, LINKS_MAGIC);
     if (ls->strangers >= LINK_STRANGERS) {
-        ls->figures.refused++;
-        close(fd);
-        return NULL;
+        ls->figures.crowded++;
+        link_close(list_entry(ls->strange.next, struct link, strange),
+                   "too many that prove nothing");
     }
     l = link_new(ls, arg);
     l->is_accepted = true;
@@ -461,6 +474,7 @@ struct link *link_accept(struct links *ls, int fd, void *arg)
         return NULL;
     }
     ls->strangers++;
+    list_add(&ls->strange, &l->strange);
     return l;
 }
 
@@ -473,6 +487,7 @@ struct links *links_new(const struct links_config *config)
     list_init(&ls->all);
     list_init(&ls->dirty);
     list_init(&ls->closing);
+    list_init(&ls->strange);
     ls->hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_FLUSH};
     loop_hook_add(config->loop, &ls->hook);
     return ls;

@@ -49,7 +49,7 @@ struct links_config {
 struct links_figures {
     uint64_t opened, closed;
     uint64_t strangers;      /* ended without a proof */
-    uint64_t refused;        /* over LINK_STRANGERS */
+    uint64_t crowded;        /* ... for another one, over LINK_STRANGERS */
     uint64_t sent, received; /* bytes */
 };
 
@@ -62,8 +62,8 @@ const struct links_figures *links_figures(const struct links *ls);
 struct link *link_connect(struct links *ls, const char *host, unsigned port,
                           void *arg);
 
-/* Serve a connection that was accepted; takes the descriptor.  NULL: there are
- * too many strangers, or no room; it is closed. */
+/* Serve a connection that was accepted; takes the descriptor.  NULL: it is
+ * closed already.  Of too many strangers the oldest one goes. */
 struct link *link_accept(struct links *ls, int fd, void *arg);
 
 /* End it after this turn: on_close() comes with this `why` (static).

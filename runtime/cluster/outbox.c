@@ -262,12 +262,10 @@ static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
 }
 
 static struct letter *write_letter(struct outbox *o,
-                                   const struct wire_head *head,
-                                   const struct slice *body, unsigned pieces,
-                                   uint32_t len)
+                                   const struct outbox_mail *mail, uint32_t len)
 {
     struct letter *m = new_letter(o, WIRE_HEAD + len);
-    struct wire_head h = *head;
+    struct wire_head h = *mail->head;
     char *p = m->bytes + WIRE_HEAD;
     unsigned i;
 
@@ -275,12 +273,13 @@ static struct letter *write_letter(struct outbox *o,
     if (h.life_ms > OUTBOX_LIFE_MAX)
         h.life_ms = OUTBOX_LIFE_MAX;
     wire_encode(m->bytes, &h);
-    for (i = 0; i < pieces; i++) {
-        if (body[i].len > 0)
-            memcpy(p, body[i].p, body[i].len);
-        p += body[i].len;
+    for (i = 0; i < mail->pieces; i++) {
+        if (mail->body[i].len > 0)
+            memcpy(p, mail->body[i].p, mail->body[i].len);
+        p += mail->body[i].len;
     }
     m->counter = h.counter;
+    m->token = mail->token;
     list_add(&o->all, &m->of_all);
     wheel_start(&o->lives, &m->life, o->now + h.life_ms);
     return m;
@@ -324,58 +323,57 @@ bool outbox_has(const struct outbox *o, struct slice uid)
     return o->figures.count > 0 && lane_find(o, &to, hash_to(o, &to)) != NULL;
 }
 
-int outbox_send(struct outbox *o, const struct outbox_to *to,
-                const struct wire_head *head, const struct slice *body,
-                unsigned pieces, uint64_t token, uint64_t now)
+static size_t length_of(const struct outbox_mail *mail)
 {
-    uint64_t hash = hash_to(o, to);
-    struct lane *s = lane_find(o, to, hash);
-    struct letter *m;
     size_t len = 0;
     unsigned i;
 
+    for (i = 0; i < mail->pieces; i++)
+        len += mail->body[i].len;
+    return len;
+}
+
+int outbox_send(struct outbox *o, const struct outbox_to *to,
+                const struct outbox_mail *mail, uint64_t now)
+{
+    uint64_t hash = hash_to(o, to);
+    struct lane *s = lane_find(o, to, hash);
+    size_t len = length_of(mail);
+    uint32_t room = (uint32_t)len + WIRE_HEAD;
+
     set_now(o, now);
-    sd_assert(head->counter > o->counter && (head->flags & WIRE_FD) == 0);
-    for (i = 0; i < pieces; i++)
-        len += body[i].len;
+    sd_assert(mail->head->counter > o->counter &&
+              (mail->head->flags & WIRE_FD) == 0);
     if (len > WIRE_BODY_MAX)
         return SD_ETOOLARGE;
-    if (head->life_ms == 0)
+    if (mail->head->life_ms == 0)
         return SD_ETIMEOUT;
-    if (!has_room(o, s, (uint32_t)len + WIRE_HEAD) ||
-        (s == NULL &&
-         (s = open_lane(o, to, hash, (uint32_t)len + WIRE_HEAD)) == NULL)) {
+    if (!has_room(o, s, room) ||
+        (s == NULL && (s = open_lane(o, to, hash, room)) == NULL)) {
         o->figures.busy++;
         return SD_EBUSY;
     }
-    m = write_letter(o, head, body, pieces, (uint32_t)len);
-    m->token = token;
-    o->counter = head->counter;
+    o->counter = mail->head->counter;
     o->figures.accepted++;
-    lane_add(s, m);
+    lane_add(s, write_letter(o, mail, (uint32_t)len));
     lane_pump(o, s);
     return 0;
 }
 
 /* --- what the upper layer knows ------------------------------------------- */
 
-static void keep_spots(struct lane *s, const struct frames_spot *spots,
-                       unsigned n)
+static void keep_spots(struct lane *s, const struct outbox_places *at)
 {
-    char *p;
-    unsigned i;
+    size_t n = at->count < FRAMES_PLACES ? at->count : FRAMES_PLACES, i;
+    char *p = mem_alloc(n * FRAMES_SPOT_SIZE);
 
-    if (n > FRAMES_PLACES)
-        n = FRAMES_PLACES;
-    p = mem_alloc((size_t)n * FRAMES_SPOT_SIZE);
     for (i = 0; i < n; i++)
-        (void)frames_write_spot(p + (size_t)i * FRAMES_SPOT_SIZE, &spots[i]);
-    s->spots = slice_make(p, (size_t)n * FRAMES_SPOT_SIZE);
+        (void)frames_write_spot(p + i * FRAMES_SPOT_SIZE, &at->spot[i]);
+    s->spots = slice_make(p, n * FRAMES_SPOT_SIZE);
 }
 
 void outbox_resolved(struct outbox *o, struct slice uid,
-                     enum outbox_found found, const struct frames_spot *spots,
-                     unsigned n, bool is_sole, uint64_t now)
+                     const struct outbox_places *at, uint64_t now)
 {
     struct outbox_to to = {.type = FRAMES_UID, .name = uid};
     struct lane *s = lane_find(o, &to, hash_to(o, &to));
@@ -383,20 +381,18 @@ void outbox_resolved(struct outbox *o, struct slice uid,
     set_now(o, now);
     if (s == NULL || s->state != LANE_RESOLVING)
         return; /* nobody waits for it any more */
-    s->is_flooding = found == OUTBOX_FLOOD;
-    s->is_sole = is_sole;
-    if (found == OUTBOX_AT && n == 0) {
+    s->is_flooding = at->found == OUTBOX_FLOOD;
+    s->is_sole = at->is_sole;
+    if (at->found == OUTBOX_AT && at->count == 0) {
         lane_settle_all(o, s, SD_EOFFLINE);
-        return;
-    }
-    if (found == OUTBOX_UNAVAILABLE) {
+    } else if (at->found == OUTBOX_UNAVAILABLE) {
         s->asks = true;
         lane_wait(o, s);
-        return;
+    } else {
+        if (at->found == OUTBOX_AT)
+            keep_spots(s, at);
+        lane_begin(o, s);
     }
-    if (found == OUTBOX_AT)
-        keep_spots(s, spots, n);
-    lane_begin(o, s);
 }
 
 void outbox_dead(struct outbox *o, const struct place *place, uint64_t now)

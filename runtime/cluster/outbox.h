@@ -35,7 +35,7 @@ struct outbox_calls {
     void (*emit)(void *arg, void *relay, unsigned type, const struct slice *v,
                  unsigned n);
     /* Where is this uid?  Answered later, by outbox_resolved(). */
-    void (*resolve)(void *arg, struct slice uid);
+    void (*resolve)(void *arg, const struct slice *uid);
     /* 0: delivered.  SD_ETIMEOUT and SD_ECLOSED: unknown.  Any other code: it
      * was not, and will not be. */
     void (*settled)(void *arg, uint64_t token, int outcome);
@@ -68,6 +68,14 @@ struct outbox_to {
     struct slice name;
 };
 
+/* What is sent; all borrowed. */
+struct outbox_mail {
+    const struct wire_head *head; /* its counter is higher than the last */
+    const struct slice *body;     /* in so many pieces */
+    unsigned pieces;
+    uint64_t token; /* for `settled` */
+};
+
 /* `key` is the same in all processes of the cluster, and secret; `boot` is of
  * our own node, which publishes skip. */
 struct outbox *outbox_new(const struct outbox_calls *calls,
@@ -90,12 +98,10 @@ void outbox_close(struct outbox *o, struct outbox_link *l, uint64_t now);
 int outbox_take(struct outbox *o, struct outbox_link *l, unsigned type,
                 struct slice payload, uint64_t now);
 
-/* Send a message: head, and a body of pieces, which are copied.  The head's
- * counter is higher than of the send before.  0: `settled` will be called.
- * SD_EBUSY, SD_ETOOLARGE, SD_ETIMEOUT (no life): nothing was kept. */
+/* Send a message, which is copied.  0: `settled` will be called.  SD_EBUSY,
+ * SD_ETOOLARGE, SD_ETIMEOUT (no life): nothing was kept. */
 int outbox_send(struct outbox *o, const struct outbox_to *to,
-                const struct wire_head *head, const struct slice *body,
-                unsigned pieces, uint64_t token, uint64_t now);
+                const struct outbox_mail *mail, uint64_t now);
 
 enum outbox_found {
     OUTBOX_AT,          /* these places, or none: it is offline */
@@ -107,11 +113,16 @@ enum outbox_found {
  * go another way, or it might come first. */
 bool outbox_has(const struct outbox *o, struct slice uid);
 
-/* The answer to `resolve`.  `is_sole`: a uid has one place at a time here.
- * More than FRAMES_PLACES are cut. */
+struct outbox_places {
+    enum outbox_found found;
+    bool is_sole; /* a uid has one place at a time here */
+    unsigned count;
+    const struct frames_spot *spot; /* borrowed; FRAMES_PLACES are looked at */
+};
+
+/* The answer to `resolve`. */
 void outbox_resolved(struct outbox *o, struct slice uid,
-                     enum outbox_found found, const struct frames_spot *spots,
-                     unsigned n, bool is_sole, uint64_t now);
+                     const struct outbox_places *at, uint64_t now);
 
 /* That process has ended for sure: nothing waits for it any more. */
 void outbox_dead(struct outbox *o, const struct place *place, uint64_t now);

@@ -239,6 +239,8 @@ static void add_place(struct outbox *o, struct outbox_link *l,
     bool is_remote = place->boot != o->boot;
 
     if (p == NULL) {
+        if (o->spots.count >= SPOTS)
+            return; /* no cluster is that large */
         p = mem_zalloc(sizeof(*p));
         p->place = *place;
         list_init(&p->missing);

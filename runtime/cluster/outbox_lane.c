@@ -260,13 +260,15 @@ void lane_wait(struct outbox *o, struct lane *s)
 /* A question may be lost with the script that was to answer it. */
 static void resolve(struct outbox *o, struct lane *s)
 {
+    struct slice uid = {s->key, s->node.number};
+
     s->state = LANE_RESOLVING;
     s->asks = false;
     list_del(&s->queue);
     wheel_start(&o->waits, &s->wait, o->now + ASK_AGAIN);
     drop_spots(s);
     o->figures.resolves++;
-    o->calls.resolve(o->calls.arg, slice_make(s->key, s->node.number));
+    o->calls.resolve(o->calls.arg, &uid);
 }
 
 static void give_up(struct outbox *o, struct letter *m, int outcome)

@@ -17,7 +17,8 @@ enum {
     ASK_AGAIN = 5000,             /* ms until a uid is asked for again */
     WAIT_FIRST = 5,               /* ms until the first further try; doubles */
     WAIT_MOST = 250,
-    REGAIN_MS = 20,   /* until publishes go again to places that came back */
+    REGAIN_MS = 20, /* until publishes go again to places that came back */
+    SPOTS = 64 * 1024,
     MISSING_MS = 5000 /* a place without any link may come back */
 };
 

@@ -2,7 +2,9 @@
  *
  * One look-up at a time, in a thread that cannot be stopped: its request is a
  * block of its own, and seeds that are freed meanwhile leave it behind.  A name
- * that cannot be looked up now keeps nobody from the others. */
+ * that cannot be looked up now keeps nobody from the others, and since that may
+ * take long to be known, addresses come before names and each is told when it
+ * is found. */
 #include "cluster/seeds.h"
 
 #include <stdio.h>
@@ -57,11 +59,13 @@ static void on_found(uv_getaddrinfo_t *req, int err, struct addrinfo *list)
     if (s != NULL) {
         sd_check(s, SEEDS_MAGIC);
         s->lookup = NULL;
-        if (err < 0)
+        if (err < 0) {
             log_warn("cluster.seeds: %s: %s", s->texts[s->next],
                      uv_strerror(err));
-        else
+        } else {
             take(s, list);
+            s->on_found(s->arg, s->found, s->n);
+        }
         s->next++;
         look_up(s);
     }
@@ -99,10 +103,8 @@ static void look_up(struct seeds *s)
 {
     while (s->next < s->ntexts && !ask(s, s->texts[s->next]))
         s->next++;
-    if (s->lookup != NULL)
-        return;
-    s->on_found(s->arg, s->found, s->n);
-    timer_start(s->loop, &s->timer, AGAIN);
+    if (s->lookup == NULL)
+        timer_start(s->loop, &s->timer, AGAIN);
 }
 
 static void on_timer(struct timer *t)
@@ -154,15 +156,23 @@ void seeds_free(struct seeds **sp)
     *sp = NULL;
 }
 
-void seeds_set(struct seeds *s, const struct conf_list *texts)
+static void add(struct seeds *s, const struct conf_list *texts,
+                bool are_addresses)
 {
+    struct gossip_address a;
     unsigned i;
 
+    for (i = 0; i < texts->n; i++)
+        if ((address_read(&a, slice_str(texts->at[i])) == 0) == are_addresses)
+            snprintf(s->texts[s->ntexts++], TEXT, "%s", texts->at[i]);
+}
+
+void seeds_set(struct seeds *s, const struct conf_list *texts)
+{
     sd_check(s, SEEDS_MAGIC);
     forget(s);
     s->texts = mem_zalloc((texts->n + 1) * sizeof(*s->texts));
-    for (i = 0; i < texts->n; i++)
-        snprintf(s->texts[i], TEXT, "%s", texts->at[i]);
-    s->ntexts = texts->n;
+    add(s, texts, true);
+    add(s, texts, false);
     timer_start(s->loop, &s->timer, 1);
 }

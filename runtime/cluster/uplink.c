@@ -391,7 +391,10 @@ int uplink_send(struct uplink *u, const struct outbox_to *to,
                 const struct wire_head *head, const struct slice *body,
                 unsigned pieces, uint64_t token)
 {
-    return outbox_send(u->outbox, to, head, body, pieces, token, clock_ms());
+    struct outbox_mail mail = {
+        .head = head, .body = body, .pieces = pieces, .token = token};
+
+    return outbox_send(u->outbox, to, &mail, clock_ms());
 }
 
 void uplink_tell_one(void *relay, unsigned type, struct slice payload)

@@ -15,10 +15,10 @@ struct uplink;
 struct uplink_calls {
     void *arg;
     /* As in cluster/inbox.h. */
-    bool (*has)(void *arg, struct slice uid);
+    bool (*has)(void *arg, const struct slice *uid);
     int (*deliver)(void *arg, const struct frames_data *d, uint64_t token);
     /* As in cluster/outbox.h. */
-    void (*resolve)(void *arg, struct slice uid);
+    void (*resolve)(void *arg, const struct slice *uid);
     void (*settled)(void *arg, uint64_t token, int outcome);
     /* A link is up: tell that relay, by uplink_tell_one(), all it is to know
      * of us. */

@@ -41,6 +41,17 @@ static void put_member(struct buf *out, const struct gossip_member *m,
                is_self ? "true" : "false");
 }
 
+/* Somebody dead whose name lives on: it was started anew. */
+static bool is_replaced(const struct gossip *g, const struct gossip_member *m)
+{
+    unsigned i;
+
+    for (i = 0; i < gossip_living(g); i++)
+        if (slice_eq(gossip_at(g, i)->name, m->name))
+            return true;
+    return slice_eq(gossip_self(g)->name, m->name);
+}
+
 /* A member's name, of dead ones too. */
 static struct slice name_of(const struct gossip *g, uint64_t boot)
 {
@@ -98,7 +109,8 @@ void cluster_status_json(const struct gossip *g, const struct process *p,
     buf_append_str(out, "{\"members\":[");
     put_member(out, gossip_self(g), true);
     for (i = 0; i < gossip_count(g); i++)
-        put_member(out, gossip_at(g, i), false);
+        if (i < gossip_living(g) || !is_replaced(g, gossip_at(g, i)))
+            put_member(out, gossip_at(g, i), false);
     buf_append_str(out, "],\"links\":[");
     for (i = 0; i < slots_count(p->slots); i++) {
         enum slot_role role = slots_role(p->slots, i);

@@ -208,12 +208,12 @@ int abroad_send_place(struct abroad *a, const struct place *place,
 
 /* --- in ------------------------------------------------------------------- */
 
-static bool on_has(void *arg, struct slice uid)
+static bool on_has(void *arg, const struct slice *uid)
 {
     struct abroad *a = arg;
 
     sd_check(a, ABROAD_MAGIC);
-    return uids_first(a->all->people->uids, uid) != NULL;
+    return uids_first(a->all->people->uids, *uid) != NULL;
 }
 
 /* 0 when one of its conns took it. */

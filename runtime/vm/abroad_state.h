@@ -53,7 +53,7 @@ void abroad_drop_changes(struct abroad *a);
 /* --- uids (abroad_uids.c) --- */
 
 /* Where is this uid?  The outbox wants to know. */
-void abroad_on_resolve(void *arg, struct slice uid);
+void abroad_on_resolve(void *arg, const struct slice *uid);
 
 /* Body of MSG_OUST.  0 or an error code. */
 int abroad_take_oust(struct abroad *a, struct slice body);

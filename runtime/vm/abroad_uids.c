@@ -59,7 +59,7 @@ static void push_conn(lua_State *L, uint64_t boot, uint64_t id)
 
 /* --- finding -------------------------------------------------------------- */
 
-void abroad_on_resolve(void *arg, struct slice uid)
+void abroad_on_resolve(void *arg, const struct slice *uid)
 {
     struct abroad *a = arg;
     struct vm *vm = vms_now(a->all);
@@ -69,7 +69,7 @@ void abroad_on_resolve(void *arg, struct slice uid)
     if (co == NULL)
         return; /* it is asked again */
     co->on_end = vm_log_end;
-    lua_pushlstring(co->L, uid.p, uid.len);
+    lua_pushlstring(co->L, uid->p, uid->len);
     co_ready(co, 1);
 }
 
@@ -124,6 +124,7 @@ static int l_located(lua_State *L)
     enum outbox_found found =
         (enum outbox_found)luaL_checkoption(L, 2, NULL, words);
     struct frames_spot spots[SPOTS_MAX];
+    struct outbox_places at = {.spot = spots};
     unsigned n = 0;
     int i, len = lua_istable(L, 3) ? (int)lua_objlen(L, 3) : 0;
 
@@ -142,8 +143,10 @@ static int l_located(lua_State *L)
         }
         lua_pop(L, 2);
     }
-    outbox_resolved(uplink_outbox(a->uplink), uid, found, spots, n,
-                    lua_toboolean(L, 4) != 0, clock_ms());
+    at.found = found;
+    at.count = n;
+    at.is_sole = lua_toboolean(L, 4) != 0;
+    outbox_resolved(uplink_outbox(a->uplink), uid, &at, clock_ms());
     return 0;
 }
 

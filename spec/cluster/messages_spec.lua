@@ -9,6 +9,17 @@ local ledger = require("spec.support.cluster_ledger")
 local server = require("spec.support.server")
 local socket = require("socket")
 
+-- Who loses a uid, and why, to the log.
+local files = {}
+for path, text in pairs(ledger.files) do
+    files[path] = text
+end
+files["scripts/app.lua"] = ledger.files["scripts/app.lua"]:gsub("return app", [[
+function app.on_uid_closed(uid, _, reason)
+    sd.log.info(uid .. " is off: " .. reason)
+end
+return app]])
+
 local SECONDS = tonumber(os.getenv("SD_SPEC_SECONDS") or 20)
 
 describe("messages of a cluster", function()
@@ -22,7 +33,7 @@ describe("messages of a cluster", function()
         c:redis(bed[6])
         nodes, dispatches = {}, {}
         for i, name in ipairs({ "a", "b", "c" }) do
-            nodes[i] = c:new_node(name, bed[i], ledger.files)
+            nodes[i] = c:new_node(name, bed[i], files)
             nodes[i].env = "SD_SPEC_ROUND=4"
             nodes[i]:launch()
             nodes[i]:wait_ready()
@@ -137,20 +148,20 @@ describe("messages of a cluster", function()
     end
 
     it("are kept right while links are cut and heal", function()
-        trouble("cuts", 8, function(s, d)
+        trouble("cuts", 6, function(s, d)
             bed:cut(s.host, d.host, math.random() < 0.5)
             socket.sleep(math.random() * 3.5)
         end)
     end)
 
     it("are kept right while links are reset", function()
-        trouble("resets", 4, function(s, d)
+        trouble("resets", 2, function(s, d)
             bed:reset(s.host, d.host)
         end)
     end)
 
     it("are kept right while frames are lost, late and doubled", function()
-        trouble("losses", 4, function()
+        trouble("losses", 3, function()
             bed:lose(math.random(10), pick(nodes).host)
             socket.sleep(1)
         end)
@@ -165,7 +176,7 @@ describe("messages of a cluster", function()
     end)
 
     it("are kept right while a worker is frozen", function()
-        trouble("frozen workers", 4, function(s)
+        trouble("frozen workers", 3, function(s)
             bed:freeze(pick(pids("worker", { s })))
             socket.sleep(0.5 + math.random() * 3)
         end)
@@ -256,6 +267,12 @@ describe("messages of a cluster", function()
                 assert.equal(s.name, twins[left]:receive().n)
                 sender:close()
             end
+            local ends, kicks = c:logs(), 0
+            for why in ends:gmatch("twin is off: (%w+)") do
+                assert.equal("replaced", why)
+                kicks = kicks + 1
+            end
+            assert.equal(1, kicks)
             local conns = c.store:cli("hlen 'sd:{u:twin}:conns'")
             assert.equal("1", conns:match("%d+"))
             twins[left]:close()

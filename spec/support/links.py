@@ -210,4 +210,5 @@ def main(verb, args):
         print(line.hex())
 
 
-main(sys.argv[1], sys.argv[2:])
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -124,20 +124,21 @@ describe("gossip in virtual time", function()
             each(list, function(result, args)
                 assert.is_true(result.verdicts <= case.deaths, args .. " " .. result.verdicts)
                 assert.equal(0, result.wrong, args)
-                assert.is_true(result.suspicions > 0 or case.loss < 30, args)
             end)
             assert.is_true(spread(list, "views") <= case.deaths, list[1].args)
+            if case.members >= 100 and case.loss >= 30 then
+                assert.is_true(spread(list, "suspicions") > 0, list[1].args)
+            end
             spread(list, "verdicts")
             spread(list, "bytes_s")
         end
     end)
 
     it("comes together after a cut", function()
-        for _, members in ipairs({ 2, 3, 10, 100 }) do
-            local half = math.floor(members / 2)
+        for _, case in ipairs({ { 2, 1 }, { 3, 1 }, { 10, 5 }, { 100, 1 }, { 100, 50 } }) do
             for _, till in ipairs({ 50, 200 }) do
-                local cut = ("20-%d:%d"):format(till, half)
-                local list = runs(4, { members = members, cut = cut, seconds = till + 20 })
+                local cut = ("20-%d:%d"):format(till, case[2])
+                local list = runs(4, { members = case[1], cut = cut, seconds = till + 60 })
                 settled(list, till, 15000)
             end
         end

@@ -137,6 +137,7 @@ describe("cluster/gossip", function()
         local cluster = gossip.cluster()
         local a, b = cluster:grow(2)
         local ask = gossip.packet("ask", 77)
+        lib.gossip_set_meta(a.g[0], cluster.now, gossip.slice(("m"):rep(400))) -- news
         a:receive(ask)
         a:receive(gossip.packet("ping", 77))
         a:receive(gossip.packet("state", 77, { wants = true, mask = 0xffffffff, nonce = 5 }))
@@ -203,7 +204,10 @@ describe("cluster/gossip", function()
         local a, b, d = cluster:grow(3)
         d:stop()
         local from = cluster.now
-        cluster:run(30000)
+        cluster:run(5000)
+        -- they heard from each other that it is not they who are deaf
+        assert.same({ "suspect", 0 }, { a:state_of(3), lib.gossip_awareness(a.g[0]) })
+        cluster:run(25000)
         for _, m in ipairs({ a, b }) do
             assert.equal("suspected died", m:told(3))
             assert.equal(1, m:living())
@@ -307,6 +311,42 @@ describe("cluster/gossip", function()
         assert.equal("alive", b:state_of(1))
     end)
 
+    it("refutes again to who has missed it", function()
+        local cluster = gossip.cluster()
+        local a, b = cluster:grow(2)
+        local doubt = { boot = 1, state = SUSPECT, incarnation = 20, accusers = { 2 } }
+        a:receive(news(doubt))
+        cluster:run(20000) -- it is no news any more
+        assert.equal(21, tonumber(lib.gossip_find(b.g[0], 1).incarnation))
+        cluster.log = {}
+        a:receive(gossip.packet("ping", 2, nil, { doubt }))
+        local ack = sent(cluster, a, "ack")[1]
+        assert.same({ 1, 21, "alive" }, { ack[1].boot, ack[1].incarnation, ack[1].state })
+        cluster:run(20000)
+        cluster.log = {}
+        a:receive(news({ boot = 1, state = DEAD, incarnation = 20 }))
+        cluster:run(300)
+        assert.equal(21, sent(cluster, a, "news")[1][1].incarnation)
+        assert.equal(1, tonumber(a:counters().refutations))
+    end)
+
+    it("reminds whom it suspects until that answers", function()
+        local cluster = gossip.cluster()
+        local a, b, d = cluster:grow(3)
+        local cut = true
+        cluster.is_cut = function(from, to)
+            return cut and (from == 1) ~= (to == 1)
+        end
+        cluster:run(4500) -- all that 1 had to say is said
+        assert.equal("suspect", a:state_of(2))
+        cut = false
+        assert.truthy(cluster:until_(3000, function()
+            return a:state_of(2) == "alive" and a:state_of(3) == "alive"
+        end))
+        cluster:run(60000)
+        assert.is_nil((a:told(2) .. b:told(1) .. d:told(1)):find("died"))
+    end)
+
     it("sends its refutation first", function()
         local cluster = gossip.cluster()
         local a = cluster:grow(2)
@@ -358,6 +398,25 @@ describe("cluster/gossip", function()
         cluster:run(30000)
         assert.is_true(#sent(cluster, a, "proxy") > 5)
         assert.equal("", a:told(3) .. b:told(3) .. d:told(1))
+        assert.equal(0, lib.gossip_awareness(a.g[0]))
+    end)
+
+    it("takes its time when it hears nothing itself", function()
+        local cluster = gossip.cluster()
+        local a, b = cluster:grow(4)
+        cluster.is_cut = function(_, to)
+            return to == 1
+        end
+        cluster:run(8000)
+        assert.is_true(lib.gossip_awareness(a.g[0]) >= 3)
+        assert.equal(0, lib.gossip_awareness(b.g[0]))
+        cluster.is_cut = function()
+            return false
+        end
+        cluster.log = {}
+        cluster:run(4000)
+        assert.is_true(#sent(cluster, a, "ping") < #sent(cluster, b, "ping"))
+        cluster:run(60000)
         assert.equal(0, lib.gossip_awareness(a.g[0]))
     end)
 

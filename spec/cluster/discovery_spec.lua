@@ -1,0 +1,333 @@
+-- How members of a cluster find each other, who is let in and who is not, and
+-- how they leave.
+local cluster = require("spec.support.cluster")
+local hosts = require("spec.support.hosts")
+local redis = require("spec.support.redis")
+local server = require("spec.support.server")
+local socket = require("socket")
+
+local GROUP = "239.192.79.46" -- announcements
+local SLOWER = 5 -- than promised this machine may be
+
+describe("a cluster", function()
+    local bed, store, c
+
+    lazy_setup(function()
+        bed = hosts.start(4)
+        store = redis.start(nil, 6379, bed.switch)
+    end)
+
+    lazy_teardown(function()
+        store:stop()
+        bed:stop()
+    end)
+
+    after_each(function()
+        if c then
+            c:stop()
+            c = nil
+        end
+        for i = 1, #bed do
+            bed[i]:run("nft flush ruleset")
+        end
+        bed:heal()
+    end)
+
+    local function nft(host, rules)
+        local out, status = host:run("nft -f - <<'END'\n" .. rules .. "\nEND")
+        assert.equal(0, status, out)
+    end
+
+    --- Have that host hear no such packets.
+    local function deaf(host, what)
+        nft(host, ("table ip deaf {\nchain in {\ntype filter hook input priority 0\n"
+            .. "%s drop\n}\n}"):format(what))
+    end
+
+    local function all_deaf(what)
+        for i = 1, #bed do
+            deaf(bed[i], what)
+        end
+    end
+
+    local function count(text, pattern)
+        return select(2, text:gsub(pattern, ""))
+    end
+
+    describe("on one network", function()
+        for what, other in pairs({
+            ["by broadcast"] = "ip daddr " .. GROUP,
+            ["by multicast"] = "meta pkttype broadcast",
+        }) do
+            it("finds itself " .. what, function()
+                all_deaf(other)
+                c = cluster.new(bed)
+                c:node("a", bed[1])
+                c:dispatch("d", bed[2])
+                c:node("b", bed[3])
+                c:wait_members({ "a", "b", "d" })
+                c:wait_linked()
+            end)
+        end
+
+        it("is not found where announcements are not heard", function()
+            all_deaf("udp dport 7947")
+            c = cluster.new(bed)
+            local a, b = c:node("a", bed[1]), c:node("b", bed[2])
+            socket.sleep(1)
+            assert.is_nil(cluster.members(a).b)
+            assert.is_nil(cluster.members(b).a)
+        end)
+
+        it("has several members on one host", function()
+            c = cluster.new(bed)
+            for _, name in ipairs({ "a", "b" }) do
+                c:node(name, bed[1])
+                c:dispatch("d" .. name, bed[1])
+            end
+            c:node("far", bed[2])
+            c:wait_members({ "a", "b", "da", "db", "far" })
+            c:wait_linked()
+            local ports = {}
+            for _, m in pairs(cluster.members(c.members[1])) do
+                assert.is_nil(ports[m.address])
+                ports[m.address] = true
+            end
+        end)
+    end)
+
+    it("links new members within a second", function()
+        c = cluster.new(bed)
+        local a = c:node("a", bed[1])
+        c:node("b", bed[2])
+        c:wait_members({ "a", "b" })
+        local function time(what, dispatch, workers)
+            local start = socket.gettime()
+            cluster.wait_links(dispatch, workers)
+            local took = socket.gettime() - start
+            print(("%s linked %.3f s after it was ready"):format(what, took))
+            assert.is_true(took < SLOWER)
+        end
+        local begun = socket.gettime()
+        local d = c:dispatch("d", bed[3])
+        print(("a dispatch is ready %.3f s after its start"):format(socket.gettime() - begun))
+        time("a new dispatch", d, 4)
+        c:node("c", bed[4])
+        time("a new node", d, 6)
+        local e = c:dispatch("e", bed[4])
+        time("another dispatch", e, 6)
+        -- One that crashed and is back at once.
+        bed:crash(bed[3])
+        bed:heal()
+        d:launch()
+        d:wait_ready()
+        time("one that is back", d, 6)
+        a:kill("KILL", a:process("agent").pid)
+        c:wait_members({ "a", "b", "c", "d", "e" })
+    end)
+
+    describe("where announcements do not get through", function()
+        --- A binary whose processes have these lines in /etc/hosts.
+        local function with_hosts(s, lines)
+            local real = server.shell("realpath " .. (os.getenv("SD_BUILD") or "build/dev")):gsub("%s", "")
+            s:write("etc-hosts", "127.0.0.1 localhost\n" .. lines .. "\n")
+            s:write("sdlua-here", ([[
+#!/bin/sh
+exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@"' sh "$@"
+]]):format(s.dir, real))
+            server.shell("chmod +x " .. s.dir .. "/sdlua-here")
+            s.binary = s.dir .. "/sdlua-here"
+        end
+
+        it("is found by addresses and names of seeds", function()
+            all_deaf("udp dport 7947")
+            c = cluster.new(bed)
+            c:node("a", bed[1])
+            c:node("b", bed[2], nil, { seeds = { bed[1].address .. ":7946" } })
+            local d = c:new_dispatch("d", bed[3], nil, {
+                discovery = "seeds",
+                seeds = { "seed.example:7946", "nowhere.invalid:7946" },
+            })
+            with_hosts(d, bed[2].address .. " seed.example")
+            d:launch()
+            d:wait_ready()
+            c:wait_members({ "a", "b", "d" })
+            c:wait_linked()
+        end)
+
+        it("is found by a seed that comes later, and again after it was away", function()
+            c = cluster.new(bed, { conf = {
+                discovery = "seeds",
+                profile = "fast",
+                seeds = { bed[1].address .. ":7946" },
+            } })
+            local b = c:node("b", bed[2])
+            c:node("a", bed[1])
+            c:wait_members({ "a", "b" })
+            bed:cut(bed[1], bed[2])
+            server.until_(function()
+                local m = cluster.members(b).a
+                return not m or m.state == "dead"
+            end, "a is dead")
+            bed:heal()
+            c:wait_members({ "a", "b" })
+        end)
+    end)
+
+    it("reaches those behind a translated port by what they advertise", function()
+        c = cluster.new(bed)
+        nft(bed[2], "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100\n"
+            .. "udp dport 8000 redirect to :7946\n}\n}")
+        local b = c:node("b", bed[2], nil, { advertise = bed[2].address .. ":8000" })
+        local a = c:node("a", bed[1])
+        c:dispatch("d", bed[3])
+        c:wait_members({ "a", "b", "d" })
+        assert.equal("10.77.0.2:8000", cluster.members(a).b.address)
+        assert.equal("10.77.0.2:8000", cluster.members(b).b.address)
+        c:wait_linked()
+    end)
+
+    it("refuses a second one of a name, and says where both are", function()
+        c = cluster.new(bed)
+        local first = c:node("a", bed[1])
+        local second = c:new_node("a", bed[2])
+        second:launch()
+        server.until_(function()
+            return second:exit_status()
+        end, "the second one gives up")
+        assert.are_not.equal(0, second:exit_status())
+        local text = second:output()
+        assert.truthy(text:find("10.77.0.1:7946", 1, true), text)
+        assert.truthy(text:find("10.77.0.2:7946", 1, true), text)
+        assert.truthy(first:status())
+        assert.equal("alive", cluster.members(first).a.state)
+    end)
+
+    describe("and another one", function()
+        local other
+
+        after_each(function()
+            other:stop()
+        end)
+
+        for what, options in pairs({
+            ["of another name"] = { name = "other" },
+            ["with another key"] = {},
+        }) do
+            it(what .. " do not hear each other", function()
+                c = cluster.new(bed)
+                if options.name then
+                    options.key = c.options.key
+                end
+                other = cluster.new(bed, options)
+                local a = c:node("a", bed[1])
+                c:dispatch("d", bed[2])
+                other:node("x", bed[2])
+                other:node("a", bed[3]) -- it may have a name of ours
+                local begun = socket.gettime()
+                c:wait_members({ "a", "d" })
+                other:wait_members({ "x", "a" })
+                server.until_(function()
+                    return a:output():find("a datagram from 10.77.0", 1, true)
+                end, "strangers are logged")
+                c:wait_members({ "a", "d" })
+                other:wait_members({ "x", "a" })
+                local most = socket.gettime() - begun + 3
+                local n = count(a:output(), "a datagram from")
+                assert.is_true(n <= most, n .. " complaints")
+            end)
+        end
+    end)
+
+    it("has no way out of a host without a key", function()
+        c = cluster.new(bed, { key = false })
+        local a = c:node("a", bed[1])
+        c:dispatch("d", bed[1])
+        local far = c:node("far", bed[2])
+        c:wait_members({ "a", "d" }, { a })
+        cluster.wait_links(c.members[2], 2)
+        assert.truthy(cluster.members(a).a.address:find("^127%.0%.0%.1:"))
+        assert.is_nil(cluster.members(far).a)
+        local open = c:new_node("open", bed[3], nil, { bind = "0.0.0.0:7946" })
+        local out, status = open:run("start")
+        assert.are_not.equal(0, status)
+        assert.truthy(out:find("cluster.key", 1, true), out)
+    end)
+
+    it("changes its key without losing anybody", function()
+        c = cluster.new(bed)
+        local old, new = c.options.key, cluster.key()
+        for i, name in ipairs({ "a", "b" }) do
+            c:node(name, bed[i])
+        end
+        local d = c:dispatch("d", bed[3])
+        c:wait_members({ "a", "b", "d" })
+        c:wait_linked()
+        for _, keys in ipairs({ { old, new }, { new, old }, { new } }) do
+            for _, s in ipairs(c.members) do
+                s:write("config/cluster.lua", c:conf({ key = keys }))
+                local out, status = s:run("reload")
+                assert.equal(0, status, out)
+                c:wait_members({ "a", "b", "d" })
+            end
+        end
+        -- New links and members have the new key alone.
+        c.options.key = new
+        d:kill("KILL", d:process("relay", 0).pid)
+        d:kill("KILL", d:process("relay", 1).pid)
+        c:node("late", bed[4])
+        c:wait_members({ "a", "b", "d", "late" })
+        c:wait_linked()
+        for _, s in ipairs(c.members) do
+            for _, word in ipairs({ "is dead", "is silent", "has left", "a datagram from" }) do
+                assert.is_nil(s:output():find(word, 1, true), s:output())
+            end
+        end
+    end)
+
+    it("may have its dispatch inside a node", function()
+        c = cluster.new(bed)
+        local a = c:new_node("a", bed[1], { ["config/dispatch.lua"] = "return { relays = 1 }" })
+        a.options = "--dispatch"
+        a:launch()
+        a:wait_ready()
+        local b = c:node("b", bed[2])
+        c:wait_members({ "a", "b" })
+        cluster.wait_links(a, 4)
+        local both = cluster.members(b)
+        assert.equal("node", both.a.kind)
+        assert.equal(1, both.a.relays)
+    end)
+
+    it("is told who leaves, and shows who is there", function()
+        c = cluster.new(bed)
+        local a, b = c:node("a", bed[1]), c:node("b", bed[2])
+        local d = c:dispatch("d", bed[3])
+        c:wait_members({ "a", "b", "d" })
+        c:wait_linked()
+        local text = a:run("status --cluster")
+        for _, line in ipairs({
+            "member +kind +state +address",
+            "\na +node +alive +10%.77%.0%.1:7946",
+            "\nb +node +alive +10%.77%.0%.2:7946",
+            "\nd +dispatch +alive +10%.77%.0%.3:7946",
+        }) do
+            assert.truthy(text:find(line), text)
+        end
+        local m = cluster.members(d)
+        assert.is_true(m.d.self)
+        assert.equal(2, m.d.relays)
+        assert.equal("node", m.a.kind)
+        assert.equal(1, m.a.generation)
+        for _, s in ipairs({ b, d }) do
+            assert.equal(0, (select(2, s:run("stop"))))
+            server.until_(function()
+                local left = cluster.members(a)[s.name]
+                return not left or left.state == "left"
+            end, s.name .. " has left")
+            assert.truthy(a:output():find(s.name .. " at %S+ has left"), a:output())
+        end
+        assert.is_nil(a:output():find("is dead", 1, true))
+        assert.is_nil(a:output():find("is silent", 1, true))
+    end)
+end)
