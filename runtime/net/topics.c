@@ -301,6 +301,7 @@ static void free_sub(struct topics *t, struct topics_sub *s)
 
 static void end_sub(struct topics *t, struct topics_sub *s)
 {
+    sd_assert(s->holder != NULL);
     *s->more_at = s->more;
     if (s->more != NULL)
         s->more->more_at = s->more_at;

@@ -29,11 +29,13 @@ static size_t on_unsent(void *arg, void *relay)
 
 static void on_over(void *arg, bool is_over)
 {
-    (void)arg;
+    const struct abroad *a = arg;
+
     if (is_over)
-        log_warn("too many topics and groups for relays, which keep %d: they "
-                 "send us all publishes of other nodes",
-                 FRAMES_FILTERS);
+        log_warn("%u topics and %u groups are too many for relays: they send "
+                 "us all publishes of other nodes",
+                 topics_filters(a->all->people->topics),
+                 topics_filters(a->all->people->groups));
     else
         log_info("relays keep our topics and groups again");
 }
