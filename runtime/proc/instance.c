@@ -8,9 +8,9 @@ static const char *name(const char *of_node, const char *of_dispatch)
     return parts == INSTANCE_DISPATCH ? of_dispatch : of_node;
 }
 
-void instance_set(unsigned what)
+void instance_set(unsigned is_about)
 {
-    parts = what;
+    parts = is_about;
 }
 
 unsigned instance_parts(void)

@@ -14,7 +14,7 @@ enum instance_part { /* bits */
 
 /* What this process is about: a node, a dispatch, or (both) a node with a
  * dispatch inside, which has the names of a node.  A node, unless told. */
-void instance_set(unsigned parts);
+void instance_set(unsigned is_about);
 unsigned instance_parts(void);
 
 const char *instance_pidfile(void); /* run/sdlua.pid */

@@ -55,7 +55,7 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
 
 /* A message to another process.  `type` is of enum msg_type.  As above, and
  * what does not arrive is counted only. */
-int abroad_send_place(struct abroad *a, const struct place *to, uint32_t type,
+int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
                       const struct slice *body, unsigned n);
 
 /* A uid has come to one of our conns or left it: tell the relay that is asked
