@@ -34,7 +34,8 @@ enum frames_type {
 enum {
     FRAMES_UID_LENGTH = 128,
     FRAMES_NAME_LENGTH = 1024,
-    FRAMES_PLACES = 64, /* of one uid */
+    FRAMES_PLACES = 64,          /* of one uid */
+    FRAMES_FILTERS = 256 * 1024, /* of one link, that a relay keeps */
     FRAMES_HEAD_MAX = 13 + 2 + FRAMES_UID_LENGTH + FRAMES_PLACES * 19,
     FRAMES_CONTROL_MAX = 160 /* of LOCATE */
 };

@@ -31,7 +31,7 @@ struct hub *hub_new(const struct hub_calls *calls,
         .window_count = or_default(limits->window_count, 8 * 1024),
         .window_bytes = or_default(limits->window_bytes, 4 << 20),
         .uids = or_default(limits->uids, 1 << 20),
-        .filters = or_default(limits->filters, 256 * 1024),
+        .filters = or_default(limits->filters, FRAMES_FILTERS),
     };
     h->key = *key;
     h->losses = 1;
@@ -251,6 +251,13 @@ int hub_take(struct hub *h, struct hub_link *l, unsigned type, struct slice p)
     default:
         return SD_EPROTO;
     }
+}
+
+struct hub_wants hub_wants(const struct hub_link *l)
+{
+    return (struct hub_wants){.filters = l->interest.topics.count +
+                                         l->interest.groups.count,
+                              .is_flooded = !interest_is_known(&l->interest)};
 }
 
 struct flush {

@@ -8,6 +8,7 @@
 #ifndef SD_CLUSTER_HUB_H
 #define SD_CLUSTER_HUB_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/hash.h"
@@ -56,6 +57,14 @@ void hub_close(struct hub *h, struct hub_link *l);
 /* A frame has come.  0; SD_EPROTO: close the link. */
 int hub_take(struct hub *h, struct hub_link *l, unsigned type,
              struct slice payload);
+
+/* What a link has told us that it wants. */
+struct hub_wants {
+    uint32_t filters;
+    bool is_flooded; /* it gets all publishes */
+};
+
+struct hub_wants hub_wants(const struct hub_link *l);
 
 /* End of a turn: send the answers that were gathered. */
 void hub_turn(struct hub *h);

@@ -50,12 +50,14 @@ void interest_drop(struct interests *all, struct interest *i)
 static void add(struct interests *all, struct interest *i,
                 const struct frames_interest *told)
 {
-    if (i->topics.count + i->groups.count >= all->most)
+    bool is_topic = told->kind == FRAMES_TOPIC;
+    struct topics *t = is_topic ? all->topics : all->groups;
+    struct topics_holder *h = is_topic ? &i->topics : &i->groups;
+
+    if (i->topics.count + i->groups.count < all->most)
+        (void)topics_subscribe(t, h, told->name);
+    else if (!topics_has(t, h, told->name))
         i->is_over = true;
-    else if (told->kind == FRAMES_TOPIC)
-        (void)topics_subscribe(all->topics, &i->topics, told->name);
-    else
-        (void)topics_subscribe(all->groups, &i->groups, told->name);
 }
 
 int interest_take(struct interests *all, struct interest *i,

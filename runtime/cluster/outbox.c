@@ -181,6 +181,8 @@ uint64_t outbox_next(const struct outbox *o)
 
 /* --- sending -------------------------------------------------------------- */
 
+/* All kinds of a name take the same relay: a send to a group comes behind the
+ * news of who is in it. */
 static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
 {
     char place[FRAMES_PLACE_SIZE];
@@ -188,8 +190,7 @@ static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
 
     if (to->type == FRAMES_PLACE)
         name = slice_make(place, frames_write_place(place, &to->place));
-    return hash_bytes(&o->key, name) +
-           (to->type == FRAMES_PUBLISH ? to->kind : 0);
+    return hash_bytes(&o->key, name);
 }
 
 static struct letter *write_letter(struct outbox *o,

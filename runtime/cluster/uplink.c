@@ -39,6 +39,7 @@ struct relay {
     struct link *link; /* NULL: none */
     struct outbox_link *out;
     struct inbox_link *in;
+    uint64_t received, sent; /* messages, also by its earlier links */
     uint32_t wait;
     uint64_t next; /* try to link */
 };
@@ -115,6 +116,7 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 
     sd_check(u, UPLINK_MAGIC);
     if (frames_is_data(f->type)) {
+        r->received++;
         err = inbox_take(u->inbox, r->in, f->type, f->payload, clock_ms());
     } else if (f->type == FRAMES_BYE) {
         link_close(l, "the relay stops");
@@ -145,6 +147,7 @@ static void on_close(void *arg, struct link *l, const char *why)
         log_info("the link to relay %u of %s is closed: %s", r->at.index,
                  r->at.dispatch, why);
         outbox_close(u->outbox, r->out, clock_ms());
+        u->config.calls.on_relay_gone(u->config.calls.arg, r);
         arm_tick(u);
     } else {
         log_debug("no link to relay %u of %s at %s: %s", r->at.index,
@@ -274,6 +277,7 @@ static void on_emit(void *arg, void *relay, unsigned type,
     struct relay *r = relay;
 
     (void)arg;
+    r->sent += frames_is_data(type);
     sd_assert(link_write(r->link, (uint8_t)type, v, n) == 0);
 }
 
@@ -401,6 +405,14 @@ void uplink_tell_one(void *relay, unsigned type, struct slice payload)
     sd_assert(link_write(r->link, (uint8_t)type, &payload, 1) == 0);
 }
 
+size_t uplink_unsent(void *relay)
+{
+    struct relay *r = relay;
+
+    sd_check(r->uplink, UPLINK_MAGIC);
+    return link_unsent(r->link);
+}
+
 void uplink_tell(struct uplink *u, unsigned type, struct slice payload)
 {
     struct list *it;
@@ -435,6 +447,9 @@ bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out)
             return true;
         out->heard = link_heard(r->link);
         out->unsent = link_unsent(r->link);
+        out->received = r->received;
+        out->sent = r->sent;
+        out->relay = (void *)(uintptr_t)r;
         out->round_trip = link_round_trip(r->link);
         return true;
     }

@@ -23,6 +23,8 @@ struct uplink_calls {
     /* A link is up: tell that relay, by uplink_tell_one(), all it is to know
      * of us. */
     void (*on_relay)(void *arg, void *relay);
+    /* It is down: the last word of that relay. */
+    void (*on_relay_gone)(void *arg, void *relay);
 };
 
 struct uplink_config {
@@ -52,6 +54,7 @@ int uplink_send(struct uplink *u, const struct outbox_to *to,
 /* A control frame to every relay that is linked, or to one. */
 void uplink_tell(struct uplink *u, unsigned type, struct slice payload);
 void uplink_tell_one(void *relay, unsigned type, struct slice payload);
+size_t uplink_unsent(void *relay); /* bytes in its link */
 
 /* Who there is, as far as the roster says. */
 const struct roster_list *uplink_roster(const struct uplink *u);
@@ -65,7 +68,9 @@ struct uplink_state {
     unsigned index;
     uint64_t heard; /* clock_ms() of its last bytes; 0: the link is not open */
     size_t unsent;  /* bytes */
-    uint32_t round_trip; /* us */
+    uint64_t received, sent; /* messages */
+    void *relay;             /* NULL: the link is not open */
+    uint32_t round_trip;     /* us */
 };
 
 /* Relay `i`; false behind the last. */

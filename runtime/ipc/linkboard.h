@@ -22,6 +22,10 @@ struct linkboard_link {
     uint32_t unsent;     /* bytes */
     uint32_t round_trip; /* us; 0: not known */
     uint32_t is_relay;   /* the other side is one */
+    /* Messages; in a relay's lines the sums over all links to that node. */
+    uint64_t received, sent;
+    uint32_t filters;    /* topics and groups that publishes are wanted of */
+    uint32_t is_flooded; /* not all are told: every publish crosses it */
 };
 
 struct linkboard_list {

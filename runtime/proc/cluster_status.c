@@ -76,9 +76,11 @@ static void put_link(struct buf *out, const char *process, struct slice to,
     put_text(out, "state", slice_str(is_open ? "open" : "closed"));
     buf_printf(out,
                "\"%s\":%u,\"unsent\":%u,\"silent\":%.3f,"
-               "\"round_trip\":%.6f}",
+               "\"round_trip\":%.6f,\"received\":%" PRIu64 ",\"sent\":%" PRIu64
+               ",\"filters\":%u,\"flooded\":%s}",
                l->is_relay ? "relay" : "worker", l->index, l->unsent, silent,
-               (double)l->round_trip / 1e6);
+               (double)l->round_trip / 1e6, l->received, l->sent, l->filters,
+               l->is_flooded ? "true" : "false");
 }
 
 static unsigned put_links_of(struct buf *out, const struct gossip *g,

@@ -54,6 +54,7 @@ struct peer {
     struct link *link;
     struct hub_link *in; /* NULL: it has not proved yet who it is */
     struct identity who;
+    uint64_t received, sent; /* messages */
 };
 
 /* --- links ---------------------------------------------------------------- */
@@ -100,6 +101,7 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
     struct peer *p = arg;
 
     sd_check(p->relay, RELAY_MAGIC);
+    p->received += frames_is_data(f->type);
     if (f->type != FRAMES_BYE &&
         hub_take(p->relay->hub, p->in, f->type, f->payload) < 0)
         link_close(l, "a frame that is none");
@@ -143,6 +145,7 @@ static void on_emit(void *arg, void *owner, unsigned type,
     struct peer *p = owner;
 
     (void)arg;
+    p->sent += frames_is_data(type);
     sd_assert(link_write(p->link, (uint8_t)type, v, n) == 0);
 }
 
@@ -184,21 +187,29 @@ static bool on_turn(struct loop_hook *hook)
 /* Of each node one link, the one that was heard last: nodes have many. */
 static void note(struct linkboard_list *list, const struct peer *p)
 {
+    struct hub_wants wants = hub_wants(p->in);
     uint64_t heard = link_heard(p->link);
+    struct linkboard_link *l;
     unsigned i = 0;
 
     while (i < list->n && list->link[i].boot != p->who.place.boot)
         i++;
-    if (i == LINKBOARD_MAX || (i < list->n && list->link[i].heard >= heard))
+    if (i == LINKBOARD_MAX)
         return;
+    l = &list->link[i];
     if (i == list->n)
         list->n++;
-    list->link[i] =
-        (struct linkboard_link){.boot = p->who.place.boot,
-                                .heard = heard,
-                                .index = p->who.place.slot,
-                                .unsent = (uint32_t)link_unsent(p->link),
-                                .round_trip = link_round_trip(p->link)};
+    l->received += p->received;
+    l->sent += p->sent;
+    l->filters += wants.filters;
+    l->is_flooded |= wants.is_flooded;
+    if (l->heard >= heard)
+        return;
+    l->boot = p->who.place.boot;
+    l->heard = heard;
+    l->index = p->who.place.slot;
+    l->unsent = (uint32_t)link_unsent(p->link);
+    l->round_trip = link_round_trip(p->link);
 }
 
 static void on_board(struct timer *t)

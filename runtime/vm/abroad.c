@@ -38,8 +38,8 @@ enum {
 };
 
 /* A send to a uid whose hook is to be told when nobody took it. */
-struct pending {
-    struct list node;
+struct uid_send {
+    struct pending pending; /* first */
     struct buf uid, value;
 };
 
@@ -67,12 +67,38 @@ static int send(struct abroad *a, const struct outbox_to *to, uint32_t type,
     return uplink_send(a->uplink, to, &h, body, n, (uint64_t)(uintptr_t)p);
 }
 
-static void drop(struct pending *p)
+static void drop_uid_send(struct abroad *a, struct pending *p)
 {
+    struct uid_send *s = (struct uid_send *)(void *)p;
+
+    (void)a;
     list_del(&p->node);
-    buf_fini(&p->uid);
-    buf_fini(&p->value);
-    mem_free(p);
+    buf_fini(&s->uid);
+    buf_fini(&s->value);
+    mem_free(s);
+}
+
+static void end_uid_send(struct abroad *a, struct pending *p, int outcome)
+{
+    struct uid_send *s = (struct uid_send *)(void *)p;
+
+    if (outcome != 0)
+        undelivered_tell_one(reach_undelivered(a->all->reach),
+                             buf_slice(&s->uid), outcome, buf_slice(&s->value));
+    drop_uid_send(a, p);
+}
+
+static struct pending *add_uid_send(struct abroad *a, struct slice uid,
+                                    struct slice value)
+{
+    struct uid_send *s = mem_zalloc(sizeof(*s));
+
+    s->pending.done = end_uid_send;
+    s->pending.drop = drop_uid_send;
+    buf_append(&s->uid, uid.p, uid.len);
+    buf_append(&s->value, value.p, value.len);
+    list_add(&a->pending, &s->pending.node);
+    return &s->pending;
 }
 
 static void on_settled(void *arg, uint64_t token, int outcome)
@@ -83,17 +109,31 @@ static void on_settled(void *arg, uint64_t token, int outcome)
     sd_check(a, ABROAD_MAGIC);
     if (outcome != 0)
         people_count_lost(a->all->people, outcome);
-    if (p == NULL)
-        return;
-    if (outcome != 0)
-        undelivered_tell_one(reach_undelivered(a->all->reach),
-                             buf_slice(&p->uid), outcome, buf_slice(&p->value));
-    drop(p);
+    if (p != NULL)
+        p->done(a, p, outcome);
 }
 
-static const enum frames_kind kinds[] = {[SPREAD_TOPIC] = FRAMES_TOPIC,
-                                         [SPREAD_GROUP] = FRAMES_GROUP,
-                                         [SPREAD_ALL] = FRAMES_ALL};
+/* False: nobody can be in such a group. */
+static bool aim(struct abroad *a, struct outbox_to *to, char *text,
+                const struct spread *s)
+{
+    *to = (struct outbox_to){.type = FRAMES_PUBLISH, .name = s->name};
+    switch (s->kind) {
+    case SPREAD_TOPIC:
+        to->kind = FRAMES_TOPIC;
+        break;
+    case SPREAD_GROUP:
+        if (!people_group_topic(&to->name, text, s->name))
+            return false;
+        to->kind =
+            abroad_is_changing(a, to->name) ? FRAMES_EVENT : FRAMES_GROUP;
+        break;
+    case SPREAD_ALL:
+        to->kind = FRAMES_ALL;
+        break;
+    }
+    return true;
+}
 
 int abroad_spread(struct abroad *a, const struct spread *s)
 {
@@ -104,10 +144,12 @@ int abroad_spread(struct abroad *a, const struct spread *s)
                             .key = s->key};
     struct slice v[4] = {
         {(const char *)&p, sizeof(p)}, s->name, s->except, s->value};
-    struct outbox_to to = {
-        .type = FRAMES_PUBLISH, .kind = kinds[s->kind], .name = s->name};
+    char text[PEOPLE_GROUP_TOPIC];
+    struct outbox_to to;
 
-    return a == NULL ? 0 : send(a, &to, MSG_PUBLISH, v, 4, NULL);
+    if (a == NULL || !aim(a, &to, text, s))
+        return 0;
+    return send(a, &to, MSG_PUBLISH, v, 4, NULL);
 }
 
 int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
@@ -115,10 +157,19 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
 {
     struct msg_group m = {verb, (uint32_t)group.len};
     struct slice v[3] = {{(const char *)&m, sizeof(m)}, group, changes};
-    struct outbox_to to = {
-        .type = FRAMES_PUBLISH, .kind = FRAMES_EVENT, .name = group};
+    struct outbox_to to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT};
+    char text[PEOPLE_GROUP_TOPIC];
+    struct pending *p = NULL;
+    int rc;
 
-    return a == NULL ? 0 : send(a, &to, MSG_GROUP, v, 3, NULL);
+    if (a == NULL || !people_group_topic(&to.name, text, group))
+        return 0;
+    if (verb == MSG_GROUP_ENTER)
+        p = abroad_add_change(a, to.name);
+    rc = send(a, &to, MSG_GROUP, v, 3, p);
+    if (rc < 0 && p != NULL)
+        p->drop(a, p);
+    return rc;
 }
 
 bool abroad_has(const struct abroad *a, struct slice uid)
@@ -139,15 +190,11 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
 
     if (a == NULL)
         return SD_EOFFLINE;
-    if (how == ABROAD_ALONE && !d->is_volatile) {
-        p = mem_zalloc(sizeof(*p));
-        buf_append(&p->uid, uid.p, uid.len);
-        buf_append(&p->value, d->value.p, d->value.len);
-        list_add(&a->pending, &p->node);
-    }
+    if (how == ABROAD_ALONE && !d->is_volatile)
+        p = add_uid_send(a, uid, d->value);
     rc = send(a, &to, MSG_UID_SEND, v, 2, p);
     if (rc < 0 && p != NULL)
-        drop(p);
+        p->drop(a, p);
     return rc;
 }
 
@@ -231,18 +278,13 @@ static int on_deliver(void *arg, const struct frames_data *d, uint64_t token)
     }
 }
 
-static void on_relay(void *arg, void *relay)
-{
-    (void)arg;
-    (void)relay;
-}
-
 /* --- how the links are ---------------------------------------------------- */
 
 static void on_board(struct timer *t)
 {
     struct abroad *a = list_entry(t, struct abroad, board);
     const struct vm_env *env = &a->all->env;
+    const struct people *people = a->all->people;
     struct linkboard_list list = {0};
     struct uplink_state s;
     unsigned i;
@@ -255,7 +297,12 @@ static void on_board(struct timer *t)
             .index = s.index,
             .unsent = (uint32_t)(s.unsent < UINT32_MAX ? s.unsent : UINT32_MAX),
             .round_trip = s.round_trip,
-            .is_relay = true};
+            .is_relay = true,
+            .received = s.received,
+            .sent = s.sent,
+            .filters =
+                topics_filters(people->topics) + topics_filters(people->groups),
+            .is_flooded = !teller_knows(a->teller, s.relay)};
     linkboard_write(env->links, (uint16_t)env->epoch, &list);
     timer_start(env->loop, t, BOARD);
 }
@@ -277,7 +324,8 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
                   .deliver = on_deliver,
                   .resolve = abroad_on_resolve,
                   .settled = on_settled,
-                  .on_relay = on_relay},
+                  .on_relay = abroad_on_relay,
+                  .on_relay_gone = abroad_on_relay_gone},
     };
     const char *why = NULL;
 
@@ -288,6 +336,8 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
     a->all = all;
     list_init(&a->pending);
     list_init(&a->left);
+    list_init(&a->changes);
+    abroad_open_interest(a);
     config.calls.arg = a;
     snprintf(config.self.name, sizeof(config.self.name), "%.64s", env->node);
     /* The configuration child has read the keys. */
@@ -304,10 +354,15 @@ void abroad_free(struct abroad **ap)
     if (a == NULL)
         return;
     sd_check(a, ABROAD_MAGIC);
+    abroad_close_interest(a);
     timer_stop(a->all->env.loop, &a->board);
     uplink_close(&a->uplink);
-    while (!list_empty(&a->pending))
-        drop(list_entry(a->pending.next, struct pending, node));
+    while (!list_empty(&a->pending)) {
+        struct pending *p = list_entry(a->pending.next, struct pending, node);
+
+        p->drop(a, p);
+    }
+    abroad_drop_changes(a);
     abroad_drop_left(a);
     a->magic = 0;
     mem_free(a);

@@ -159,8 +159,13 @@ void people_tell_end(struct people *p, struct slice uid, bool last,
 void people_remove(struct people *p, struct member *m, struct conn *c);
 
 enum {
-    PEOPLE_GROUP = 128 /* bytes of a group's name */
+    PEOPLE_GROUP = 128, /* bytes of a group's name */
+    PEOPLE_GROUP_TOPIC = 3 * PEOPLE_GROUP
 };
+
+/* The topic that stands for a group, written to `out`, of PEOPLE_GROUP_TOPIC
+ * bytes; false: no valid name. */
+bool people_group_topic(struct slice *topic, char *out, struct slice name);
 
 /* The uid has entered the group or left it: what its conns here get.  The
  * number counts the changes of the uid's groups.  Names longer than
