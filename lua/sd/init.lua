@@ -5,6 +5,7 @@ local channel = require("sd.channel")
 local check = require("sd.check")
 local conn = require("sd.conn")
 local core = require("sd.core")
+local event = require("sd.event")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
@@ -25,6 +26,7 @@ local sd = {
     after = go.after,
     every = go.every,
     channel = channel,
+    event = { on = event.on, emit = event.emit },
     check = check,
     fail = fault.fail,
     model = model,

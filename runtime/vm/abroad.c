@@ -20,6 +20,7 @@
 #include "net/uids.h"
 #include "vm/abroad_state.h"
 #include "vm/deliver.h"
+#include "vm/event.h"
 #include "vm/letter.h"
 #include "vm/people.h"
 #include "vm/reach.h"
@@ -119,6 +120,20 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     return a == NULL ? 0 : send(a, &to, MSG_GROUP, v, 3, NULL);
 }
 
+int abroad_event(struct abroad *a, const struct slice *body, unsigned n)
+{
+    struct outbox_to to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT};
+    char name[FRAMES_PLACE_SIZE]; /* order is kept among those of a name */
+    struct place self;
+
+    if (a == NULL)
+        return 0;
+    self = (struct place){a->all->env.boot, (uint16_t)a->all->env.epoch,
+                          (uint8_t)a->all->env.slot};
+    to.name = slice_make(name, frames_write_place(name, &self));
+    return send(a, &to, MSG_EVENT, body, n, NULL);
+}
+
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
@@ -209,6 +224,9 @@ static int on_deliver(void *arg, const struct frames_data *d, uint64_t token)
         return 0;
     case MSG_GROUP:
         spread_take_group(vm, d->body);
+        return 0;
+    case MSG_EVENT:
+        events_take(a->all->events, d->body);
         return 0;
     case MSG_UID_SEND:
         return take_uid(vm, d);

@@ -38,6 +38,10 @@ int abroad_spread(struct abroad *a, const struct spread *s);
 int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
                  struct slice changes);
 
+/* An event, to the workers of all other nodes: the body of MSG_EVENT.  Those of
+ * one worker stay in order.  As above. */
+int abroad_event(struct abroad *a, const struct slice *body, unsigned n);
+
 enum abroad_uid {
     ABROAD_ALONE, /* it has no conn on our node */
     ABROAD_TOO    /* those have got it, and nobody is told of a miss */
