@@ -8,6 +8,7 @@ local core = require("sd.core")
 local event = require("sd.event")
 local fault = require("sd.fault")
 local go = require("sd.go")
+local lock = require("sd.lock")
 local log = require("sd.log")
 local model = require("sd.model")
 local groups = require("sd.groups")
@@ -27,6 +28,7 @@ local sd = {
     every = go.every,
     channel = channel,
     event = { on = event.on, emit = event.emit },
+    lock = lock.lock,
     check = check,
     fail = fault.fail,
     model = model,
