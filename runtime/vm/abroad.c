@@ -226,8 +226,7 @@ static int on_deliver(void *arg, const struct frames_data *d, uint64_t token)
         spread_take_group(vm, d->body);
         return 0;
     case MSG_EVENT:
-        events_take(a->all->events, d->body);
-        return 0;
+        return events_take_far(a->all->events, d->body);
     case MSG_UID_SEND:
         return take_uid(vm, d);
     case MSG_SEND:

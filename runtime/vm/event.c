@@ -27,8 +27,9 @@
 
 enum {
     EVENTS_MAX = 65536,
-    BYTES_MAX = 32 << 20, /* three of the largest fit */
+    BYTES_MAX = 32 << 20, /* seven of the largest fit */
     NAME_MAX_LENGTH = 256,
+    PER_MESSAGE = 256,    /* bytes in a ring, at most, besides its body */
     COMPLAIN_AGAIN = 1000 /* ms */
 };
 
@@ -134,10 +135,17 @@ static int give_on(struct vm *vm, struct msg_event m, const struct slice *v)
     return to < 0 ? SD_EBUSY : spread_message(vm, to, MSG_EVENT, all, 5);
 }
 
+/* Does the lowest worker get two messages? */
+static bool gives_on(const struct vm *vm, bool is_cluster)
+{
+    return is_cluster && vm->env.role == VM_TASK &&
+           vm->env.conf->cluster.enable;
+}
+
 static int send_abroad(struct vm *vm, const struct msg_event *m,
                        const struct slice *v)
 {
-    if (vm->env.role == VM_TASK && vm->env.conf->cluster.enable)
+    if (gives_on(vm, true))
         return give_on(vm, *m, v);
     return abroad_event(vm->all->abroad, v, 4);
 }
@@ -149,12 +157,13 @@ static int emit(struct vm *vm, const struct msg_event *m, const struct slice *v,
     struct slice all[5] = {{NULL, 0}, v[0], v[1], v[2], v[3]};
     size_t len = v[0].len + v[1].len + v[2].len + v[3].len;
     struct events *e = vm->all->events;
-    int rc = len > WIRE_BODY_MAX ? SD_ETOOLARGE : 0;
+    int rc = len > WIRE_BODY_MAX / 2 ? SD_ETOOLARGE : 0;
 
     if (rc == 0 && vm->env.role == VM_WORKER && !has_room(e, len))
         rc = SD_EBUSY;
     if (rc == 0)
-        rc = spread_fits(vm, len);
+        rc = spread_fits(vm, gives_on(vm, is_cluster) ? 2 * len + PER_MESSAGE
+                                                      : len);
     if (rc == 0 && is_cluster)
         rc = send_abroad(vm, m, v);
     if (rc == 0)
@@ -226,18 +235,28 @@ static void send_on(struct events *e, struct msg_event m, struct slice body)
         complain(e, "too much waits for other nodes");
 }
 
+int events_take_far(struct events *e, struct slice body)
+{
+    struct msg_event m;
+
+    if (!read_head(&m, body) || m.verb != MSG_EVENT_HANDLE)
+        return SD_EINVALID;
+    if (!has_room(e, body.len)) {
+        complain(e, "their handlers are too slow");
+        return SD_EBUSY;
+    }
+    add(e, &body, 1);
+    return 0;
+}
+
 void events_take(struct events *e, struct slice body)
 {
     struct msg_event m;
 
-    if (!read_head(&m, body))
-        log_warn("an event that is none was dropped");
-    else if (m.verb == MSG_EVENT_ABROAD)
+    if (read_head(&m, body) && m.verb == MSG_EVENT_ABROAD)
         send_on(e, m, body);
-    else if (has_room(e, body.len))
-        add(e, &body, 1);
-    else
-        complain(e, "their handlers are too slow");
+    else if (events_take_far(e, body) == SD_EINVALID)
+        log_warn("an event that is none was dropped");
 }
 
 static bool may_serve(const struct events *e, const struct vm *vm)

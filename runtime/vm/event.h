@@ -18,8 +18,10 @@ struct vms;
 struct events *events_new(struct vms *all);
 void events_free(struct events **ep);
 
-/* The body of MSG_EVENT, of another process or node. */
+/* The body of MSG_EVENT, of another process of our node, or of another node.
+ * 0 or an error code. */
 void events_take(struct events *e, struct slice body);
+int events_take_far(struct events *e, struct slice body);
 
 /* Let the serving vm handle what waits; true if it was told.  Once a turn. */
 bool events_turn(struct events *e);
