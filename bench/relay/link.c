@@ -2,6 +2,7 @@
  * (docs/protocol-links.md).  The sender sends to a uid; the receiver has said
  * that the uid is there, and acknowledges once per read what it got, as workers
  * do. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -86,7 +87,7 @@ static void open_end(int side, int fd, struct hand_conf *conf)
     struct identity self = {.place = {(uint64_t)side + 1, 1, 0}};
     struct buf identity = {0};
 
-    strcpy(self.name, side == SENDER ? "sender" : "receiver");
+    snprintf(self.name, sizeof(self.name), "node %d", side);
     identity_write(&identity, &self);
     conf->identity = buf_slice(&identity);
     ends[side].place = self.place;

@@ -1,8 +1,8 @@
 /* load.c - W6: messages from one client to another through something between.
  *
  *   relay_load --peer link|nats|floor --port N --pid N [--size BYTES]
- *              [--window N | --rate N] [--seconds S] [--plain yes|no] [--key TEXT]
- *              [--cluster NAME]
+ *              [--window N | --rate N] [--seconds S] [--plain yes|no]
+ *              [--key TEXT] [--cluster NAME]
  *
  * With a window so many messages are under way at any time, counted from the
  * sender's put to the receiver's read.  With a rate they are sent by the clock
@@ -41,7 +41,8 @@ static struct {
     size_t size;
     uint64_t window;
     double rate, seconds, warmup;
-} plan = {.size = 64,
+} plan = {.peer = &peer_floor,
+          .size = 64,
           .window = 1024,
           .seconds = 1,
           .warmup = 0.3,
@@ -262,8 +263,8 @@ int main(int argc, char **argv)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (i = 1; i + 1 < argc; i += 2)
         take_flag(argv[i], argv[i + 1]);
-    if (i < argc || plan.peer == NULL || plan.pids == NULL ||
-        plan.to.port == 0 || (plan.peer == &peer_link && plan.to.key == NULL))
+    if (i < argc || plan.pids == NULL || plan.to.port == 0 ||
+        (plan.peer == &peer_link && plan.to.key == NULL))
         util_die("usage: see the top of bench/relay/load.c");
     open_all();
     run();

@@ -183,7 +183,7 @@ size_t frames_write_head(char *out, const struct frames_data *d)
         p += frames_write_place(p, &d->place);
     } else if (d->type == FRAMES_UID) {
         sd_assert(d->name.len > 0 && d->name.len <= FRAMES_UID_LENGTH);
-        sd_assert(d->spots.len <= FRAMES_PLACES * FRAMES_SPOT_SIZE);
+        sd_assert(d->spots.len / FRAMES_SPOT_SIZE <= FRAMES_PLACES);
         p = put(p, d->name.len, 1);
         p = put_bytes(p, d->name);
         p = put(p, d->spots.len / FRAMES_SPOT_SIZE, 1);

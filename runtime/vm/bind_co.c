@@ -114,10 +114,10 @@ static struct co *call(lua_State *L, uint64_t deadline)
     luaL_checktype(L, 1, LUA_TFUNCTION);
     co = co_take(vm, CO_CALL, deadline);
     if (co == NULL)
-        luaL_error(L, "not enough memory");
+        co_raise(L, "not enough memory");
     if (!co_room(co, n + 1)) {
         co_give_back(co);
-        luaL_error(L, "not enough memory");
+        co_raise(L, "not enough memory");
     }
     lua_xmove(L, co->L, n);
     co_ready(co, n - 1);

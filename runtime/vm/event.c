@@ -12,6 +12,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -302,7 +303,7 @@ static int l_next_event(lua_State *L)
         return 0;
     }
     body = buf_slice(&list_entry(e->queue.next, struct event, link)->body);
-    (void)read_head(&m, body); /* it was looked at when it came */
+    sd_assert(read_head(&m, body)); /* it was looked at when it came */
     body = slice_skip(body, sizeof(m));
     lua_pushlstring(L, body.p, m.name_len);
     body = slice_skip(body, m.name_len);

@@ -43,7 +43,7 @@ enum {
 /* One message to a slot, or to every other worker.  v[0] is for the wire head.
  * 0; SD_EBUSY when somebody has no room, and then nobody was told;
  * SD_ETOOLARGE. */
-int spread_message(struct vm *vm, int slot, uint32_t type, struct slice *v,
+int spread_message(struct vm *vm, int to, uint32_t type, struct slice *v,
                    unsigned n);
 
 /* Would a body of `len` bytes fit, to every other worker?  As above. */
