@@ -253,6 +253,87 @@ describe("events on a node", function()
     end)
 end)
 
+describe("events while code is reloaded", function()
+    local s
+
+    before_each(function()
+        s = server.start({
+            ["config/server.lua"] = [[
+return { workers = 2, tasks = 1, name = "n" }]],
+            ["config/ports.lua"] = [[
+return { game = { listen = "127.0.0.1:0", protocol = "tcp" } }]],
+            ["scripts/app.lua"] = [[
+local sd = require("sd")
+sd.event.on("n", function(i)
+    local f = io.open("heard." .. sd.slot, "a")
+    f:write(i, " ", sd.generation, "\n")
+    f:close()
+end)
+return {}]],
+            ["scripts/controllers/e.lua"] = [[
+local sd = require("sd")
+local E = {}
+--- Until there is a file "stop"; says how many.
+function E:emit()
+    local i = 0
+    repeat
+        for _ = 1, 5 do
+            i = i + 1
+            while not sd.event.emit("n", i) do sd.sleep(0.01) end
+        end
+        sd.sleep(0.005)
+        local f = io.open("stop")
+    until f
+    return i
+end
+return E]],
+        })
+    end)
+
+    after_each(function()
+        s:stop()
+    end)
+
+    local function heard_by(slot)
+        local list = {}
+        for i, generation in (s:read("heard." .. slot) or ""):gmatch("(%d+) (%d+)\n") do
+            list[#list + 1] = { tonumber(i), tonumber(generation) }
+        end
+        return list
+    end
+
+    it("are handled once by each worker, in order", function()
+        local reloads = 2
+        local c = client.open(s:port("game"))
+        c:send(client.packet("e/emit", {}, 1))
+        server.until_(function()
+            return #heard_by(0) > 0
+        end, "the first")
+        for _ = 1, reloads do
+            local text, code = s:run("reload")
+            assert.equal(0, code, text)
+        end
+        local before = #heard_by(0)
+        server.until_(function()
+            return #heard_by(0) > before
+        end, "the new code's first")
+        s:write("stop", "")
+        local n = c:receive().result
+        server.until_(function()
+            return #heard_by(0) >= n and #heard_by(1) >= n
+        end, "all of them")
+        for slot = 0, 1 do
+            local generations = {}
+            for i, item in ipairs(heard_by(slot)) do
+                assert.equal(i, item[1])
+                generations[item[2]] = true
+            end
+            assert.equal(n, #heard_by(slot))
+            assert.is_true(generations[1] and generations[reloads + 1])
+        end
+    end)
+end)
+
 describe("events in a cluster #cluster", function()
     local p, a, b
 

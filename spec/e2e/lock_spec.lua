@@ -9,11 +9,21 @@ return { workers = 4, tasks = 1, name = "n", reload_timeout = "5s" }]],
     ["config/ports.lua"] = [[
 return { game = { listen = "127.0.0.1:0", protocol = "tcp",
     timeout = "60s", max_inflight = 4 } }]],
+    ["lib/began.lua"] = "return {}",
+    ["scripts/app.lua"] = [[
+local sd = require("sd")
+return { on_start = function()
+    require("began").said = sd.lock("began" .. sd.slot, 5, function(fence)
+        sd.sleep(0.01)
+        return fence
+    end)
+end }]],
     ["scripts/controllers/l.lua"] = [[
 local sd = require("sd")
 local L = {}
 local open
 function L:who() return { slot = sd.slot } end
+function L:began() return { fence = require("began").said } end
 --- Hold it for a while; says what lock() said.
 function L:hold(p)
     local r = { sd.lock(p.key, p.ttl, function(fence)
@@ -228,6 +238,14 @@ describe("sd.lock #redis", function()
             by_slot[slot] = slot == 3 and fresh or by_slot[slot]
             return slot == 3
         end, "worker 3 is back")
+    end)
+
+    it("may be taken in on_start, and again in that of new code", function()
+        local first = by_slot[1]:call("l/began").result.fence
+        assert.is_number(first)
+        local text, code = s:run("reload")
+        assert.equal(0, code, text)
+        assert.is_true(by_slot[1]:call("l/began").result.fence > first)
     end)
 
     it("refuses misuse", function()
