@@ -11,6 +11,7 @@ ratios within each round.
 import argparse
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -41,8 +42,9 @@ def free_port():
 class Between:
     """A running relay, which clients of that kind can use."""
 
-    def __init__(self, name, command, port, flags):
+    def __init__(self, name, command, port, flags, folder=None):
         self.name, self.port, self.flags = name, port, flags
+        self.folder = folder
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             PIN + command, stdin=subprocess.DEVNULL, stdout=self.log,
@@ -82,6 +84,9 @@ class Between:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.log.close()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def start_floor(build):
@@ -124,7 +129,7 @@ def start_relay(build, encrypt):
     return Between("sdlua" if encrypt else "sdlua plain",
                    [program, "-C", folder, "dispatch", "start"], port,
                    ["--peer", "link", "--key", key,
-                    "--plain", "no" if encrypt else "yes"])
+                    "--plain", "no" if encrypt else "yes"], folder)
 
 
 STARTERS = [start_floor, start_nats, lambda build: start_relay(build, True),
