@@ -31,6 +31,7 @@ lint: dev
 # Compare with the floors and the peers; writes bench/results.md.
 bench: release
 	bench/run.py
+	bench/relay.py
 bench-instructions: deps
 	bench/instructions.sh
 

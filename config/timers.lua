@@ -5,7 +5,7 @@ return {
     { name = "census", model = "room", method = "census", every = "10s" },
 
     -- Throw rooms away that nobody used for a week. A task runs in a process
-    -- of its own.
+    -- of its own.  In a cluster: scope = "cluster", and one node does it.
     {
         name = "prune",
         task = "history",

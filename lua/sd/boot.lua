@@ -12,6 +12,7 @@ local ask = require("sd.ask")
 local calls = require("sd.calls")
 local conn = require("sd.conn")
 local door = require("sd.door")
+local event = require("sd.event")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local groups = require("sd.groups")
@@ -269,8 +270,15 @@ function boot.undelivered()
     reports.add(uids, data, words)
 end
 
-boot.retire = go.retire
+boot.events = event.pump
 boot.uid_called = uidcall.serve
+
+--- Another vm takes over: what was made for the background ends.
+function boot.retire(ms)
+    go.retire(ms)
+    event.retire()
+end
+
 boot.task = task.serve
 boot.timer = timers.run
 boot.door = door.serve

@@ -355,9 +355,9 @@ uint64_t conf_timer_key(const struct conf *conf, unsigned i)
     struct buf text = {0};
     uint64_t h;
 
-    buf_printf(&text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %d %d %d %s",
+    buf_printf(&text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %d %d %d %d %s",
                t->every, t->delay, t->max_runs, t->from, t->to, t->overlap,
-               t->name != NULL ? t->name : "");
+               t->is_cluster, t->name != NULL ? t->name : "");
     h = hash_bytes(&key, buf_slice(&text));
     buf_fini(&text);
     return h != 0 ? h : 1;

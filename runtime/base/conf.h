@@ -114,8 +114,9 @@ struct conf_timer {
     const char *name, *model, *task, *method;
     uint64_t every, delay;
     uint64_t max_runs;
-    int from, to; /* minutes of the local day, -1: none */
-    bool overlap; /* false: skip a tick while the last one runs */
+    int from, to;    /* minutes of the local day, -1: none */
+    bool overlap;    /* false: skip a tick while the last one runs */
+    bool is_cluster; /* once in the cluster, not once per node */
 };
 
 struct conf_log {

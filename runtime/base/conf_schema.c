@@ -288,7 +288,7 @@ static const struct conf_key keys[] = {
      ONE_OF("skip|run"), APPLIES,
      DOC("runs missed while the node was away")},
     {.path = "timers.*.scope", TYPE(CHOICE), DEFAULT("node"),
-     ONE_OF("node|cluster"), APPLIES,
+     ONE_OF("node|cluster"), APPLIES, AS(BOOL, timer, is_cluster),
      DOC("once per node or once in the cluster")},
 
     {.path = "log.level", TYPE(CHOICE), DEFAULT("info"),

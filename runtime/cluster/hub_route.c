@@ -238,8 +238,12 @@ static bool is_own(const struct place *p, const struct wire_head *head)
 int hub_route(struct hub *h, struct hub_link *l, unsigned type,
               struct slice payload)
 {
-    struct route r = {.h = h, .from = l, .payload = payload};
+    struct route r; /* frames_read_data() fills it */
 
+    r.h = h;
+    r.from = l;
+    r.uid = 0;
+    r.payload = payload;
     if (frames_read_data(&r.d, type, payload) < 0 ||
         !is_own(&l->place, &r.d.head))
         return SD_EPROTO;

@@ -6,9 +6,12 @@
  *      8 boot     16 counter  24 ticket (vm, index, generation)
  *     36 life     40 len      44 the body
  *
- * Fields are moved by shifts, so neither padding nor the machine's byte order
+ * Fields are moved one by one, so neither padding nor the machine's byte order
  * shows on the wire. */
 #include "codec/wire.h"
+
+#include <endian.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/err.h"
@@ -26,15 +29,14 @@ static char *put(char *p, uint64_t x, int bytes)
     return p + bytes;
 }
 
-static uint64_t get(const char **p, int bytes)
+static inline __attribute__((always_inline)) uint64_t get(const char **p,
+                                                          size_t bytes)
 {
     uint64_t x = 0;
-    int i;
 
-    for (i = 0; i < bytes; i++)
-        x |= (uint64_t)(unsigned char)(*p)[i] << (8 * i);
+    memcpy(&x, *p, bytes);
     *p += bytes;
-    return x;
+    return le64toh(x);
 }
 
 void wire_encode(char *out, const struct wire_head *h)

@@ -97,7 +97,11 @@ enum msg_type {
      * name's bytes, the body. */
     MSG_ABROAD = 26,
 
-    MSG_TYPES = 27 /* one past the last */
+    /* any -> worker, also of another node: an event.  Body: struct msg_event,
+     * the name's bytes, those of the emitter's node, value. */
+    MSG_EVENT = 27,
+
+    MSG_TYPES = 28 /* one past the last */
 };
 
 struct msg_uid_send {
@@ -118,6 +122,18 @@ struct msg_abroad {
     uint32_t to;   /* enum frames_type */
     uint32_t kind; /* enum frames_kind */
     uint32_t name_len;
+};
+
+enum msg_event_verb {
+    MSG_EVENT_HANDLE,
+    MSG_EVENT_ABROAD /* task -> worker: send it to other nodes */
+};
+
+struct msg_event {
+    uint32_t verb; /* enum msg_event_verb */
+    uint32_t name_len;
+    uint32_t node_len;
+    uint32_t reserved;
 };
 
 struct msg_task_call {

@@ -21,6 +21,7 @@
 #include "net/uids.h"
 #include "vm/abroad_state.h"
 #include "vm/deliver.h"
+#include "vm/event.h"
 #include "vm/letter.h"
 #include "vm/people.h"
 #include "vm/reach.h"
@@ -177,6 +178,20 @@ bool abroad_has(const struct abroad *a, struct slice uid)
     return a != NULL && outbox_has(uplink_outbox(a->uplink), uid);
 }
 
+int abroad_event(struct abroad *a, const struct slice *body, unsigned n)
+{
+    struct outbox_to to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT};
+    char name[FRAMES_PLACE_SIZE]; /* order is kept among those of a name */
+    struct place self;
+
+    if (a == NULL)
+        return 0;
+    self = (struct place){a->all->env.boot, (uint16_t)a->all->env.epoch,
+                          (uint8_t)a->all->env.slot};
+    to.name = slice_make(name, frames_write_place(name, &self));
+    return send(a, &to, MSG_EVENT, body, n, NULL);
+}
+
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
@@ -264,6 +279,8 @@ static int on_deliver(void *arg, const struct frames_data *d, uint64_t token)
     case MSG_GROUP:
         spread_take_group(vm, d->body);
         return 0;
+    case MSG_EVENT:
+        return events_take_far(a->all->events, d->body);
     case MSG_UID_SEND:
         return take_uid(vm, d);
     case MSG_SEND:

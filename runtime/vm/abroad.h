@@ -41,6 +41,9 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
 /* Is something to this uid on its way abroad?  Then what follows goes there,
  * too, wherever the uid is by now: it may not come first. */
 bool abroad_has(const struct abroad *a, struct slice uid);
+/* An event, to the workers of all other nodes: the body of MSG_EVENT.  Those of
+ * one worker stay in order.  As above. */
+int abroad_event(struct abroad *a, const struct slice *body, unsigned n);
 
 enum abroad_uid {
     ABROAD_ALONE, /* it has no conn on our node */

@@ -19,6 +19,7 @@
 #include "vm/abroad.h"
 #include "vm/deliver.h"
 #include "vm/door.h"
+#include "vm/event.h"
 #include "vm/move.h"
 #include "vm/state.h"
 #include "vm/watchdog.h"
@@ -39,6 +40,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_GROUPS] = "groups",
     [ENTRY_LOCATE] = "locate",
     [ENTRY_LEFT] = "left",
+    [ENTRY_EVENTS] = "events",
     [ENTRY_CONSOLE] = "console",
     [ENTRY_UID_CALLED] = "uid_called",
     [ENTRY_UNDELIVERED] = "undelivered",
@@ -254,6 +256,7 @@ int vm_boot(lua_State *L)
     bind_people(L);
     bind_move(L);
     bind_abroad(L);
+    bind_event(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);

@@ -16,6 +16,7 @@
 #include "net/reason.h"
 #include "vm/abroad.h"
 #include "vm/deliver.h"
+#include "vm/event.h"
 #include "vm/lua_msgpack.h"
 #include "vm/move.h"
 #include "vm/people.h"
@@ -174,6 +175,9 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
         moves_begin_publish(vm->all->moves, m->from, m->epoch, h.counter);
         spread_take(vm, body);
         moves_end_publish(vm->all->moves);
+        break;
+    case MSG_EVENT:
+        events_take(vm->all->events, body);
         break;
     case MSG_GROUP:
         spread_take_group(vm, body);

@@ -20,6 +20,7 @@ struct http_request;
 struct redis;
 struct deliveries;
 struct doors;
+struct events;
 struct member;
 struct mesh_msg;
 struct moves;
@@ -48,6 +49,7 @@ enum vm_entry {
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
     ENTRY_LOCATE,      /* (uid): find it for a message that waits */
     ENTRY_LEFT,        /* (): bindings have ended */
+    ENTRY_EVENTS,      /* (): some wait */
     ENTRY_RETIRE,      /* (ms): say which timers may still run */
     ENTRY_SAVE,        /* run save */
     ENTRY_RESTORE,     /* run restore */
@@ -189,6 +191,7 @@ struct vms {
     struct doors *doors;   /* vm/door.c */
     struct moves *moves;   /* conns that go to other workers */
     struct abroad *abroad; /* other nodes; NULL: of no cluster */
+    struct events *events;
 
     vms_built_fn *on_built;
     void *built_arg;

@@ -14,6 +14,7 @@
 #include "net/reason.h"
 #include "vm/abroad.h"
 #include "vm/door.h"
+#include "vm/event.h"
 #include "vm/heap.h"
 #include "vm/move.h"
 #include "vm/people.h"
@@ -37,7 +38,7 @@ static bool on_turn(struct loop_hook *hook)
     reach_turn(a->reach);
     if (a->env.role == VM_TASK)
         tasks_look_ahead(a->tasks);
-    return false;
+    return events_turn(a->events);
 }
 
 static void inherited_ended(struct co *co, int status)
@@ -129,6 +130,7 @@ struct vms *vms_new(const struct vm_env *env)
     a->doors = doors_new(a);
     a->reach = reach_new(a);
     a->moves = moves_new(a);
+    a->events = events_new(a);
     kicks_init(&a->kicks, a);
     uidcalls_init(&a->uidcalls);
     heir_init(&a->heir, a);
@@ -162,6 +164,7 @@ void vms_free(struct vms **vp)
     doors_free(&a->doors);
     tasks_free(&a->tasks);
     moves_free(&a->moves);
+    events_free(&a->events);
     abroad_free(&a->abroad);
     people_free(&a->people);
     reach_free(&a->reach);

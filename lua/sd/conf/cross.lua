@@ -173,6 +173,25 @@ local function check_port(c, name, port, taken)
     end
 end
 
+--- Ticks of the cluster are shared out in the Redis that all nodes have.
+local function check_scope(c, path, timer)
+    if timer.scope ~= "cluster" or c.is_dispatch then
+        return
+    elseif not c.tree.cluster.enable then
+        c.report(
+            path .. ".scope",
+            path .. '.scope: "cluster" needs cluster.enable = true'
+        )
+    elseif not timer.every then
+        c.report(path .. ".scope", path .. '.scope: "cluster" needs every')
+    elseif timer.max_runs > 0 then
+        c.report(
+            path .. ".max_runs",
+            path .. '.max_runs: needs scope = "node", whose runs it counts'
+        )
+    end
+end
+
 local function check_timer(c, i, timer, names)
     local path = "timers." .. i
     if (timer.model == nil) == (timer.task == nil) then
@@ -188,6 +207,7 @@ local function check_timer(c, i, timer, names)
     if (timer.every == nil) == (timer.cron == nil) then
         c.report(path, path .. ": needs exactly one of every and cron")
     end
+    check_scope(c, path, timer)
     if names[timer.name] then
         c.report(
             path,
