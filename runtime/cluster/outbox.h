@@ -109,6 +109,14 @@ void outbox_resolved(struct outbox *o, struct slice uid,
                      enum outbox_found found, const struct frames_spot *spots,
                      unsigned n, bool is_sole, uint64_t now);
 
+/* Is any message to this uid without an outcome?  Then whoever sends to it
+ * another way would overtake that. */
+bool outbox_owes(const struct outbox *o, struct slice uid);
+
+/* Without any relay, what is kept for this uid would hold up the rest: it is
+ * settled, with SD_ECLOSED.  False: there is a relay. */
+bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now);
+
 /* That process has ended for sure: nothing waits for it any more. */
 void outbox_dead(struct outbox *o, const struct place *place, uint64_t now);
 

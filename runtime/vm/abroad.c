@@ -12,11 +12,13 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/uplink.h"
 #include "ipc/msg.h"
+#include "ipc/uidmap.h"
 #include "net/uids.h"
 #include "vm/abroad_state.h"
 #include "vm/deliver.h"
@@ -142,6 +144,21 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
     if (rc < 0 && p != NULL)
         drop(p);
     return rc;
+}
+
+static bool is_of_our_node(const struct vms *all, struct slice uid)
+{
+    return uids_first(all->people->uids, uid) != NULL ||
+           (all->env.uids != NULL && uidmap_is_online(all->env.uids, uid));
+}
+
+/* With nobody to bring them they do not hold up what is for our own node. */
+bool abroad_owes(struct abroad *a, struct slice uid)
+{
+    struct outbox *o = a != NULL ? uplink_outbox(a->uplink) : NULL;
+
+    return o != NULL && outbox_owes(o, uid) &&
+           !(is_of_our_node(a->all, uid) && outbox_drop(o, uid, clock_ms()));
 }
 
 int abroad_send_place(struct abroad *a, const struct place *place,

@@ -49,6 +49,10 @@ enum abroad_uid {
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how);
 
+/* Messages to this uid are still under way: what follows them, even to a conn
+ * of our own node by now, goes the same way (abroad_send_uid()). */
+bool abroad_owes(struct abroad *a, struct slice uid);
+
 /* A message to another process.  `type` is of enum msg_type.  As above, and
  * what does not arrive is counted only. */
 int abroad_send_place(struct abroad *a, const struct place *to, uint32_t type,

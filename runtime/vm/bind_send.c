@@ -183,9 +183,12 @@ static struct slice uid_at(lua_State *L, int i)
     return uid;
 }
 
-/* Nobody here has it, so maybe another node. */
+/* Nobody here has it, so maybe another node; or did when it was sent the last
+ * message, which has to arrive before this one. */
 static bool is_abroad(const struct vm *vm, struct slice uid)
 {
+    if (abroad_owes(vm->all->abroad, uid))
+        return true;
     return vm->all->abroad != NULL && uid.len > 0 &&
            uids_first(vm->all->people->uids, uid) == NULL &&
            moves_count(vm->all->moves, uid, NULL) == 0;
@@ -200,7 +203,8 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
 
     reach_begin(reach, (uint32_t)n);
     for (i = 1; i <= n; i++) {
-        bool is_far = reach_add(reach, uid_at(L, i));
+        bool is_far = !abroad_owes(d->vm->all->abroad, uid_at(L, i)) &&
+                      reach_add(reach, uid_at(L, i));
 
         lua_pushinteger(L, is_far ? (lua_Integer)reach_told(reach) : 0);
         lua_rawseti(L, results, i);
@@ -267,7 +271,7 @@ static int send_one(struct deliver *d, struct slice uid, bool *is_told)
     int rc;
 
     reach_begin(reach, 1);
-    is_far = reach_add(reach, uid);
+    is_far = !abroad_owes(d->vm->all->abroad, uid) && reach_add(reach, uid);
     if (!is_far && is_abroad(d->vm, uid))
         return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     rc = is_far ? reach_send(reach, d) : 0;
