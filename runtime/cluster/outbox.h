@@ -117,6 +117,9 @@ bool outbox_owes(const struct outbox *o, struct slice uid);
  * settled, with SD_ECLOSED.  False: there is a relay. */
 bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now);
 
+/* Has any relay a link to that process? */
+bool outbox_covers(const struct outbox *o, const struct place *place);
+
 /* That process has ended for sure: nothing waits for it any more. */
 void outbox_dead(struct outbox *o, const struct place *place, uint64_t now);
 

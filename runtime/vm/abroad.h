@@ -63,7 +63,8 @@ int abroad_send_place(struct abroad *a, const struct place *to, uint32_t type,
 void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
                    bool is_here, bool is_sole);
 
-/* A conn of ours has a uid no more (people.on_left). */
+/* A conn of ours, or of a dead worker of our node, has a uid no more
+ * (people.on_left). */
 void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
                  uint64_t number);
 

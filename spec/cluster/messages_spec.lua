@@ -23,6 +23,17 @@ return app]])
 -- Of one process: at five in a minute its breaker opens, and it stays away.
 local MOST_KILLS = 4
 
+files["scripts/controllers/place.lua"] = [[
+local sd = require("sd")
+local Place = {}
+function Place:bind(p)
+    return self:bind_uid(p.uid, { policy = p.policy })
+end
+function Place:slot()
+    return sd.slot
+end
+return Place]]
+
 local SECONDS = tonumber(os.getenv("SD_SPEC_SECONDS") or 20)
 
 describe("messages of a cluster", function()
@@ -272,6 +283,28 @@ describe("messages of a cluster", function()
         sender:close()
         was:close()
         is:close()
+    end)
+
+    it("do not look for who was lost with his worker", function()
+        local lost = bed.switch:inside(client.open, nodes[2]:at("game"))
+        local params = { uid = "lost", policy = "refuse" }
+        assert.is_true(lost:call("place/bind", params).result)
+        local late = bed.switch:inside(client.open, nodes[1]:at("game"))
+        assert.equal("refused", late:call("place/bind", params).error.message)
+        nodes[2]:kill("KILL", nodes[2]:process("worker", lost:call("place/slot").result).pid)
+        server.until_(function()
+            return c.store:cli("hlen 'sd:{u:lost}:conns'"):match("%d+") == "0"
+        end, "Redis knows that it is gone")
+        local sender = bind(nodes[3], "sender")
+        assert.is_true(sender:call("ledger/post", {
+            to = "lost",
+            data = { m = 1, from = "sender" },
+        }).result)
+        local told = sender:receive()
+        assert.equal("offline", told.reason)
+        assert.is_true(late:call("place/bind", params).result)
+        sender:close()
+        late:close()
     end)
 
     it("of a node go on without any relay", function()
