@@ -1,7 +1,9 @@
 -- How members of a cluster find each other, who is let in and who is not, and
 -- how they leave.
+local client = require("spec.support.client")
 local cluster = require("spec.support.cluster")
 local hosts = require("spec.support.hosts")
+local ledger = require("spec.support.cluster_ledger")
 local redis = require("spec.support.redis")
 local server = require("spec.support.server")
 local socket = require("socket")
@@ -243,6 +245,43 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
                 assert.is_true(n <= most, n .. " complaints")
             end)
         end
+    end)
+
+    it("uses the links of those whom gossip has lost", function()
+        c = cluster.new(bed, { conf = { profile = "fast" } })
+        local a = c:new_node("a", bed[1], ledger.files)
+        local b = c:new_node("b", bed[2], ledger.files)
+        local d = c:new_dispatch("d", bed[3])
+        c:new_dispatch("e", bed[4])
+        c:launch()
+        c:wait_linked()
+        local function bind(s, uid)
+            local conn = bed.switch:inside(client.open, s:at("game"))
+            assert.is_true(conn:call("ledger/bind", { uid = uid }).result)
+            return conn
+        end
+        local sender, people = bind(a, "sender"), {}
+        for i = 1, 16 do
+            people[i] = bind(b, "far" .. i)
+        end
+        deaf(bed[2], "udp dport 7946")
+        server.until_(function()
+            local m = cluster.members(a).b
+            return not m or m.state == "dead"
+        end, "b is taken for dead")
+        -- The relays that knew where they are forget it.
+        for i = 0, 1 do
+            d:kill("KILL", d:process("relay", i).pid)
+        end
+        for i, one in ipairs(people) do
+            assert.is_true(sender:call("ledger/post", {
+                to = "far" .. i,
+                data = { n = i },
+            }).result)
+            assert.equal(i, one:receive().n)
+            one:close()
+        end
+        sender:close()
     end)
 
     it("has no way out of a host without a key", function()

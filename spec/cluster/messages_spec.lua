@@ -142,7 +142,7 @@ describe("messages of a cluster", function()
     end
 
     it("are kept right while processes are killed", function()
-        local books, kills = begin(), {}
+        local books, kills = begin({ moves = 3 }), {}
         for_seconds(SECONDS, function()
             local role = pick({ "relay", "relay", "worker", "agent" })
             local of = pick(role == "relay" and dispatches or nodes)
@@ -161,7 +161,7 @@ describe("messages of a cluster", function()
 
     --- Do that again and again, with a moment of peace each time.
     local function trouble(what, seconds, fn)
-        local books, n = begin(), 0
+        local books, n = begin({ moves = 2 }), 0
         for_seconds(seconds, function()
             fn(pick(nodes), pick(dispatches))
             n = n + 1
