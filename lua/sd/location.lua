@@ -230,7 +230,6 @@ local function take_assertion(handle, uid, number, reply)
     elseif reply[1] == 1 then
         oust(reply[2], 1, uid, number)
     elseif core.binding(handle) == uid then
-        core.unbind_uid(handle)
         core.close(handle, "replaced")
     end
     return true

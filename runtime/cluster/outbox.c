@@ -247,14 +247,6 @@ static struct lane *open_lane(struct outbox *o, const struct outbox_to *to,
     return s;
 }
 
-bool outbox_has(const struct outbox *o, struct slice uid)
-{
-    struct outbox_to to = {.type = FRAMES_UID, .name = uid};
-
-    sd_check(o, OUTBOX_MAGIC);
-    return o->figures.count > 0 && lane_find(o, &to, hash_to(o, &to)) != NULL;
-}
-
 static size_t length_of(const struct outbox_mail *mail)
 {
     size_t len = 0;
@@ -325,6 +317,30 @@ void outbox_resolved(struct outbox *o, struct slice uid,
             keep_spots(s, at);
         lane_begin(o, s);
     }
+}
+
+static struct lane *lane_of(const struct outbox *o, struct slice uid)
+{
+    struct outbox_to to = {.type = FRAMES_UID, .name = uid};
+
+    return lane_find(o, &to, hash_to(o, &to));
+}
+
+bool outbox_owes(const struct outbox *o, struct slice uid)
+{
+    return o->figures.count > 0 && lane_of(o, uid) != NULL;
+}
+
+bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now)
+{
+    struct lane *s = lane_of(o, uid);
+
+    set_now(o, now);
+    if (o->ready != 0)
+        return false;
+    if (s != NULL)
+        lane_settle_all(o, s, SD_ECLOSED);
+    return true;
 }
 
 void outbox_dead(struct outbox *o, const struct place *place, uint64_t now)

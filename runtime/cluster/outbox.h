@@ -110,10 +110,6 @@ enum outbox_found {
     OUTBOX_FLOOD        /* nor soon: ask all processes */
 };
 
-/* Does a message to this uid wait for its outcome?  Then the next one may not
- * go another way, or it might come first. */
-bool outbox_has(const struct outbox *o, struct slice uid);
-
 struct outbox_places {
     enum outbox_found found;
     bool is_sole; /* a uid has one place at a time here */
@@ -124,6 +120,17 @@ struct outbox_places {
 /* The answer to `resolve`. */
 void outbox_resolved(struct outbox *o, struct slice uid,
                      const struct outbox_places *at, uint64_t now);
+
+/* Is any message to this uid without an outcome?  Then whoever sends to it
+ * another way would overtake that. */
+bool outbox_owes(const struct outbox *o, struct slice uid);
+
+/* Without any relay, what is kept for this uid would hold up the rest: it is
+ * settled, with SD_ECLOSED.  False: there is a relay. */
+bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now);
+
+/* Has any relay a link to that process? */
+bool outbox_covers(const struct outbox *o, const struct place *place);
 
 /* That process has ended for sure: nothing waits for it any more. */
 void outbox_dead(struct outbox *o, const struct place *place, uint64_t now);

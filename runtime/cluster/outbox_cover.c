@@ -40,6 +40,13 @@ static struct spot *find(const struct outbox *o, const struct place *p)
     return node != NULL ? spot_of(node) : NULL;
 }
 
+bool outbox_covers(const struct outbox *o, const struct place *place)
+{
+    const struct spot *p = find(o, place);
+
+    return p != NULL && p->relays != 0;
+}
+
 /* --- picking -------------------------------------------------------------- */
 
 struct outbox_link *cover_best(const struct outbox *o, uint64_t hash,

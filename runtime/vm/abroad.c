@@ -12,12 +12,14 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/uplink.h"
 #include "ipc/linkboard.h"
 #include "ipc/msg.h"
+#include "ipc/uidmap.h"
 #include "net/uids.h"
 #include "vm/abroad_state.h"
 #include "vm/deliver.h"
@@ -173,25 +175,6 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     return rc;
 }
 
-bool abroad_has(const struct abroad *a, struct slice uid)
-{
-    return a != NULL && outbox_has(uplink_outbox(a->uplink), uid);
-}
-
-int abroad_event(struct abroad *a, const struct slice *body, unsigned n)
-{
-    struct outbox_to to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT};
-    char name[FRAMES_PLACE_SIZE]; /* order is kept among those of a name */
-    struct place self;
-
-    if (a == NULL)
-        return 0;
-    self = (struct place){a->all->env.boot, (uint16_t)a->all->env.epoch,
-                          (uint8_t)a->all->env.slot};
-    to.name = slice_make(name, frames_write_place(name, &self));
-    return send(a, &to, MSG_EVENT, body, n, NULL);
-}
-
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
@@ -211,6 +194,21 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
     if (rc < 0 && p != NULL)
         p->drop(a, p);
     return rc;
+}
+
+static bool is_of_our_node(const struct vms *all, struct slice uid)
+{
+    return uids_first(all->people->uids, uid) != NULL ||
+           (all->env.uids != NULL && uidmap_is_online(all->env.uids, uid));
+}
+
+/* With nobody to bring them they do not hold up what is for our own node. */
+bool abroad_owes(struct abroad *a, struct slice uid)
+{
+    struct outbox *o = a != NULL ? uplink_outbox(a->uplink) : NULL;
+
+    return o != NULL && outbox_owes(o, uid) &&
+           !(is_of_our_node(a->all, uid) && outbox_drop(o, uid, clock_ms()));
 }
 
 int abroad_send_place(struct abroad *a, const struct place *at,

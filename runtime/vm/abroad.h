@@ -38,9 +38,6 @@ int abroad_spread(struct abroad *a, const struct spread *s);
 int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
                  struct slice changes);
 
-/* Is something to this uid on its way abroad?  Then what follows goes there,
- * too, wherever the uid is by now: it may not come first. */
-bool abroad_has(const struct abroad *a, struct slice uid);
 /* An event, to the workers of all other nodes: the body of MSG_EVENT.  Those of
  * one worker stay in order.  As above. */
 int abroad_event(struct abroad *a, const struct slice *body, unsigned n);
@@ -56,6 +53,10 @@ enum abroad_uid {
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how);
 
+/* Messages to this uid are still under way: what follows them, even to a conn
+ * of our own node by now, goes the same way (abroad_send_uid()). */
+bool abroad_owes(struct abroad *a, struct slice uid);
+
 /* A message to another process.  `type` is of enum msg_type.  As above, and
  * what does not arrive is counted only. */
 int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
@@ -66,7 +67,8 @@ int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
 void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
                    bool is_here, bool is_sole);
 
-/* A conn of ours has a uid no more (people.on_left). */
+/* A conn of ours, or of a dead worker of our node, has a uid no more
+ * (people.on_left). */
 void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
                  uint64_t number);
 

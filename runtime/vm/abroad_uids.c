@@ -73,14 +73,16 @@ void abroad_on_resolve(void *arg, const struct slice *uid)
     co_ready(co, 1);
 }
 
-/* Can the process that has this conn be alive? */
+/* Can the process that has this conn be alive?  One that a relay has a link to
+ * is, whatever members say of its node. */
 static bool lives(const struct abroad *a, const struct place *p)
 {
     const struct vm_env *env = &a->all->env;
 
     if (p->boot == env->boot)
         return slots_is_alive(mesh_slots(env->mesh), p->slot, p->epoch) != 0;
-    return roster_has(uplink_roster(a->uplink), p->boot);
+    return roster_has(uplink_roster(a->uplink), p->boot) ||
+           outbox_covers(uplink_outbox(a->uplink), p);
 }
 
 static struct place place_of(const struct vm_conn_id *id)
@@ -337,7 +339,9 @@ void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
     l->number = number & ~SETTLED;
     buf_append(&l->uid, uid.p, uid.len);
     list_add(&a->left, &l->node);
-    abroad_locate(a, uid, l->number, false, false);
+    if (conns_slot(conn) == a->all->env.slot &&
+        conns_epoch(conn) == a->all->env.epoch)
+        abroad_locate(a, uid, l->number, false, false);
     if (l->node.prev != &a->left && clock_ms() < a->taken_until)
         return; /* somebody takes it already */
     vm = vms_now(a->all);

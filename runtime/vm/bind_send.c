@@ -183,13 +183,12 @@ static struct slice uid_at(lua_State *L, int i)
     return uid;
 }
 
-enum {
-    GOES_ABROAD = -1 /* no telling of reach_told() */
-};
-
-/* Nobody here has it, so maybe another node. */
+/* Nobody here has it, so maybe another node; or did when it was sent the last
+ * message, which has to arrive before this one. */
 static bool is_abroad(const struct vm *vm, struct slice uid)
 {
+    if (abroad_owes(vm->all->abroad, uid))
+        return true;
     return vm->all->abroad != NULL && uid.len > 0 &&
            uids_first(vm->all->people->uids, uid) == NULL &&
            moves_count(vm->all->moves, uid, NULL) == 0;
@@ -204,11 +203,10 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
 
     reach_begin(reach, (uint32_t)n);
     for (i = 1; i <= n; i++) {
-        lua_Integer told = GOES_ABROAD;
+        bool is_far = !abroad_owes(d->vm->all->abroad, uid_at(L, i)) &&
+                      reach_add(reach, uid_at(L, i));
 
-        if (!abroad_has(d->vm->all->abroad, uid_at(L, i)))
-            told = reach_add(reach, uid_at(L, i)) ? reach_told(reach) : 0;
-        lua_pushinteger(L, told);
+        lua_pushinteger(L, is_far ? (lua_Integer)reach_told(reach) : 0);
         lua_rawseti(L, results, i);
     }
     rc = reach_send(reach, d);
@@ -216,8 +214,7 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
         int one;
 
         lua_rawgeti(L, results, i);
-        if (lua_tointeger(L, -1) == GOES_ABROAD ||
-            (lua_tointeger(L, -1) == 0 && is_abroad(d->vm, uid_at(L, i)))) {
+        if (lua_tointeger(L, -1) == 0 && is_abroad(d->vm, uid_at(L, i))) {
             lua_pop(L, 1);
             lua_pushinteger(L, abroad_send_uid(d->vm->all->abroad, d,
                                                uid_at(L, i), ABROAD_ALONE));
@@ -273,10 +270,8 @@ static int send_one(struct deliver *d, struct slice uid, bool *is_told)
     bool is_far;
     int rc;
 
-    if (abroad_has(d->vm->all->abroad, uid))
-        return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     reach_begin(reach, 1);
-    is_far = reach_add(reach, uid);
+    is_far = !abroad_owes(d->vm->all->abroad, uid) && reach_add(reach, uid);
     if (!is_far && is_abroad(d->vm, uid))
         return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     rc = is_far ? reach_send(reach, d) : 0;

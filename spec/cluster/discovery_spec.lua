@@ -1,7 +1,9 @@
 -- How members of a cluster find each other, who is let in and who is not, and
 -- how they leave.
+local client = require("spec.support.client")
 local cluster = require("spec.support.cluster")
 local hosts = require("spec.support.hosts")
+local ledger = require("spec.support.cluster_ledger")
 local redis = require("spec.support.redis")
 local server = require("spec.support.server")
 local socket = require("socket")
@@ -62,9 +64,10 @@ describe("a cluster", function()
             it("finds itself " .. what, function()
                 all_deaf(other)
                 c = cluster.new(bed)
-                c:node("a", bed[1])
-                c:dispatch("d", bed[2])
-                c:node("b", bed[3])
+                c:new_node("a", bed[1])
+                c:new_dispatch("d", bed[2])
+                c:new_node("b", bed[3])
+                c:launch()
                 c:wait_members({ "a", "b", "d" })
                 c:wait_linked()
             end)
@@ -73,7 +76,8 @@ describe("a cluster", function()
         it("is not found where announcements are not heard", function()
             all_deaf("udp dport 7947")
             c = cluster.new(bed)
-            local a, b = c:node("a", bed[1]), c:node("b", bed[2])
+            local a, b = c:new_node("a", bed[1]), c:new_node("b", bed[2])
+            c:launch()
             socket.sleep(1)
             assert.is_nil(cluster.members(a).b)
             assert.is_nil(cluster.members(b).a)
@@ -82,10 +86,11 @@ describe("a cluster", function()
         it("has several members on one host", function()
             c = cluster.new(bed)
             for _, name in ipairs({ "a", "b" }) do
-                c:node(name, bed[1])
-                c:dispatch("d" .. name, bed[1])
+                c:new_node(name, bed[1])
+                c:new_dispatch("d" .. name, bed[1])
             end
-            c:node("far", bed[2])
+            c:new_node("far", bed[2])
+            c:launch()
             c:wait_members({ "a", "b", "da", "db", "far" })
             c:wait_linked()
             local ports = {}
@@ -98,8 +103,9 @@ describe("a cluster", function()
 
     it("links new members within a second", function()
         c = cluster.new(bed)
-        local a = c:node("a", bed[1])
-        c:node("b", bed[2])
+        local a = c:new_node("a", bed[1])
+        c:new_node("b", bed[2])
+        c:launch()
         c:wait_members({ "a", "b" })
         local function time(what, dispatch, workers)
             local start = socket.gettime()
@@ -142,15 +148,14 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         it("is found by addresses and names of seeds", function()
             all_deaf("udp dport 7947")
             c = cluster.new(bed)
-            c:node("a", bed[1])
-            c:node("b", bed[2], nil, { seeds = { bed[1].address .. ":7946" } })
+            c:new_node("a", bed[1])
+            c:new_node("b", bed[2], nil, { seeds = { bed[1].address .. ":7946" } })
             local d = c:new_dispatch("d", bed[3], nil, {
                 discovery = "seeds",
                 seeds = { "seed.example:7946", "nowhere.invalid:7946" },
             })
             with_hosts(d, bed[2].address .. " seed.example")
-            d:launch()
-            d:wait_ready()
+            c:launch()
             c:wait_members({ "a", "b", "d" })
             c:wait_linked()
         end)
@@ -178,9 +183,10 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         c = cluster.new(bed)
         nft(bed[2], "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100\n"
             .. "udp dport 8000 redirect to :7946\n}\n}")
-        local b = c:node("b", bed[2], nil, { advertise = bed[2].address .. ":8000" })
-        local a = c:node("a", bed[1])
-        c:dispatch("d", bed[3])
+        local b = c:new_node("b", bed[2], nil, { advertise = bed[2].address .. ":8000" })
+        local a = c:new_node("a", bed[1])
+        c:new_dispatch("d", bed[3])
+        c:launch()
         c:wait_members({ "a", "b", "d" })
         assert.equal("10.77.0.2:8000", cluster.members(a).b.address)
         assert.equal("10.77.0.2:8000", cluster.members(b).b.address)
@@ -220,10 +226,12 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
                     options.key = c.options.key
                 end
                 other = cluster.new(bed, options)
-                local a = c:node("a", bed[1])
-                c:dispatch("d", bed[2])
-                other:node("x", bed[2])
-                other:node("a", bed[3]) -- it may have a name of ours
+                local a = c:new_node("a", bed[1])
+                c:new_dispatch("d", bed[2])
+                c:launch()
+                other:new_node("x", bed[2])
+                other:new_node("a", bed[3]) -- it may have a name of ours
+                other:launch()
                 local begun = socket.gettime()
                 c:wait_members({ "a", "d" })
                 other:wait_members({ "x", "a" })
@@ -239,11 +247,49 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         end
     end)
 
+    it("uses the links of those whom gossip has lost", function()
+        c = cluster.new(bed, { conf = { profile = "fast" } })
+        local a = c:new_node("a", bed[1], ledger.files)
+        local b = c:new_node("b", bed[2], ledger.files)
+        local d = c:new_dispatch("d", bed[3])
+        c:new_dispatch("e", bed[4])
+        c:launch()
+        c:wait_linked()
+        local function bind(s, uid)
+            local conn = bed.switch:inside(client.open, s:at("game"))
+            assert.is_true(conn:call("ledger/bind", { uid = uid }).result)
+            return conn
+        end
+        local sender, people = bind(a, "sender"), {}
+        for i = 1, 16 do
+            people[i] = bind(b, "far" .. i)
+        end
+        deaf(bed[2], "udp dport 7946")
+        server.until_(function()
+            local m = cluster.members(a).b
+            return not m or m.state == "dead"
+        end, "b is taken for dead")
+        -- The relays that knew where they are forget it.
+        for i = 0, 1 do
+            d:kill("KILL", d:process("relay", i).pid)
+        end
+        for i, one in ipairs(people) do
+            assert.is_true(sender:call("ledger/post", {
+                to = "far" .. i,
+                data = { n = i },
+            }).result)
+            assert.equal(i, one:receive().n)
+            one:close()
+        end
+        sender:close()
+    end)
+
     it("has no way out of a host without a key", function()
         c = cluster.new(bed, { key = false })
-        local a = c:node("a", bed[1])
-        c:dispatch("d", bed[1])
-        local far = c:node("far", bed[2])
+        local a = c:new_node("a", bed[1])
+        c:new_dispatch("d", bed[1])
+        local far = c:new_node("far", bed[2])
+        c:launch()
         c:wait_members({ "a", "d" }, { a })
         cluster.wait_links(c.members[2], 2)
         assert.truthy(cluster.members(a).a.address:find("^127%.0%.0%.1:"))
@@ -258,9 +304,10 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         c = cluster.new(bed)
         local old, new = c.options.key, cluster.key()
         for i, name in ipairs({ "a", "b" }) do
-            c:node(name, bed[i])
+            c:new_node(name, bed[i])
         end
-        local d = c:dispatch("d", bed[3])
+        local d = c:new_dispatch("d", bed[3])
+        c:launch()
         c:wait_members({ "a", "b", "d" })
         c:wait_linked()
         for _, keys in ipairs({ { old, new }, { new, old }, { new } }) do
@@ -289,9 +336,8 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         c = cluster.new(bed)
         local a = c:new_node("a", bed[1], { ["config/dispatch.lua"] = "return { relays = 1 }" })
         a.options = "--dispatch"
-        a:launch()
-        a:wait_ready()
-        local b = c:node("b", bed[2])
+        local b = c:new_node("b", bed[2])
+        c:launch()
         c:wait_members({ "a", "b" })
         cluster.wait_links(a, 4)
         local both = cluster.members(b)
@@ -301,8 +347,9 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
 
     it("is told who leaves, and shows who is there", function()
         c = cluster.new(bed)
-        local a, b = c:node("a", bed[1]), c:node("b", bed[2])
-        local d = c:dispatch("d", bed[3])
+        local a, b = c:new_node("a", bed[1]), c:new_node("b", bed[2])
+        local d = c:new_dispatch("d", bed[3])
+        c:launch()
         c:wait_members({ "a", "b", "d" })
         c:wait_linked()
         local text = a:run("status --cluster")

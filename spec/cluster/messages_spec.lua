@@ -20,6 +20,20 @@ function app.on_uid_closed(uid, _, reason)
 end
 return app]])
 
+-- Of one process: at five in a minute its breaker opens, and it stays away.
+local MOST_KILLS = 4
+
+files["scripts/controllers/place.lua"] = [[
+local sd = require("sd")
+local Place = {}
+function Place:bind(p)
+    return self:bind_uid(p.uid, { policy = p.policy })
+end
+function Place:slot()
+    return sd.slot
+end
+return Place]]
+
 local SECONDS = tonumber(os.getenv("SD_SPEC_SECONDS") or 20)
 
 describe("messages of a cluster", function()
@@ -35,12 +49,11 @@ describe("messages of a cluster", function()
         for i, name in ipairs({ "a", "b", "c" }) do
             nodes[i] = c:new_node(name, bed[i], files)
             nodes[i].env = "SD_SPEC_ROUND=4"
-            nodes[i]:launch()
-            nodes[i]:wait_ready()
         end
         for i, name in ipairs({ "d", "e" }) do
-            dispatches[i] = c:dispatch(name, bed[i + 3])
+            dispatches[i] = c:new_dispatch(name, bed[i + 3])
         end
+        c:launch()
         c:wait_linked()
     end)
 
@@ -49,8 +62,15 @@ describe("messages of a cluster", function()
         bed:stop()
     end)
 
+    local running -- the books of a spec, until they were read
+    local runs = 0
+
     after_each(function()
         bed:heal()
+        if running then
+            server.shell("kill -KILL " .. running.pid)
+            running = nil
+        end
         c:wait_linked()
     end)
 
@@ -65,12 +85,16 @@ describe("messages of a cluster", function()
         for name, value in pairs(options or {}) do
             all[name] = value
         end
-        return ledger.start(endpoints, all, bed.switch)
+        runs = runs + 1
+        all.prefix = ("r%du"):format(runs)
+        running = ledger.start(endpoints, all, bed.switch)
+        return running
     end
 
     --- Print the books and see that nothing is wrong in them.
     local function judge(what, books)
         local sum, err = books:finish()
+        running = nil
         print(("%s (seed %d): %s"):format(what, dice, cjson.encode(sum)))
         if sum.wrong > 0 and os.getenv("SD_SPEC_LOGS") then
             local f = assert(io.open(os.getenv("SD_SPEC_LOGS"), "a"))
@@ -82,13 +106,14 @@ describe("messages of a cluster", function()
         return sum, err
     end
 
-    --- The pids of that role on those.
-    local function pids(role, of)
+    --- The processes of that role on those.
+    local function processes(role, of)
         local list = {}
         for _, s in ipairs(of) do
             for _, p in ipairs((s:status() or { processes = {} }).processes) do
                 if p.role == role and p.pid > 0 then
-                    list[#list + 1] = p.pid
+                    p.name = ("%s of %s"):format(role, s.name)
+                    list[#list + 1] = p
                 end
             end
         end
@@ -117,14 +142,15 @@ describe("messages of a cluster", function()
     end
 
     it("are kept right while processes are killed", function()
-        local books, kills = begin(), {}
+        local books, kills = begin({ moves = 3 }), {}
         for_seconds(SECONDS, function()
             local role = pick({ "relay", "relay", "worker", "agent" })
             local of = pick(role == "relay" and dispatches or nodes)
-            local list = pids(role, { of })
-            if #list > 0 then
-                server.shell("kill -KILL " .. pick(list))
-                kills[role] = (kills[role] or 0) + 1
+            local one = pick(processes(role, { of }))
+            local name = one and one.name .. one.index
+            if one and (kills[name] or 0) < MOST_KILLS then
+                server.shell("kill -KILL " .. one.pid)
+                kills[name] = (kills[name] or 0) + 1
             end
             socket.sleep(math.random() * 0.5)
         end)
@@ -135,7 +161,7 @@ describe("messages of a cluster", function()
 
     --- Do that again and again, with a moment of peace each time.
     local function trouble(what, seconds, fn)
-        local books, n = begin(), 0
+        local books, n = begin({ moves = 2 }), 0
         for_seconds(seconds, function()
             fn(pick(nodes), pick(dispatches))
             n = n + 1
@@ -147,44 +173,46 @@ describe("messages of a cluster", function()
         return sum
     end
 
-    it("are kept right while links are cut and heal", function()
-        trouble("cuts", 6, function(s, d)
-            bed:cut(s.host, d.host, math.random() < 0.5)
-            socket.sleep(math.random() * 3.5)
-        end)
-    end)
-
-    it("are kept right while links are reset", function()
-        trouble("resets", 2, function(s, d)
-            bed:reset(s.host, d.host)
-        end)
-    end)
-
-    it("are kept right while frames are lost, late and doubled", function()
-        trouble("losses", 3, function()
-            bed:lose(math.random(10), pick(nodes).host)
-            socket.sleep(1)
+    it("are kept right while the network is bad", function()
+        local faults = {
+            function(s, d)
+                bed:cut(s.host, d.host, math.random() < 0.5)
+                socket.sleep(math.random() * 3.5)
+            end,
+            function(s, d)
+                bed:reset(s.host, d.host)
+            end,
+            function(s)
+                bed:lose(math.random(10), s.host)
+                socket.sleep(math.random())
+            end,
+            function(s, d)
+                bed:delay({ delay = 20, jitter = 20, reorder = 5, duplicate = 5 }, s.host, d.host)
+                socket.sleep(math.random())
+            end,
+        }
+        trouble("a bad network", 10, function(s, d)
+            pick(faults)(s, d)
         end)
     end)
 
     it("are kept right while a relay is frozen", function()
         trouble("a frozen relay", 5, function(_, d)
-            local pid = pick(pids("relay", { d }))
-            bed:freeze(pid)
+            bed:freeze(pick(processes("relay", { d })).pid)
             socket.sleep(5)
         end)
     end)
 
     it("are kept right while a worker is frozen", function()
         trouble("frozen workers", 3, function(s)
-            bed:freeze(pick(pids("worker", { s })))
+            bed:freeze(pick(processes("worker", { s })).pid)
             socket.sleep(0.5 + math.random() * 3)
         end)
     end)
 
     --- How many uids Redis knows.
     local function known()
-        local text = c.store:cli("--scan --pattern 'sd:{u:*:conns'")
+        local text = c.store:cli("--scan --pattern 'sd:{u:r" .. runs .. "u*:conns'")
         return select(2, text:gsub("\n", ""))
     end
 
@@ -200,8 +228,8 @@ describe("messages of a cluster", function()
             return known() >= 18
         end, "everybody is known again")
         -- Nobody else knows it now.
-        for _, pid in ipairs(pids("relay", dispatches)) do
-            server.shell("kill -KILL " .. pid)
+        for _, relay in ipairs(processes("relay", dispatches)) do
+            server.shell("kill -KILL " .. relay.pid)
         end
         c:wait_linked()
         socket.sleep(1)
@@ -220,13 +248,84 @@ describe("messages of a cluster", function()
         judge("Redis emptied", books)
     end)
 
-    describe("when the network is in two", function()
-        local function bind(s)
-            local conn = bed.switch:inside(client.open, s:at("game"))
-            assert.is_true(conn:call("ledger/bind", { uid = "twin" }).result)
-            return conn
-        end
+    local function bind(s, uid)
+        local conn = bed.switch:inside(client.open, s:at("game"))
+        assert.is_true(conn:call("ledger/bind", { uid = uid }).result)
+        return conn
+    end
 
+    it("do not overtake each other when their uid comes to their node", function()
+        local sender, was = bind(nodes[1], "sender"), bind(nodes[2], "mover")
+        local function send(n)
+            assert.is_true(sender:call("ledger/post", {
+                to = "mover",
+                data = { n = n },
+            }).result)
+        end
+        send(1)
+        assert.equal(1, was:receive().n)
+        for _, d in ipairs(dispatches) do
+            bed:cut(nodes[2].host, d.host)
+        end
+        send(2)
+        local is = bind(nodes[1], "mover")
+        send(3)
+        send(4)
+        -- Its relays have given the other node up.
+        for _, d in ipairs(dispatches) do
+            cluster.wait_links(d, 4)
+        end
+        bed:heal()
+        send(5)
+        for n = 2, 5 do
+            assert.equal(n, is:receive().n)
+        end
+        sender:close()
+        was:close()
+        is:close()
+    end)
+
+    it("do not look for who was lost with his worker", function()
+        local lost = bed.switch:inside(client.open, nodes[2]:at("game"))
+        local params = { uid = "lost", policy = "refuse" }
+        assert.is_true(lost:call("place/bind", params).result)
+        local late = bed.switch:inside(client.open, nodes[1]:at("game"))
+        assert.equal("refused", late:call("place/bind", params).error.message)
+        nodes[2]:kill("KILL", nodes[2]:process("worker", lost:call("place/slot").result).pid)
+        server.until_(function()
+            return c.store:cli("hlen 'sd:{u:lost}:conns'"):match("%d+") == "0"
+        end, "Redis knows that it is gone")
+        local sender = bind(nodes[3], "sender")
+        assert.is_true(sender:call("ledger/post", {
+            to = "lost",
+            data = { m = 1, from = "sender" },
+        }).result)
+        local told = sender:receive()
+        assert.equal("offline", told.reason)
+        assert.is_true(late:call("place/bind", params).result)
+        sender:close()
+        late:close()
+    end)
+
+    it("of a node go on without any relay", function()
+        local sender, other = bind(nodes[1], "sender"), bind(nodes[1], "near")
+        for _, d in ipairs(dispatches) do
+            bed:cut(nodes[1].host, d.host)
+        end
+        for n = 1, 20 do
+            assert.is_true(sender:call("ledger/post", {
+                to = n % 2 == 0 and "near" or "nobody",
+                data = { n = n },
+            }).result)
+        end
+        for n = 2, 20, 2 do
+            assert.equal(n, other:receive().n)
+        end
+        sender:close()
+        other:close()
+    end)
+
+    describe("when the network is in two", function()
         local function is_closed(conn)
             conn.sock:settimeout(0.01)
             local _, why = conn.sock:receive(1)
@@ -234,14 +333,14 @@ describe("messages of a cluster", function()
         end
 
         it("serve each side, and one of two conns afterwards", function()
+            local books = begin()
             -- a and d here, the rest and Redis there.
             for _, here in ipairs({ 1, 4 }) do
                 for _, there in ipairs({ 2, 3, 5, 6 }) do
                     bed:cut(bed[here], bed[there])
                 end
             end
-            local books = begin()
-            local twins = { bind(nodes[1]), bind(nodes[2]) }
+            local twins = { bind(nodes[1], "twin"), bind(nodes[2], "twin") }
             socket.sleep(2)
             for i, twin in ipairs(twins) do
                 local side = bed.switch:inside(client.open, nodes[i]:at("game"))

@@ -131,6 +131,20 @@ function Cluster:new_dispatch(name, host, files, more)
     return s
 end
 
+--- Start all that were not started yet, beside each other.
+function Cluster:launch()
+    local new = {}
+    for _, s in ipairs(self.members) do
+        if not s.launches then
+            s:launch()
+            new[#new + 1] = s
+        end
+    end
+    for _, s in ipairs(new) do
+        s:wait_ready()
+    end
+end
+
 function Cluster:node(...)
     local s = self:new_node(...)
     s:launch()
