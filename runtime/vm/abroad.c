@@ -175,6 +175,20 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     return rc;
 }
 
+int abroad_event(struct abroad *a, const struct slice *body, unsigned n)
+{
+    struct outbox_to to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT};
+    char name[FRAMES_PLACE_SIZE]; /* order is kept among those of a name */
+    struct place self;
+
+    if (a == NULL)
+        return 0;
+    self = (struct place){a->all->env.boot, (uint16_t)a->all->env.epoch,
+                          (uint8_t)a->all->env.slot};
+    to.name = slice_make(name, frames_write_place(name, &self));
+    return send(a, &to, MSG_EVENT, body, n, NULL);
+}
+
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
