@@ -23,6 +23,7 @@ enum {
     SEEDS_AT_ONCE = 3,
     FIRST_WAIT = 200,     /* ms until seeds are asked again */
     LONGEST_WAIT = 10000, /* the same, after many times */
+    JOIN_TRIES = 8,       /* until those that never answered are let be */
     ROWS = 256,           /* of a table that are sent at once */
     SEED_TURNS = 6,       /* one call in so many goes to a seed */
     COOKIE_MS = 8192      /* how long a challenge holds, at least */
@@ -238,25 +239,6 @@ static void ask_seeds(struct gossip *g, unsigned n)
     }
 }
 
-/* Alone: ask a few seeds, then wait longer each time. */
-static void on_join(struct timer *t)
-{
-    struct gossip *g = list_entry(t, struct gossip, join_timer);
-    uint32_t wait = FIRST_WAIT << (g->lonely < 6 ? g->lonely : 6);
-
-    if (gossip_is_joined(g) || g->is_leaving)
-        return;
-    ask_seeds(g, SEEDS_AT_ONCE);
-    g->lonely++;
-    gossip_later(g, t, wait < LONGEST_WAIT ? wait : LONGEST_WAIT);
-}
-
-void sync_seek(struct gossip *g)
-{
-    g->lonely = 0;
-    wheel_start(&g->wheel, &g->join_timer, g->clock);
-}
-
 static bool is_address_of_living(const struct gossip *g,
                                  const struct gossip_address *a)
 {
@@ -266,7 +248,45 @@ static bool is_address_of_living(const struct gossip *g,
         if (gossip_address_eq(&g->members.living[i]->pub.address, a))
             return true;
     }
-    return false;
+    return gossip_address_eq(&gossip_self(g)->address, a);
+}
+
+/* Of those that are nobody we know; false: there are none. */
+static bool ask_other_seeds(struct gossip *g)
+{
+    unsigned i, n = 0;
+
+    for (i = 0; i < g->nseeds && n < SEEDS_AT_ONCE; i++) {
+        if (!is_address_of_living(g, &g->seeds[i])) {
+            sync_ask(g, &g->seeds[i]);
+            n++;
+        }
+    }
+    return n > 0;
+}
+
+/* Ask a few seeds, then wait longer each time: while we are alone, and for a
+ * while afterwards.  When all start at once, some find each other before their
+ * seeds are there. */
+static void on_join(struct timer *t)
+{
+    struct gossip *g = list_entry(t, struct gossip, join_timer);
+    uint32_t wait = FIRST_WAIT << (g->lonely < 6 ? g->lonely : 6);
+
+    if (g->is_leaving)
+        return;
+    if (!gossip_is_joined(g))
+        ask_seeds(g, SEEDS_AT_ONCE);
+    else if (g->lonely >= JOIN_TRIES || !ask_other_seeds(g))
+        return;
+    g->lonely++;
+    gossip_later(g, t, wait < LONGEST_WAIT ? wait : LONGEST_WAIT);
+}
+
+void sync_seek(struct gossip *g)
+{
+    g->lonely = 0;
+    wheel_start(&g->wheel, &g->join_timer, g->clock);
 }
 
 /* Call somebody who is thought to be dead: after a partition that lasted

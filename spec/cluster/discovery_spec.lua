@@ -160,6 +160,17 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             c:wait_linked()
         end)
 
+        it("is one, also when those without seeds come last", function()
+            c = cluster.new(bed, { conf = { discovery = "seeds" } })
+            c:new_node("b", bed[2], nil, { seeds = { bed[1].address .. ":7946" } })
+            c:new_node("d", bed[3], nil, { seeds = { bed[2].address .. ":7946" } })
+            c:launch()
+            c:wait_members({ "b", "d" })
+            socket.sleep(2) -- b has asked in vain
+            c:node("a", bed[1])
+            c:wait_members({ "a", "b", "d" })
+        end)
+
         it("is found by a seed that comes later, and again after it was away", function()
             c = cluster.new(bed, { conf = {
                 discovery = "seeds",
