@@ -270,6 +270,7 @@ static void add_place(struct outbox *o, struct outbox_link *l,
         p->place = *place;
         list_init(&p->missing);
         table_add(&o->spots, &p->node, hash_place(place));
+        found_missing(o); /* it may have been there, unseen by us */
     } else if ((p->relays & bit_of(l)) != 0) {
         return;
     } else if (p->relays == 0) {

@@ -368,6 +368,8 @@ describe("cluster/outbox", function()
         o:topic("t", "b", 10001, 20000)
         o:ack(links[1], 2, 1, 10002)
         o:cover(links[1], { place(2, 2) }, 10003, lib.FRAMES_ADD, 3) -- its successor
+        tick(o, 10100)
+        o:ack(links[1], 3, 1, 10101)
         assert.equal("2:ok", settled(o))
     end)
 
