@@ -198,8 +198,8 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
     return rc;
 }
 
-int abroad_send_place(struct abroad *a, const struct place *at,
-                      uint32_t type, const struct slice *body, unsigned n)
+int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
+                      const struct slice *body, unsigned n)
 {
     struct outbox_to to = {.type = FRAMES_PLACE, .place = *at};
 
