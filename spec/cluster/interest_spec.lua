@@ -84,6 +84,22 @@ end
 return Wish]],
 }
 
+--- Conns go to and fro between the workers while Redis says so.
+local wandering = [[
+local core = require("sd.core")
+local sd = require("sd")
+local app = {}
+function app.on_start()
+    if sd.role ~= "worker" then return end
+    sd.every(0.02, function()
+        if sd.redis():get("wander") ~= "yes" then return end
+        for _, slot in ipairs(core.worker_slots({})) do
+            if slot ~= sd.slot then core.move_conns(slot, 1) end
+        end
+    end)
+end
+return app]]
+
 describe("interest", function()
     local bed, c, a, b, quiet, d
     local open = {}
@@ -97,7 +113,11 @@ describe("interest", function()
         b:write("config/server.lua", [[return { workers = 1, tasks = 0, name = "b" }]])
         b:launch()
         b:wait_ready()
-        quiet = c:node("c", bed[3], files)
+        quiet = c:new_node("c", bed[3], files)
+        quiet:write("scripts/app.lua", wandering)
+        quiet.env = "SD_SPEC_MOVE=1"
+        quiet:launch()
+        quiet:wait_ready()
         d = c:dispatch("d", bed[4])
         c:wait_linked()
     end)
@@ -272,6 +292,31 @@ describe("interest", function()
         sender:call("wish/gather", { uid = "bob", n = n })
         assert_once(numbers(one, n), n)
         sender:call("wish/scatter", { uid = "bob", n = n })
+    end)
+
+    it("follows conns that go to another worker", function()
+        local some = {}
+        for i = 1, 5 do
+            some[i] = at(quiet, { "way/#", "way/of/" .. i })
+        end
+        local slots, sender = {}, at(a)
+        c.store:cli("set wander yes")
+        finally(function()
+            c.store:cli("del wander")
+        end)
+        until_(function()
+            slots[some[1]:call("probe/who").result.slot] = true
+            return slots[0] and slots[1]
+        end, "conns wander")
+        c.store:cli("del wander")
+        until_(function() -- each has its own and, with others, one more
+            local n = sum(links(d, "c"), "filters")
+            return n == 2 * (5 + 1) or n == 2 * (5 + 2)
+        end, "the workers they have left want nothing any more")
+        sender:call("wish/publish", { topic = "way/home", n = 100 })
+        for i = 1, 5 do
+            assert_once(numbers(some[i], 100), 100)
+        end
     end)
 
     local function relay_pid(i)
