@@ -260,7 +260,7 @@ static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
            (to->type == FRAMES_PUBLISH ? to->kind : 0);
 }
 
-static struct letter *write_letter(struct outbox *o,
+static struct letter *write_letter(struct outbox *o, const struct outbox_to *to,
                                    const struct wire_head *head,
                                    const struct slice *body, unsigned pieces,
                                    uint32_t len)
@@ -280,6 +280,7 @@ static struct letter *write_letter(struct outbox *o,
         p += body[i].len;
     }
     m->counter = h.counter;
+    m->is_newest = to->is_newest;
     list_add(&o->all, &m->of_all);
     wheel_start(&o->lives, &m->life, o->now + h.life_ms);
     return m;
@@ -339,7 +340,7 @@ int outbox_send(struct outbox *o, const struct outbox_to *to,
         o->figures.busy++;
         return SD_EBUSY;
     }
-    m = write_letter(o, head, body, pieces, (uint32_t)len);
+    m = write_letter(o, to, head, body, pieces, (uint32_t)len);
     m->token = token;
     o->counter = head->counter;
     o->figures.accepted++;
