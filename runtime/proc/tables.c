@@ -50,9 +50,14 @@ static size_t roster_offset(const struct conf *conf)
            LINE * LINE;
 }
 
+static size_t elsewhere_offset(const struct conf *conf)
+{
+    return (roster_offset(conf) + roster_size() + LINE - 1) / LINE * LINE;
+}
+
 size_t tables_size(const struct conf *conf)
 {
-    return roster_offset(conf) + roster_size();
+    return elsewhere_offset(conf) + elsewhere_size();
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
@@ -126,4 +131,11 @@ struct roster *tables_roster(const struct mesh *m, const struct conf *conf)
 {
     return (struct roster *)(void *)((char *)mesh_extra(m) +
                                      roster_offset(conf));
+}
+
+struct elsewhere *tables_elsewhere(const struct mesh *m,
+                                   const struct conf *conf)
+{
+    return (struct elsewhere *)(void *)((char *)mesh_extra(m) +
+                                        elsewhere_offset(conf));
 }
