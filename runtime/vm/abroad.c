@@ -1,12 +1,9 @@
 /* abroad.c - see abroad.h.
  *
  * cluster/outbox.h keeps what is sent until it is known what became of it; here
- * is kept what a hook is to be told then.  What comes is handed on as if
- * another worker of our node had sent it: its body is the same, little-endian
- * as on the wire.
- *
- * A task process has no links.  It gives what it sends to a worker of its node
- * (MSG_ABROAD), always the same one for a name, so that order is kept. */
+ * is kept what a hook is to be told then.  What comes is in abroad_take.c,
+ * calls that have an answer in abroad_calls.c, what tasks send in
+ * abroad_post.c. */
 #include "vm/abroad.h"
 
 #include <stdio.h>
@@ -17,10 +14,8 @@
 #include "base/mem.h"
 #include "cluster/uplink.h"
 #include "ipc/msg.h"
-#include "net/uids.h"
 #include "vm/abroad_state.h"
 #include "vm/deliver.h"
-#include "vm/letter.h"
 #include "vm/people.h"
 #include "vm/reach.h"
 #include "vm/spread.h"
@@ -28,17 +23,10 @@
 #include "vm/task_state.h"
 #include "vm/undelivered.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "bodies of messages are little-endian");
-
-enum {
-    ABROAD_MAGIC = 0x61627264
-};
-
 /* A send to a uid whose hook is to be told when nobody took it. */
 struct pending {
     struct list node;
-    struct buf uid, value;
+    struct buf uid, body; /* struct msg_uid_send, value */
 };
 
 /* --- out ------------------------------------------------------------------ */
@@ -49,7 +37,6 @@ static struct wire_head head_of(struct vms *all, uint32_t type)
 
     return (struct wire_head){
         .boot = all->env.boot,
-        .counter = ++all->tasks->counter,
         .life_ms = (uint32_t)conf->server.call_timeout,
         .type = (uint16_t)type,
         .epoch = (uint16_t)all->env.epoch,
@@ -57,20 +44,29 @@ static struct wire_head head_of(struct vms *all, uint32_t type)
     };
 }
 
-static int send(struct abroad *a, const struct outbox_to *to, uint32_t type,
-                const struct slice *body, unsigned n, struct pending *p)
+static struct pending *add_pending(struct abroad *a, struct slice uid,
+                                   const struct slice *body, unsigned n)
 {
-    struct wire_head h = head_of(a->all, type);
+    struct pending *p = mem_zalloc(sizeof(*p));
 
-    return uplink_send(a->uplink, to, &h, body, n, (uint64_t)(uintptr_t)p);
+    buf_append(&p->uid, uid.p, uid.len);
+    for (unsigned i = 0; i < n; i++)
+        buf_append(&p->body, body[i].p, body[i].len);
+    list_add(&a->pending, &p->node);
+    return p;
 }
 
 static void drop(struct pending *p)
 {
     list_del(&p->node);
     buf_fini(&p->uid);
-    buf_fini(&p->value);
+    buf_fini(&p->body);
     mem_free(p);
+}
+
+static struct slice value_of(const struct pending *p)
+{
+    return slice_skip(buf_slice(&p->body), sizeof(struct msg_uid_send));
 }
 
 static void on_settled(void *arg, uint64_t token, int outcome)
@@ -79,14 +75,42 @@ static void on_settled(void *arg, uint64_t token, int outcome)
     struct pending *p = (struct pending *)(uintptr_t)token;
 
     sd_check(a, ABROAD_MAGIC);
+    if (token == ABROAD_SILENT)
+        return;
+    if ((token & ABROAD_CALL) != 0) {
+        abroad_call_settled(a, token >> 1, outcome);
+        return;
+    }
     if (outcome != 0)
         people_count_lost(a->all->people, outcome);
     if (p == NULL)
         return;
     if (outcome != 0)
         undelivered_tell_one(reach_undelivered(a->all->reach),
-                             buf_slice(&p->uid), outcome, buf_slice(&p->value));
+                             buf_slice(&p->uid), outcome, value_of(p));
     drop(p);
+}
+
+int abroad_send(struct abroad *a, const struct abroad_letter *l)
+{
+    struct wire_head h = head_of(a->all, l->type);
+    struct pending *p = NULL;
+    uint64_t token = l->token;
+    int rc;
+
+    if (a->uplink == NULL)
+        return abroad_post(a, l);
+    h.counter = l->counter != 0 ? l->counter : ++a->all->tasks->counter;
+    if (l->life != 0)
+        h.life_ms = l->life < UINT32_MAX ? (uint32_t)l->life : UINT32_MAX;
+    if (l->tells) {
+        p = add_pending(a, l->to.name, l->body, l->n);
+        token = (uint64_t)(uintptr_t)p;
+    }
+    rc = uplink_send(a->uplink, &l->to, &h, l->body, l->n, token);
+    if (rc < 0 && p != NULL)
+        drop(p);
+    return rc;
 }
 
 static const enum frames_kind kinds[] = {[SPREAD_TOPIC] = FRAMES_TOPIC,
@@ -102,10 +126,13 @@ int abroad_spread(struct abroad *a, const struct spread *s)
                             .key = s->key};
     struct slice v[4] = {
         {(const char *)&p, sizeof(p)}, s->name, s->except, s->value};
-    struct outbox_to to = {
-        .type = FRAMES_PUBLISH, .kind = kinds[s->kind], .name = s->name};
+    struct abroad_letter l = {
+        .to = {.type = FRAMES_PUBLISH, .kind = kinds[s->kind], .name = s->name},
+        .type = MSG_PUBLISH,
+        .body = v,
+        .n = 4};
 
-    return a == NULL ? 0 : send(a, &to, MSG_PUBLISH, v, 4, NULL);
+    return a == NULL ? 0 : abroad_send(a, &l);
 }
 
 int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
@@ -113,124 +140,64 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
 {
     struct msg_group m = {verb, (uint32_t)group.len};
     struct slice v[3] = {{(const char *)&m, sizeof(m)}, group, changes};
-    struct outbox_to to = {
-        .type = FRAMES_PUBLISH, .kind = FRAMES_EVENT, .name = group};
+    struct abroad_letter l = {
+        .to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT, .name = group},
+        .type = MSG_GROUP,
+        .body = v,
+        .n = 3};
 
-    return a == NULL ? 0 : send(a, &to, MSG_GROUP, v, 3, NULL);
+    return a == NULL ? 0 : abroad_send(a, &l);
 }
 
 int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                     enum abroad_uid how)
 {
-    struct msg_uid_send m = {.key = d->key,
-                             .is_volatile = d->is_volatile,
-                             .is_done_there = how == ABROAD_TOO};
+    struct msg_uid_send m = {
+        .key = d->key, .is_volatile = d->is_volatile, .done_there = how};
     struct slice v[2] = {{(const char *)&m, sizeof(m)}, d->value};
-    struct outbox_to to = {.type = FRAMES_UID, .name = uid};
-    struct pending *p = NULL;
-    int rc;
+    struct abroad_letter l = {.to = {.type = FRAMES_UID, .name = uid},
+                              .type = MSG_UID_SEND,
+                              .tells = how != ABROAD_TOO && !d->is_volatile,
+                              .body = v,
+                              .n = 2};
 
-    if (a == NULL)
-        return SD_EOFFLINE;
-    if (how == ABROAD_ALONE && !d->is_volatile) {
-        p = mem_zalloc(sizeof(*p));
-        buf_append(&p->uid, uid.p, uid.len);
-        buf_append(&p->value, d->value.p, d->value.len);
-        list_add(&a->pending, &p->node);
-    }
-    rc = send(a, &to, MSG_UID_SEND, v, 2, p);
-    if (rc < 0 && p != NULL)
-        drop(p);
-    return rc;
+    if (how == ABROAD_TOO)
+        l.token = ABROAD_SILENT;
+    return a == NULL ? SD_EOFFLINE : abroad_send(a, &l);
 }
 
 int abroad_send_place(struct abroad *a, const struct place *place,
                       uint32_t type, const struct slice *body, unsigned n)
 {
-    struct outbox_to to = {.type = FRAMES_PLACE, .place = *place};
+    struct abroad_letter l = {.to = {.type = FRAMES_PLACE, .place = *place},
+                              .type = type,
+                              .body = body,
+                              .n = n};
 
-    return a == NULL ? SD_EOFFLINE : send(a, &to, type, body, n, NULL);
+    return a == NULL ? SD_EOFFLINE : abroad_send(a, &l);
 }
 
-/* --- in ------------------------------------------------------------------- */
-
-static bool on_has(void *arg, struct slice uid)
+int abroad_reply(struct abroad *a, const struct place *to, uint64_t counter,
+                 uint32_t kind, struct slice body)
 {
-    struct abroad *a = arg;
+    struct msg_far_reply m = {counter, kind, 0};
+    struct slice v[2] = {{(const char *)&m, sizeof(m)}, body};
+    struct abroad_letter l = {.to = {.type = FRAMES_PLACE, .place = *to},
+                              .type = MSG_FAR_REPLY,
+                              .token = ABROAD_SILENT,
+                              .body = v,
+                              .n = 2};
 
-    sd_check(a, ABROAD_MAGIC);
-    return uids_first(a->all->people->uids, uid) != NULL;
+    return a == NULL ? SD_EGONE : abroad_send(a, &l);
 }
 
-/* 0 when one of its conns took it. */
-static int send_here(struct deliver *d, struct slice uid)
-{
-    struct uids_binding *b = uids_first(d->vm->all->people->uids, uid);
-    int rc = SD_EOFFLINE, one;
-
-    for (; b != NULL; b = uids_next(b)) {
-        one = deliver_to(d, list_entry(b, struct member, binding)->conn);
-        rc = rc == 0 ? 0 : one;
-    }
-    return rc;
-}
-
-static int take_uid(struct vm *vm, const struct frames_data *f)
-{
-    struct msg_uid_send m;
-    struct deliver d;
-    int rc;
-
-    if (f->type != FRAMES_UID || f->body.len < sizeof(m))
-        return SD_EINVALID;
-    memcpy(&m, f->body.p, sizeof(m));
-    if (m.is_done_there != 0 && f->head.boot == vm->env.boot)
-        return 0; /* it was sent to all of our node */
-    deliver_begin(&d, vm, vm->L, slice_skip(f->body, sizeof(m)));
-    d.is_volatile = m.is_volatile != 0;
-    d.key = m.key;
-    d.is_single = true;
-    rc = send_here(&d, f->name);
-    deliver_end(&d);
-    return rc;
-}
-
-static int on_deliver(void *arg, const struct frames_data *d, uint64_t token)
-{
-    struct abroad *a = arg;
-    struct vm *vm;
-
-    sd_check(a, ABROAD_MAGIC);
-    (void)token;
-    vm = vms_now(a->all);
-    switch (d->head.type) {
-    case MSG_PUBLISH:
-        spread_take(vm, d->body);
-        return 0;
-    case MSG_GROUP:
-        spread_take_group(vm, d->body);
-        return 0;
-    case MSG_UID_SEND:
-        return take_uid(vm, d);
-    case MSG_SEND:
-    case MSG_CLOSE_CONN:
-        return people_take_far(vm, d->head.type, d->body);
-    case MSG_OUST:
-        return abroad_take_oust(a, d->body);
-    default:
-        log_warn("message of type %u from another node is not known",
-                 d->head.type);
-        return SD_EINVALID;
-    }
-}
+/* --- life ----------------------------------------------------------------- */
 
 static void on_relay(void *arg, void *relay)
 {
     (void)arg;
     (void)relay;
 }
-
-/* --- life ----------------------------------------------------------------- */
 
 struct abroad *abroad_new(struct vms *all, const struct conf *conf)
 {
@@ -243,21 +210,24 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
         .self.place = {.boot = env->boot,
                        .slot = (uint8_t)env->slot,
                        .epoch = (uint16_t)env->epoch},
-        .calls = {.has = on_has,
-                  .deliver = on_deliver,
+        .calls = {.has = abroad_on_has,
+                  .deliver = abroad_on_deliver,
                   .resolve = abroad_on_resolve,
                   .settled = on_settled,
                   .on_relay = on_relay},
     };
     const char *why = NULL;
 
-    if (env->roster == NULL || !conf->cluster.enable || env->role != VM_WORKER)
+    if (env->roster == NULL || !conf->cluster.enable)
         return NULL;
     a = mem_zalloc(sizeof(*a));
     a->magic = ABROAD_MAGIC;
     a->all = all;
     list_init(&a->pending);
     list_init(&a->left);
+    abroad_calls_init(a);
+    if (env->role == VM_TASK)
+        return a;
     config.calls.arg = a;
     snprintf(config.self.name, sizeof(config.self.name), "%.64s", env->node);
     /* The configuration child has read the keys. */
@@ -272,10 +242,13 @@ void abroad_free(struct abroad **ap)
     if (a == NULL)
         return;
     sd_check(a, ABROAD_MAGIC);
-    uplink_close(&a->uplink);
+    if (a->uplink != NULL)
+        uplink_close(&a->uplink);
+    abroad_calls_fini(a);
     while (!list_empty(&a->pending))
         drop(list_entry(a->pending.next, struct pending, node));
     abroad_drop_left(a);
+    mem_free(a->roster);
     a->magic = 0;
     mem_free(a);
     *ap = NULL;
@@ -285,11 +258,31 @@ void abroad_take(struct abroad *a, const struct conf *conf)
 {
     const char *why = NULL;
 
-    if (a != NULL && uplink_take(a->uplink, conf, &why) < 0)
+    if (a != NULL && a->uplink != NULL &&
+        uplink_take(a->uplink, conf, &why) < 0)
         log_error("cluster.key: %s", why);
 }
 
 unsigned abroad_count(const struct abroad *a)
 {
-    return a == NULL ? 0 : outbox_figures(uplink_outbox(a->uplink))->count;
+    return a == NULL || a->uplink == NULL
+               ? 0
+               : outbox_figures(uplink_outbox(a->uplink))->count;
+}
+
+const struct roster_list *abroad_roster(struct abroad *a)
+{
+    const struct roster *r = a->all->env.roster;
+
+    if (a->uplink != NULL)
+        return uplink_roster(a->uplink);
+    if (a->roster == NULL) {
+        a->roster = mem_zalloc(sizeof(*a->roster));
+        a->serial = ~roster_serial(r);
+    }
+    if (a->serial != roster_serial(r)) {
+        a->serial = roster_serial(r);
+        roster_read(r, a->roster);
+    }
+    return a->roster;
 }

@@ -1,19 +1,65 @@
-/* abroad_state.h - what vm/abroad.c and vm/abroad_uids.c share. */
+/* abroad_state.h - what the files of vm/abroad share. */
 #ifndef SD_VM_ABROAD_STATE_H
 #define SD_VM_ABROAD_STATE_H
 
 #include "base/list.h"
+#include "base/table.h"
+#include "cluster/outbox.h"
+#include "ipc/roster.h"
+#include "loop/loop.h"
+#include "loop/timer.h"
 #include "vm/abroad.h"
 
+struct frames_data;
 struct uplink;
+
+enum {
+    ABROAD_MAGIC = 0x61627264
+};
 
 struct abroad {
     unsigned magic;
     struct vms *all;
-    struct uplink *uplink;
-    struct list pending; /* sends whose hook may have to be told */
-    struct list left;    /* bindings that have ended */
+    struct uplink *uplink; /* NULL: a task, whose worker sends for it */
+    struct list pending;   /* sends whose hook may have to be told */
+    struct list left;      /* bindings that have ended */
+
+    struct table calls;   /* that are not answered (abroad_calls.c) */
+    struct list ended;    /* calls whose outcome is to be told ... */
+    struct loop_job tell; /* ... by this */
+    struct list posts;    /* of tasks, that wait for room (abroad_post.c) */
+    struct timer look;    /* for both, while there are any */
+
+    struct roster_list *roster; /* of a task */
+    uint64_t serial;            /* of what was read of it */
 };
+
+/* Who is told what became of a message, instead of a struct pending. */
+enum {
+    ABROAD_NOBODY = 0, /* what does not arrive is counted */
+    ABROAD_SILENT = 2, /* nor that */
+    ABROAD_CALL = 1    /* bit: a call, whose counter is behind it */
+};
+
+struct abroad_letter {
+    struct outbox_to to;
+    uint32_t type;    /* enum msg_type */
+    uint64_t life;    /* ms; 0: server.call_timeout */
+    uint64_t counter; /* of the wire head; 0: the next one */
+    uint64_t token;   /* see above */
+    bool tells;       /* a struct pending shall be made of it */
+    const struct slice *body;
+    unsigned n;
+};
+
+/* 0, SD_EBUSY, SD_ETOOLARGE; from a task also SD_EUNAVAILABLE. */
+int abroad_send(struct abroad *a, const struct abroad_letter *l);
+
+/* Those who live, as far as this process knows. */
+const struct roster_list *abroad_roster(struct abroad *a);
+
+/* Can the process be alive? */
+bool abroad_lives(struct abroad *a, const struct place *p);
 
 /* Where is this uid?  The outbox wants to know. */
 void abroad_on_resolve(void *arg, struct slice uid);
@@ -22,5 +68,28 @@ void abroad_on_resolve(void *arg, struct slice uid);
 int abroad_take_oust(struct abroad *a, struct slice body);
 
 void abroad_drop_left(struct abroad *a);
+
+/* --- abroad_post.c: of tasks ---------------------------------------------- */
+
+/* In a task: give it to a worker. */
+int abroad_post(struct abroad *a, const struct abroad_letter *l);
+
+/* Send what waits.  True: there is more. */
+bool abroad_send_posts(struct abroad *a);
+void abroad_drop_posts(struct abroad *a);
+
+/* --- abroad_calls.c ------------------------------------------------------- */
+
+void abroad_calls_init(struct abroad *a);
+void abroad_calls_fini(struct abroad *a);
+void abroad_look(struct abroad *a); /* set the timer */
+
+void abroad_call_settled(struct abroad *a, uint64_t counter, int outcome);
+int abroad_take_reply(struct abroad *a, const struct frames_data *d);
+
+/* --- abroad_take.c -------------------------------------------------------- */
+
+bool abroad_on_has(void *arg, struct slice uid);
+int abroad_on_deliver(void *arg, const struct frames_data *d, uint64_t token);
 
 #endif

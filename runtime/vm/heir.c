@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "net/reason.h"
+#include "vm/abroad.h"
 #include "vm/people.h"
 #include "vm/state.h"
 
@@ -25,6 +26,7 @@ static bool on_binding(void *arg, const struct uidmap_binding *b)
     struct heir *h = arg;
     bool last = !b->more && !uidmap_is_online(map_of(h), b->uid);
 
+    abroad_lost(h->all->abroad, b->uid, b->conn);
     people_tell_end(h->all->people, b->uid, last, reason_word(REASON_ERROR));
     return true;
 }
