@@ -265,9 +265,10 @@ void abroad_take(struct abroad *a, const struct conf *conf)
 
 unsigned abroad_count(const struct abroad *a)
 {
-    return a == NULL || a->uplink == NULL
-               ? 0
-               : outbox_figures(uplink_outbox(a->uplink))->count;
+    if (a == NULL || a->uplink == NULL)
+        return 0;
+    return outbox_figures(uplink_outbox(a->uplink))->count +
+           !list_empty(&a->posts);
 }
 
 const struct roster_list *abroad_roster(struct abroad *a)
