@@ -16,6 +16,7 @@ local core = require("sd.core")
 local go = require("sd.go")
 local log = require("sd.log")
 local redis = require("sd.redis")
+local settle = require("sd.wait").settle
 
 ---@class sd.location
 local location = {}
@@ -26,6 +27,7 @@ local STEP = 1 -- seconds from one part of them to the next
 local COMPLAIN = 10 -- seconds from one line about Redis to the next
 local PART = 500 -- ends or assertions written at once
 local OWED = 100000 -- ends kept while Redis is away
+local PATIENCE = 500 -- ms for those who had the uid to hear of its new conn
 
 --- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
 --- Returns 0 and the others when it is refused, else the number and, in turn,
@@ -48,19 +50,22 @@ return { last + 1, others }
 ]]
 
 --- KEYS: the hash. ARGV: conn, number, whether it is the only one, seconds.
---- Returns 0 when a newer one has it alone, else 1 and those who have lost.
+--- Returns 0 when a newer one has it alone, else 1, those who have lost, and
+--- the others it lives with.
 local ASSERT = [[
-local all, lost = redis.call("hgetall", KEYS[1]), {}
+local all, lost, others = redis.call("hgetall", KEYS[1]), {}, {}
 for i = 1, #all, 2 do
     if ARGV[3] == "1" and all[i] ~= ARGV[1] then
         if tonumber(all[i + 1]) > tonumber(ARGV[2]) then return { 0, lost } end
         lost[#lost + 1] = all[i]
         redis.call("hdel", KEYS[1], all[i])
+    elseif all[i] ~= ARGV[1] then
+        others[#others + 1] = all[i]
     end
 end
 redis.call("hset", KEYS[1], ARGV[1], ARGV[2])
 redis.call("expire", KEYS[1], ARGV[4])
-return { 1, lost }
+return { 1, lost, others }
 ]]
 
 --- KEYS: where the mark is. ARGV: another one. Returns the one that is there: it
@@ -88,13 +93,40 @@ local function digits(n)
     return ("%.0f"):format(n)
 end
 
---- Those conns have lost the uid to a binding of that number.
-local function oust(conns, step, uid, number)
+--- Call fn(conn) of all these conns that live on other nodes, at the same time,
+--- and wait for all.
+local function each(conns, step, fn)
+    local runs = {}
     for i = 1, #conns, step do
-        if core.conn_lives(conns[i]) then
-            core.oust(conns[i], uid, number, "replaced")
+        if conns[i]:sub(1, 16) ~= core.boot and core.conn_lives(conns[i]) then
+            runs[#runs + 1] = function()
+                fn(conns[i])
+            end
         end
     end
+    if runs[1] then
+        go.all(runs)
+    end
+end
+
+--- Those conns have lost the uid to a binding of that number. That they have
+--- heard of it is waited for, so that nobody is there twice when bind_uid() has
+--- returned; but not for long, and who does not hear it learns it by asserting
+--- his binding.
+local function oust(conns, step, uid, number)
+    each(conns, step, function(id)
+        settle(core.oust(id, uid, number, "replaced", PATIENCE))
+    end)
+end
+
+--- The uid has those conns, too. Their nodes are told, as above, so that sends
+--- from there reach the new one.
+local function join(conns, step, uid)
+    each(conns, step, function(id)
+        if core.mark_elsewhere(uid, id) then
+            settle(core.tell_elsewhere(uid, id, PATIENCE))
+        end
+    end)
 end
 
 --- Of those who are in the way, who cannot be there any more; nil: somebody
@@ -149,6 +181,8 @@ local function publish(handle, uid, policy)
     core.locate(uid, reply[1], true, is_sole)
     if is_sole then
         oust(reply[2], 2, uid, reply[1])
+    else
+        join(reply[2], 2, uid)
     end
     return true
 end
@@ -228,7 +262,12 @@ local function take_assertion(handle, uid, number, reply)
     if type(reply) ~= "table" or reply.err then
         return false
     elseif reply[1] == 1 then
-        oust(reply[2], 1, uid, number)
+        if reply[2][1] then
+            go.apart(oust, reply[2], 1, uid, number) -- nobody waits for it
+        end
+        for _, id in ipairs(reply[3]) do
+            core.mark_elsewhere(uid, id)
+        end
     elseif core.binding(handle) == uid then
         core.close(handle, "replaced")
     end

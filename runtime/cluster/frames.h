@@ -41,10 +41,11 @@ enum {
 };
 
 enum frames_flag {
-    FRAMES_AGAIN = 1, /* sent before: the receiver may know its id */
-    FRAMES_SOLE = 2,  /* of the places: a uid has one at a time */
-    FRAMES_FLOOD = 4, /* nobody knows the place: ask everybody */
-    FRAMES_FLAGS = 7
+    FRAMES_AGAIN = 1,  /* sent before: the receiver may know its id */
+    FRAMES_SOLE = 2,   /* of the places: a uid has one at a time */
+    FRAMES_FLOOD = 4,  /* nobody knows the place: ask everybody */
+    FRAMES_NEWEST = 8, /* of the places of a uid only the newest */
+    FRAMES_FLAGS = 15
 };
 
 /* Where a message stands among those of its sender.  Numbers are counters of

@@ -140,6 +140,7 @@ static bool is_usable(const struct hub *h, const struct hub_uid *e)
            (e->is_sole || e->opening == h->openings);
 }
 
+/* XXX All of them, also when the newest was meant: nobody knows which it is. */
 static void route_flood(struct route *r)
 {
     struct hub *h = r->h;
@@ -157,11 +158,38 @@ static void route_flood(struct route *r)
         send_to_some(r);
 }
 
+static void target_all(struct hub *h, const struct hub_uid *e)
+{
+    unsigned i;
+
+    for (i = 0; i < e->count; i++) {
+        struct hub_link *l = link_of(h, &e->spot[i]);
+
+        if (l != NULL && h->targets < h->links)
+            h->target[h->targets++] = l;
+    }
+}
+
+/* When there is no link to it, none: another one is not who was meant. */
+static void target_newest(struct hub *h, const struct hub_uid *e)
+{
+    struct hub_spot *newest = &e->spot[0];
+    struct hub_link *l;
+    unsigned i;
+
+    for (i = 1; i < e->count; i++) {
+        if (e->spot[i].at.bind > newest->at.bind)
+            newest = &e->spot[i];
+    }
+    l = link_of(h, newest);
+    if (l != NULL)
+        h->target[h->targets++] = l;
+}
+
 static void route_uid(struct route *r)
 {
     struct hub *h = r->h;
     struct hub_uid *e;
-    unsigned i;
 
     r->uid = hash_bytes(&h->key, r->d.name);
     if ((r->d.order.flags & FRAMES_FLOOD) != 0) {
@@ -177,12 +205,10 @@ static void route_uid(struct route *r)
         nack(r, FRAMES_UNKNOWN);
         return;
     }
-    for (i = 0; i < e->count; i++) {
-        struct hub_link *l = link_of(h, &e->spot[i]);
-
-        if (l != NULL && h->targets < h->links)
-            h->target[h->targets++] = l;
-    }
+    if ((r->d.order.flags & FRAMES_NEWEST) != 0)
+        target_newest(h, e);
+    else
+        target_all(h, e);
     if (h->targets == 0)
         nack(r, FRAMES_NO_WAY);
     else

@@ -193,7 +193,7 @@ static uint64_t hash_to(const struct outbox *o, const struct outbox_to *to)
     return hash_bytes(&o->key, name);
 }
 
-static struct letter *write_letter(struct outbox *o,
+static struct letter *write_letter(struct outbox *o, const struct outbox_to *to,
                                    const struct outbox_mail *mail, uint32_t len)
 {
     struct letter *m = pool_letter(o, WIRE_HEAD + len);
@@ -212,6 +212,7 @@ static struct letter *write_letter(struct outbox *o,
     }
     m->counter = h.counter;
     m->token = mail->token;
+    m->is_newest = to->is_newest;
     list_add(&o->all, &m->of_all);
     wheel_start(&o->lives, &m->life, o->now + h.life_ms);
     return m;
@@ -279,7 +280,7 @@ int outbox_send(struct outbox *o, const struct outbox_to *to,
     }
     o->counter = mail->head->counter;
     o->figures.accepted++;
-    lane_add(s, write_letter(o, mail, (uint32_t)len));
+    lane_add(s, write_letter(o, to, mail, (uint32_t)len));
     lane_pump(o, s);
     return 0;
 }

@@ -67,6 +67,7 @@ struct outbox_to {
     enum frames_kind kind;
     struct place place;
     struct slice name;
+    bool is_newest; /* of the uid's places only the one that came last */
 };
 
 /* What is sent; all borrowed. */
@@ -141,6 +142,17 @@ uint64_t outbox_next(const struct outbox *o); /* UINT64_MAX: never */
 
 /* The relay that owns a uid, to which bindings are told first; NULL: none. */
 void *outbox_owner(const struct outbox *o, struct slice uid);
+
+/* Has a relay told its places?  Else nobody knows who can be reached. */
+bool outbox_is_linked(const struct outbox *o);
+
+/* Show all places that relays lead to; `fn` may not call the outbox. */
+void outbox_each_place(struct outbox *o,
+                       void (*fn)(void *arg, const struct place *place),
+                       void *arg);
+
+/* How full it is, 0 to 100. */
+unsigned outbox_fill(const struct outbox *o);
 
 const struct outbox_figures *outbox_figures(const struct outbox *o);
 

@@ -31,20 +31,13 @@ static struct spot *spot_of(struct table_node *node)
     return list_entry(node, struct spot, node);
 }
 
-static struct spot *find(const struct outbox *o, const struct place *p)
+struct spot *cover_find(const struct outbox *o, const struct place *p)
 {
     struct table_node *node = table_first(&o->spots, hash_place(p));
 
     while (node != NULL && !same_place(&spot_of(node)->place, p))
         node = table_next(node);
     return node != NULL ? spot_of(node) : NULL;
-}
-
-bool outbox_covers(const struct outbox *o, const struct place *place)
-{
-    const struct spot *p = find(o, place);
-
-    return p != NULL && p->relays != 0;
 }
 
 /* --- picking -------------------------------------------------------------- */
@@ -81,7 +74,7 @@ static uint64_t most_covering(const struct outbox *o, struct slice spots)
     unsigned i;
 
     while (frames_next_spot(&at, &spots)) {
-        const struct spot *p = find(o, &at.place);
+        const struct spot *p = cover_find(o, &at.place);
         uint64_t left = p != NULL ? p->relays : 0;
 
         for (; left != 0; left &= left - 1)
@@ -145,7 +138,7 @@ uint64_t cover_pick(struct outbox *o, const struct lane *s)
                                  s->spots.len > 0 ? most_covering(o, s->spots)
                                                   : o->ready));
     (void)frames_next_place(&place, &key);
-    p = find(o, &place);
+    p = cover_find(o, &place);
     return bit_of(cover_best(o, s->hash, p != NULL ? p->relays : 0));
 }
 
@@ -237,7 +230,7 @@ static void forget(struct outbox *o, struct spot *p)
 
 void cover_dead(struct outbox *o, const struct place *place)
 {
-    struct spot *p = find(o, place);
+    struct spot *p = cover_find(o, place);
 
     if (p != NULL && p->relays == 0)
         forget(o, p);
@@ -260,7 +253,7 @@ static void forget_predecessors(struct outbox *o, const struct place *place)
 static void add_place(struct outbox *o, struct outbox_link *l,
                       const struct place *place)
 {
-    struct spot *p = find(o, place);
+    struct spot *p = cover_find(o, place);
     bool is_remote = place->boot != o->boot;
 
     if (p == NULL) {
@@ -334,7 +327,7 @@ int cover_take(struct outbox *o, struct outbox_link *l, struct slice payload)
 
         if (c.op == FRAMES_ADD) {
             add_place(o, l, &place);
-        } else if ((p = find(o, &place)) != NULL &&
+        } else if ((p = cover_find(o, &place)) != NULL &&
                    (p->relays & bit_of(l)) != 0) {
             remove_place(o, l, p);
         }

@@ -172,6 +172,7 @@ order_of(const struct outbox *o, const struct lane *s, const struct letter *m)
         r.prev_back = (uint32_t)(m->counter - s->last);
     if (m->is_known || (s->relays & (s->relays - 1)) != 0)
         r.flags = FRAMES_AGAIN; /* the other may be from another relay */
+    r.flags |= m->is_newest ? FRAMES_NEWEST : 0;
     return r;
 }
 

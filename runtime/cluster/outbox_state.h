@@ -42,7 +42,8 @@ struct letter {
     bool is_known; /* some receiver may know its id */
     bool lacks;    /* a publish, when places had no link */
     bool is_held;  /* ... and it waits for them */
-    char bytes[];  /* wire head and body */
+    bool is_newest;
+    char bytes[]; /* wire head and body */
 };
 
 enum lane_state {
@@ -167,6 +168,7 @@ void lane_pick(struct outbox *o, struct lane *s);
 void lane_wait(struct outbox *o, struct lane *s);
 
 /* outbox_cover.c */
+struct spot *cover_find(const struct outbox *o, const struct place *p);
 struct outbox_link *cover_best(const struct outbox *o, uint64_t hash,
                                uint64_t mask);
 uint64_t cover_pick(struct outbox *o, const struct lane *s);

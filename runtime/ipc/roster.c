@@ -1,6 +1,8 @@
 /* roster.c - see roster.h. */
 #include "ipc/roster.h"
 
+#include <string.h>
+
 #include "ipc/page.h"
 
 enum {
@@ -36,6 +38,7 @@ void roster_read(const struct roster *r, struct roster_list *out)
         out->nnodes = ROSTER_NODES;
     for (unsigned i = 0; i < out->nrelays; i++)
         out->relays[i].dispatch[ROSTER_NAME - 1] = '\0';
+    out->names[ROSTER_NAMES - 1] = '\0';
 }
 
 bool roster_has(const struct roster_list *list, uint64_t boot)
@@ -51,4 +54,13 @@ bool roster_has(const struct roster_list *list, uint64_t boot)
             high = mid;
     }
     return low < list->nnodes && list->nodes[low] == boot;
+}
+
+const char *roster_name(const struct roster_list *list, unsigned i)
+{
+    const char *p = list->names, *end = p + ROSTER_NAMES;
+
+    while (i-- > 0 && p < end)
+        p += strlen(p) + 1;
+    return p < end ? p : "";
 }

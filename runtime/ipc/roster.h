@@ -13,7 +13,8 @@
 enum {
     ROSTER_RELAYS = 256,
     ROSTER_NODES = 4096,
-    ROSTER_NAME = 64 /* with NUL */
+    ROSTER_NAME = 64,    /* with NUL */
+    ROSTER_NAMES = 65536 /* bytes of the names of nodes */
 };
 
 /* Where a relay listens; a multiple of 8 bytes, without gaps. */
@@ -29,6 +30,7 @@ struct roster_list {
     uint32_t nrelays, nnodes;
     struct roster_relay relays[ROSTER_RELAYS];
     uint64_t nodes[ROSTER_NODES]; /* boots, ascending */
+    char names[ROSTER_NAMES];     /* theirs, each with NUL, while they fit */
 };
 
 struct roster; /* zeroed memory is an empty one; aligned to 64 */
@@ -44,5 +46,8 @@ void roster_read(const struct roster *r, struct roster_list *out);
 
 /* Does a node of this boot live? */
 bool roster_has(const struct roster_list *list, uint64_t boot);
+
+/* The name of the i-th node; "": it did not fit.  Walks over those before. */
+const char *roster_name(const struct roster_list *list, unsigned i);
 
 #endif

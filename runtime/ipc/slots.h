@@ -45,6 +45,7 @@ enum slot_figure {
     SLOT_VM_MEMORY,  /* bytes of the vm */
     SLOT_BUSY,       /* tasks: calls taken and not answered */
     SLOT_GENERATION, /* of the code it runs */
+    SLOT_ABROAD,     /* workers: percent of what may wait for other nodes */
     SLOT_VOTE,       /* master: the one that its generation came of; 0: none */
     SLOT_REDIS,      /* workers: which Redis keeps the cluster; 0: not known */
     SLOT_FIGURES

@@ -192,6 +192,25 @@ static void add_member(struct membership *m, struct roster_list *list,
     list->nnodes++;
 }
 
+/* In the order of their boots.  Those that do not fit stay empty. */
+static void add_names(struct roster_list *list, const struct gossip *g)
+{
+    size_t at = 0;
+
+    for (unsigned i = 0; i < list->nnodes; i++) {
+        const struct gossip_member *m = gossip_self(g);
+
+        for (unsigned n = 0; m->boot != list->nodes[i]; n++)
+            m = gossip_at(g, n);
+        if (at + m->name.len + list->nnodes - i >= ROSTER_NAMES) {
+            at++;
+            continue;
+        }
+        memcpy(list->names + at, m->name.p, m->name.len);
+        at += m->name.len + 1;
+    }
+}
+
 static void write_roster(struct membership *m)
 {
     const struct gossip *g = gossip_udp_look(m->udp);
@@ -201,6 +220,7 @@ static void write_roster(struct membership *m)
     add_member(m, list, gossip_self(g));
     for (i = 0; i < gossip_living(g); i++)
         add_member(m, list, gossip_at(g, i));
+    add_names(list, g);
     roster_write(m->roster, list);
     mem_free(list);
 }

@@ -244,6 +244,7 @@ void process_start(struct process *p)
     if (p->h->cluster.gossip >= 0) {
         env.roster = tables_roster(p->mesh, p->conf);
         env.links = tables_links(p->mesh, p->conf, p->h->slot);
+        env.elsewhere = tables_elsewhere(p->mesh, p->conf);
     }
     if (env.role == VM_WORKER)
         env.running = tables_running(p->mesh, p->conf, p->h->slot);

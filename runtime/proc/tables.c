@@ -50,9 +50,14 @@ static size_t roster_offset(const struct conf *conf)
            LINE * LINE;
 }
 
-static size_t links_offset(const struct conf *conf)
+static size_t elsewhere_offset(const struct conf *conf)
 {
     return (roster_offset(conf) + roster_size() + LINE - 1) / LINE * LINE;
+}
+
+static size_t links_offset(const struct conf *conf)
+{
+    return (elsewhere_offset(conf) + elsewhere_size() + LINE - 1) / LINE * LINE;
 }
 
 size_t tables_size(const struct conf *conf)
@@ -139,4 +144,11 @@ struct linkboard *tables_links(const struct mesh *m, const struct conf *conf,
     char *first = (char *)mesh_extra(m) + links_offset(conf);
 
     return (struct linkboard *)(void *)(first + slot * linkboard_size());
+}
+
+struct elsewhere *tables_elsewhere(const struct mesh *m,
+                                   const struct conf *conf)
+{
+    return (struct elsewhere *)(void *)((char *)mesh_extra(m) +
+                                        elsewhere_offset(conf));
 }

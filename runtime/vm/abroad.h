@@ -18,6 +18,7 @@ struct abroad;
 struct conf;
 struct deliver;
 struct spread;
+struct vm;
 struct vms;
 
 /* NULL: in no cluster. */
@@ -44,7 +45,9 @@ int abroad_event(struct abroad *a, const struct slice *body, unsigned n);
 
 enum abroad_uid {
     ABROAD_ALONE, /* it has no conn on our node */
-    ABROAD_TOO    /* those have got it, and nobody is told of a miss */
+    ABROAD_TOO,   /* those have got it, and nobody is told of a miss */
+    ABROAD_SLOW,  /* those are too slow for it: told when all others miss it */
+    ABROAD_GONE   /* those have gone, the same */
 };
 
 /* A value to the conns that a uid has elsewhere.  What reaches nobody is told
@@ -62,6 +65,24 @@ bool abroad_owes(struct abroad *a, struct slice uid);
 int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
                       const struct slice *body, unsigned n);
 
+/* Once a turn. */
+void abroad_turn(struct abroad *a);
+
+/* In a task: the worker that sends for it to this name; -1: none is ready. */
+int abroad_worker(struct abroad *a, struct slice name);
+
+/* MSG_ABROAD, behind the wire head; and one that its dead reader had not
+ * read. */
+void abroad_take_post(struct abroad *a, struct slice body);
+void abroad_on_back(struct vms *all, struct slice body);
+
+/* A vm ends: nobody in it waits for answers of other nodes any more. */
+void abroad_forget(struct abroad *a, const struct vm *vm);
+
+/* Answer a call that came by MSG_FAR_CALL; kind of enum msg_far_kind. */
+int abroad_reply(struct abroad *a, const struct place *to, uint64_t counter,
+                 uint32_t kind, struct slice body);
+
 /* A uid has come to one of our conns or left it: tell the relay that is asked
  * for it.  `is_sole`: it has one conn at a time. */
 void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
@@ -74,5 +95,8 @@ void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
 
 /* Add core.located() and the like to the table on top of the stack. */
 void bind_abroad(lua_State *L);
+void bind_abroad_calls(lua_State *L); /* bind_abroad_calls.c */
+void bind_elsewhere(lua_State *L);    /* bind_elsewhere.c */
+void bind_oust(lua_State *L);         /* abroad_oust.c */
 
 #endif

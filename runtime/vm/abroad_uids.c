@@ -31,7 +31,7 @@ enum {
 /* A binding that has ended. */
 struct left {
     struct list node;
-    uint64_t conn, number;
+    uint64_t conn;
     struct buf uid;
 };
 
@@ -75,20 +75,14 @@ void abroad_on_resolve(void *arg, const struct slice *uid)
 
 /* Can the process that has this conn be alive?  One that a relay has a link to
  * is, whatever members say of its node. */
-static bool lives(const struct abroad *a, const struct place *p)
+bool abroad_lives(struct abroad *a, const struct place *p)
 {
     const struct vm_env *env = &a->all->env;
 
     if (p->boot == env->boot)
         return slots_is_alive(mesh_slots(env->mesh), p->slot, p->epoch) != 0;
-    return roster_has(uplink_roster(a->uplink), p->boot) ||
-           outbox_covers(uplink_outbox(a->uplink), p);
-}
-
-static struct place place_of(const struct vm_conn_id *id)
-{
-    return (struct place){id->boot, (uint16_t)conns_epoch(id->id),
-                          (uint8_t)conns_slot(id->id)};
+    return roster_has(abroad_roster(a), p->boot) ||
+           (a->uplink != NULL && outbox_covers(uplink_outbox(a->uplink), p));
 }
 
 static bool is_same(const struct place *a, const struct place *b)
@@ -130,7 +124,7 @@ static int l_located(lua_State *L)
     unsigned n = 0;
     int i, len = lua_istable(L, 3) ? (int)lua_objlen(L, 3) : 0;
 
-    if (a == NULL)
+    if (a == NULL || a->uplink == NULL)
         return 0;
     for (i = 1; i + 1 <= len; i += 2) {
         struct vm_conn_id id;
@@ -139,8 +133,8 @@ static int l_located(lua_State *L)
         lua_rawgeti(L, 3, i);
         lua_rawgeti(L, 3, i + 1);
         if (vm_conn_id(&id, L, -2)) {
-            p = place_of(&id);
-            if (lives(a, &p))
+            p = vm_conn_place(&id);
+            if (abroad_lives(a, &p))
                 n = add_spot(spots, n, &p, (uint64_t)lua_tonumber(L, -1));
         }
         lua_pop(L, 2);
@@ -161,8 +155,8 @@ static int l_conn_lives(lua_State *L)
 
     if (a == NULL || !vm_conn_id(&id, L, 1))
         return 0;
-    p = place_of(&id);
-    lua_pushboolean(L, lives(a, &p));
+    p = vm_conn_place(&id);
+    lua_pushboolean(L, abroad_lives(a, &p));
     return 1;
 }
 
@@ -258,7 +252,7 @@ void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
     char bytes[FRAMES_CONTROL_MAX];
     void *relay;
 
-    if (a == NULL || uid.len > FRAMES_UID_LENGTH)
+    if (a == NULL || a->uplink == NULL || uid.len > FRAMES_UID_LENGTH)
         return;
     relay = outbox_owner(uplink_outbox(a->uplink), uid);
     if (relay != NULL)
@@ -266,82 +260,18 @@ void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
                         slice_make(bytes, frames_write_locate(bytes, &l)));
 }
 
-/* --- who has lost its uid ------------------------------------------------- */
-
-/* core.oust(conn id, uid, number, reason): close that conn if it is still bound
- * to the uid, by a lower number -> true, or nil, word */
-static int l_oust(lua_State *L)
-{
-    struct abroad *a = abroad_of(L);
-    struct slice uid = check_slice(L, 2), reason = check_slice(L, 4);
-    struct msg_oust m = {.number = (uint64_t)luaL_checknumber(L, 3),
-                         .uid_len = (uint32_t)uid.len};
-    struct slice v[3] = {
-        {(const char *)&m, sizeof(m)}, uid, reason_fit(reason)};
-    struct vm_conn_id id;
-    struct place p;
-    int rc = SD_EGONE;
-
-    if (a != NULL && vm_conn_id(&id, L, 1)) {
-        m.conn = id.id;
-        p = place_of(&id);
-        rc = abroad_send_place(a, &p, MSG_OUST, v, 3);
-    }
-    if (rc == 0) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushstring(L, err_word(rc));
-    return 2;
-}
-
-int abroad_take_oust(struct abroad *a, struct slice body)
-{
-    char reason[REASON_TEXT + 1] = "";
-    const struct member *member;
-    struct msg_oust m;
-    struct slice uid;
-    struct conn *c;
-
-    if (body.len < sizeof(m))
-        return SD_EINVALID;
-    memcpy(&m, body.p, sizeof(m));
-    body = slice_skip(body, sizeof(m));
-    if (m.uid_len > body.len)
-        return SD_EINVALID;
-    uid = slice_make(body.p, m.uid_len);
-    body = slice_skip(body, m.uid_len);
-    memcpy(reason, body.p, body.len < REASON_TEXT ? body.len : REASON_TEXT);
-    c = a->all->env.net != NULL ? net_find(a->all->env.net, m.conn) : NULL;
-    member = c != NULL ? people_find(c) : NULL;
-    if (member == NULL || !uids_is_bound(&member->binding) ||
-        !slice_eq(uids_name(&member->binding), uid) ||
-        (member->number & ~SETTLED) >= m.number)
-        return 0; /* it has gone, or is a newer one */
-    vms_close_conn(a->all, c, reason);
-    return 0;
-}
-
 /* --- ends ----------------------------------------------------------------- */
 
-void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
-                 uint64_t number)
+/* It is to be taken out of Redis. */
+static void add_left(struct abroad *a, struct slice uid, uint64_t conn)
 {
+    struct left *l = mem_zalloc(sizeof(*l));
     struct vm *vm;
-    struct left *l;
     struct co *co;
 
-    if (a == NULL)
-        return;
-    l = mem_zalloc(sizeof(*l));
     l->conn = conn;
-    l->number = number & ~SETTLED;
     buf_append(&l->uid, uid.p, uid.len);
     list_add(&a->left, &l->node);
-    if (conns_slot(conn) == a->all->env.slot &&
-        conns_epoch(conn) == a->all->env.epoch)
-        abroad_locate(a, uid, l->number, false, false);
     if (l->node.prev != &a->left && clock_ms() < a->taken_until)
         return; /* somebody takes it already */
     vm = vms_now(a->all);
@@ -352,6 +282,17 @@ void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
     a->taken_until = clock_ms() + vm->env.conf->server.call_timeout;
     co->on_end = vm_log_end;
     co_ready(co, 0);
+}
+
+void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
+                 uint64_t number)
+{
+    if (a == NULL || a->uplink == NULL)
+        return;
+    add_left(a, uid, conn);
+    if (conns_slot(conn) == a->all->env.slot &&
+        conns_epoch(conn) == a->all->env.epoch)
+        abroad_locate(a, uid, number & ~SETTLED, false, false);
 }
 
 static void drop_left(struct left *l)
@@ -430,19 +371,12 @@ static int l_in_cluster(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"located", l_located},
-    {"conn_lives", l_conn_lives},
-    {"binding", l_binding},
-    {"raise_binding", l_raise_binding},
-    {"bindings", l_bindings},
-    {"locate", l_locate},
-    {"oust", l_oust},
-    {"take_left", l_take_left},
-    {"cluster_id", l_cluster_id},
-    {"in_cluster", l_in_cluster},
-    {"location_round", l_location_round},
-    {"online_here", l_online_here},
-    {NULL, NULL},
+    {"located", l_located},         {"conn_lives", l_conn_lives},
+    {"binding", l_binding},         {"raise_binding", l_raise_binding},
+    {"bindings", l_bindings},       {"locate", l_locate},
+    {"take_left", l_take_left},     {"cluster_id", l_cluster_id},
+    {"in_cluster", l_in_cluster},   {"location_round", l_location_round},
+    {"online_here", l_online_here}, {NULL, NULL},
 };
 
 void bind_abroad(lua_State *L)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "ipc/elsewhere.h"
 #include "ipc/msg.h"
 #include "net/net.h"
 #include "vm/abroad.h"
@@ -194,6 +195,25 @@ static bool is_abroad(const struct vm *vm, struct slice uid)
            moves_count(vm->all->moves, uid, NULL) == 0;
 }
 
+/* It has conns here, with this outcome; those that it has on other nodes get it
+ * too.  The outcome of both, as far as it is known. */
+static int send_too(const struct deliver *d, struct slice uid, int rc)
+{
+    const struct vm *vm = d->vm;
+    enum abroad_uid how = rc == 0          ? ABROAD_TOO
+                          : rc == SD_ESLOW ? ABROAD_SLOW
+                                           : ABROAD_GONE;
+    int sent;
+
+    if (vm->all->abroad == NULL || vm->env.elsewhere == NULL ||
+        !elsewhere_has(vm->env.elsewhere, uid))
+        return rc;
+    sent = abroad_send_uid(vm->all->abroad, d, uid, how);
+    if (sent < 0)
+        people_count_lost(vm->all->people, sent);
+    return sent == 0 ? 0 : rc;
+}
+
 /* Send to the uids of the list at 1, of which all must be told or none, and
  * fill the list at `results`: 0, or an error of the i-th. */
 static int send_uids(lua_State *L, struct deliver *d, int results)
@@ -227,6 +247,7 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
               reach_missed_here(reach, uid_at(L, i))))
             one = 0; /* others were told */
         lua_pop(L, 1);
+        one = send_too(d, uid_at(L, i), one);
         lua_pushinteger(L, one);
         lua_rawseti(L, results, i);
     }
@@ -275,11 +296,14 @@ static int send_one(struct deliver *d, struct slice uid, bool *is_told)
     if (!is_far && is_abroad(d->vm, uid))
         return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     rc = is_far ? reach_send(reach, d) : 0;
-    if (rc < 0 || (is_far && !reach_is_here(reach)))
+    if (rc < 0)
         return rc;
+    if (is_far && !reach_is_here(reach))
+        return send_too(d, uid, 0);
     rc = send_to_ours(d, uid, reach_told(reach));
     if (rc < 0 && is_far && !reach_missed_here(reach, uid))
-        return 0; /* others were told */
+        rc = 0; /* others were told */
+    rc = send_too(d, uid, rc);
     *is_told = rc < 0;
     return rc;
 }

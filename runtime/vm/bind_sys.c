@@ -291,13 +291,17 @@ static const luaL_Reg functions[] = {
 void bind_sys(lua_State *L)
 {
     struct vm *vm = vm_of(L);
+    char boot[17];
     unsigned i;
 
     luaL_register(L, NULL, functions);
+    snprintf(boot, sizeof(boot), "%016llx", (unsigned long long)vm->env.boot);
     lua_pushstring(L, vm->env.role == VM_WORKER ? "worker" : "task");
     lua_setfield(L, -2, "role");
     lua_pushstring(L, vm->env.node);
     lua_setfield(L, -2, "node");
+    lua_pushstring(L, boot);
+    lua_setfield(L, -2, "boot");
     lua_pushinteger(L, (lua_Integer)vm->env.index);
     lua_setfield(L, -2, "index");
     lua_pushinteger(L, (lua_Integer)vm->env.slot);

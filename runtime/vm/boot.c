@@ -257,6 +257,9 @@ int vm_boot(lua_State *L)
     bind_move(L);
     bind_abroad(L);
     bind_event(L);
+    bind_abroad_calls(L);
+    bind_elsewhere(L);
+    bind_oust(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);

@@ -25,11 +25,16 @@
 #include "vm/state.h"
 #include "vm/task_state.h"
 
+struct place vm_conn_place(const struct vm_conn_id *id)
+{
+    return (struct place){id->boot, (uint16_t)conns_epoch(id->id),
+                          (uint8_t)conns_slot(id->id)};
+}
+
 static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
                     struct slice body)
 {
-    struct place to = {id->boot, (uint16_t)conns_epoch(id->id),
-                       (uint8_t)conns_slot(id->id)};
+    struct place to = vm_conn_place(id);
     struct msg_conn conn = {id->id};
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++vm->all->tasks->counter,
@@ -194,6 +199,9 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     case MSG_MOVE_END:
         moves_take_end(vm, body);
         break;
+    case MSG_ABROAD:
+        abroad_take_post(vm->all->abroad, body);
+        break;
     case MSG_KICK:
         kicks_take(&vm->all->kicks, body);
         break;
@@ -210,6 +218,8 @@ void people_on_back(struct vm *vm, const struct mesh_msg *m)
         reach_on_back(vm->all->reach, slice_skip(m->body, WIRE_HEAD));
     } else if (m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
         moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), SD_EOFFLINE);
+    } else if (m->type == MSG_ABROAD && m->body.len > WIRE_HEAD) {
+        abroad_on_back(vm->all, slice_skip(m->body, WIRE_HEAD));
     }
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "cluster/place.h"
 #include "loop/loop.h"
 #include "vm/co_wait.h"
 #include "vm/garbage.h"
@@ -305,6 +306,7 @@ struct vm_conn_id {
     uint64_t boot, id;
 };
 bool vm_conn_id(struct vm_conn_id *out, lua_State *L, int idx);
+struct place vm_conn_place(const struct vm_conn_id *id);
 
 /* Send the value at `idx`, with what bind_send.c expects behind it, to one
  * conn; may raise. */

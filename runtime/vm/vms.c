@@ -36,6 +36,7 @@ static bool on_turn(struct loop_hook *hook)
 
     kicks_turn(&a->kicks);
     reach_turn(a->reach);
+    abroad_turn(a->abroad);
     if (a->env.role == VM_TASK)
         tasks_look_ahead(a->tasks);
     return events_turn(a->events);

@@ -57,6 +57,7 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_FOLLOW:
     case MSG_MOVE_END:
     case MSG_EVENT:
+    case MSG_ABROAD:
         people_on_msg(vm, m);
         break;
     case MSG_MOVE:

@@ -58,7 +58,7 @@ describe("cluster/frames", function()
 
     it("refuses fields that cannot be", function()
         local bad = {
-            { type = lib.FRAMES_UID, name = "a", flags = 8 },
+            { type = lib.FRAMES_UID, name = "a", flags = 16 },
             { type = lib.FRAMES_UID, name = "a", counter = 1, prev = 2 },
             { type = lib.FRAMES_UID, name = "a", counter = 1, base = 2 },
             { type = lib.FRAMES_PUBLISH, kind = 0, name = "a" },

@@ -52,13 +52,28 @@ describe("the roster", function()
         end
     end)
 
+    it("names them, as far as it can", function()
+        ffi.copy(list.names, "ann\0\0ben\0")
+        write({ 1, 5, 9 })
+        lib.roster_read(r, out)
+        local names = {}
+        for i = 0, 3 do
+            names[#names + 1] = ffi.string(lib.roster_name(out, i))
+        end
+        assert.same({ "ann", "", "ben", "" }, names)
+    end)
+
     it("keeps its bounds whatever was written", function()
         list.nrelays, list.nnodes = 100000, 100000
         ffi.fill(list.relays[3].dispatch, 64, 65)
+        ffi.fill(list.names, 65536, 65)
         lib.roster_write(r, list)
         lib.roster_read(r, out)
         assert.equal(256, out.nrelays)
         assert.equal(4096, out.nnodes)
         assert.equal(63, #ffi.string(out.relays[3].dispatch))
+        assert.equal(65535, #ffi.string(lib.roster_name(out, 0)))
+        assert.equal("", ffi.string(lib.roster_name(out, 1)))
+        assert.equal("", ffi.string(lib.roster_name(out, 4095)))
     end)
 end)
