@@ -55,8 +55,8 @@ bool abroad_owes(struct abroad *a, struct slice uid);
 
 /* A message to another process.  `type` is of enum msg_type.  As above, and
  * what does not arrive is counted only. */
-int abroad_send_place(struct abroad *a, const struct place *to, uint32_t type,
-                      const struct slice *body, unsigned n);
+int abroad_send_place(struct abroad *a, const struct place *place,
+                      uint32_t type, const struct slice *body, unsigned n);
 
 /* A uid has come to one of our conns or left it: tell the relay that is asked
  * for it.  `is_sole`: it has one conn at a time. */

@@ -135,7 +135,8 @@ describe("a cluster", function()
     describe("where announcements do not get through", function()
         --- A binary whose processes have these lines in /etc/hosts.
         local function with_hosts(s, lines)
-            local real = server.shell("realpath " .. (os.getenv("SD_BUILD") or "build/dev")):gsub("%s", "")
+            local build = os.getenv("SD_BUILD") or "build/dev"
+            local real = server.shell("realpath " .. build):gsub("%s", "")
             s:write("etc-hosts", "127.0.0.1 localhost\n" .. lines .. "\n")
             s:write("sdlua-here", ([[
 #!/bin/sh
