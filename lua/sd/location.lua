@@ -3,8 +3,8 @@
 --- Of each uid there is a hash sd:{u:UID}:conns: conn id -> bind number. A bind
 --- gets a number above all others of its uid, in one script with the policy; so
 --- of two nodes that bind a uid at the same time one loses, and the winner
---- tells the loser's worker. A close takes its own conn id out, so a late one never
---- takes a newer binding away.
+--- tells the loser's worker. A close takes its own conn id out, so a late one
+--- never takes a newer binding away.
 ---
 --- The hash of a uid expires some minutes after the last worker has said that
 --- its binding holds, which every worker does with each of its bindings again
