@@ -277,6 +277,9 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             people[i] = bind(b, "far" .. i)
         end
         deaf(bed[2], "udp dport 7946")
+        for _, i in ipairs({ 1, 3, 4 }) do
+            deaf(bed[i], "ip saddr 10.77.0.2 udp dport 7946")
+        end
         server.until_(function()
             local m = cluster.members(a).b
             return not m or m.state == "dead"

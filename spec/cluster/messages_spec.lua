@@ -141,10 +141,10 @@ describe("messages of a cluster", function()
         end)
     end
 
-    it("are kept right while processes are killed", function()
-        local books, kills = begin({ moves = 3 }), {}
+    --- Kills one process after the other; `kills` says how often which.
+    local function killer(kills)
         local start = socket.gettime()
-        for_seconds(SECONDS, function()
+        return function()
             local role = pick({ "relay", "relay", "worker", "agent" })
             local of = pick(role == "relay" and dispatches or nodes)
             local one = pick(processes(role, { of }))
@@ -155,7 +155,12 @@ describe("messages of a cluster", function()
                 kills[name] = (kills[name] or 0) + 1
             end
             socket.sleep(math.random() * 0.5)
-        end)
+        end
+    end
+
+    it("are kept right while processes are killed", function()
+        local books, kills = begin({ moves = 3 }), {}
+        for_seconds(SECONDS, killer(kills))
         print("killed: " .. cjson.encode(kills))
         local sum = judge("kills", books)
         assert.is_true(sum.delivered > sum.sent / 2)
@@ -175,28 +180,52 @@ describe("messages of a cluster", function()
         return sum
     end
 
+    --- One fault of the network; returns for how long it may last.
+    local faults = {
+        function(s, d)
+            bed:cut(s.host, d.host, math.random() < 0.5)
+            return 3.5
+        end,
+        function(s, d)
+            bed:reset(s.host, d.host)
+            return 0
+        end,
+        function(s)
+            bed:lose(math.random(10), s.host)
+            return 1
+        end,
+        function(s, d)
+            bed:delay({ delay = 20, jitter = 20, reorder = 5, duplicate = 5 }, s.host, d.host)
+            return 1
+        end,
+    }
+
     it("are kept right while the network is bad", function()
-        local faults = {
-            function(s, d)
-                bed:cut(s.host, d.host, math.random() < 0.5)
-                socket.sleep(math.random() * 3.5)
-            end,
-            function(s, d)
-                bed:reset(s.host, d.host)
-            end,
-            function(s)
-                bed:lose(math.random(10), s.host)
-                socket.sleep(math.random())
-            end,
-            function(s, d)
-                bed:delay({ delay = 20, jitter = 20, reorder = 5, duplicate = 5 }, s.host, d.host)
-                socket.sleep(math.random())
-            end,
-        }
         trouble("a bad network", 10, function(s, d)
-            pick(faults)(s, d)
+            socket.sleep(math.random() * pick(faults)(s, d))
         end)
     end)
+
+    if SECONDS > 20 then
+        it("are kept right while everything goes wrong at once", function()
+            local books = begin({ moves = 4, rate = 400, conns = 24 })
+            local kill = killer({})
+            for_seconds(SECONDS, function()
+                pick(faults)(pick(nodes), pick(dispatches))
+                if math.random() < 0.3 then
+                    bed:freeze(pick(processes("worker", nodes)).pid)
+                end
+                for _ = 1, math.random(3) do
+                    kill()
+                end
+                if math.random() < 0.5 then
+                    bed:heal()
+                end
+            end)
+            bed:heal()
+            judge("everything", books)
+        end)
+    end
 
     it("are kept right while a relay is frozen", function()
         trouble("a frozen relay", 5, function(_, d)
