@@ -2,9 +2,9 @@
 ---
 --- Of each uid there is a hash sd:{u:UID}:conns: conn id -> bind number. A bind
 --- gets a number above all others of its uid, in one script with the policy; so
---- of two nodes that bind a uid at the same time one loses, and the winner tells
---- the loser's worker. A close takes its own conn id out, so a late one never
---- takes a newer binding away.
+--- of two nodes that bind a uid at the same time one loses, and the winner
+--- tells the loser's worker. A close takes its own conn id out, so a late one
+--- never takes a newer binding away.
 ---
 --- The hash of a uid expires some minutes after the last worker has said that
 --- its binding holds, which every worker does with each of its bindings again
@@ -68,8 +68,8 @@ redis.call("expire", KEYS[1], ARGV[4])
 return { 1, lost, others }
 ]]
 
---- KEYS: where the mark is. ARGV: another one. Returns the one that is there: it
---- goes when all the others go.
+--- KEYS: where the mark is. ARGV: another one. Returns the one that is there:
+--- it goes when all the rest goes.
 local MARK = [[
 redis.call("set", KEYS[1], ARGV[1], "nx")
 return redis.call("get", KEYS[1])
@@ -235,7 +235,8 @@ local function pay()
     local list = owed
     owed = {}
     for first = 1, #list, 2 * PART do
-        write_ends({ unpack(list, first, math.min(first + 2 * PART - 1, #list)) })
+        local last = math.min(first + 2 * PART - 1, #list)
+        write_ends({ unpack(list, first, last) })
     end
 end
 

@@ -240,10 +240,10 @@ bool abroad_owes(struct abroad *a, struct slice uid)
            !(is_of_our_node(a->all, uid) && outbox_drop(o, uid, clock_ms()));
 }
 
-int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
-                      const struct slice *body, unsigned n)
+int abroad_send_place(struct abroad *a, const struct place *place,
+                      uint32_t type, const struct slice *body, unsigned n)
 {
-    struct abroad_letter l = {.to = {.type = FRAMES_PLACE, .place = *at},
+    struct abroad_letter l = {.to = {.type = FRAMES_PLACE, .place = *place},
                               .type = type,
                               .body = body,
                               .n = n};

@@ -62,8 +62,8 @@ bool abroad_owes(struct abroad *a, struct slice uid);
 
 /* A message to another process.  `type` is of enum msg_type.  As above, and
  * what does not arrive is counted only. */
-int abroad_send_place(struct abroad *a, const struct place *at, uint32_t type,
-                      const struct slice *body, unsigned n);
+int abroad_send_place(struct abroad *a, const struct place *place,
+                      uint32_t type, const struct slice *body, unsigned n);
 
 /* Once a turn. */
 void abroad_turn(struct abroad *a);

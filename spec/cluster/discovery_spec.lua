@@ -135,7 +135,8 @@ describe("a cluster", function()
     describe("where announcements do not get through", function()
         --- A binary whose processes have these lines in /etc/hosts.
         local function with_hosts(s, lines)
-            local real = server.shell("realpath " .. (os.getenv("SD_BUILD") or "build/dev")):gsub("%s", "")
+            local build = os.getenv("SD_BUILD") or "build/dev"
+            local real = server.shell("realpath " .. build):gsub("%s", "")
             s:write("etc-hosts", "127.0.0.1 localhost\n" .. lines .. "\n")
             s:write("sdlua-here", ([[
 #!/bin/sh
@@ -276,6 +277,9 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             people[i] = bind(b, "far" .. i)
         end
         deaf(bed[2], "udp dport 7946")
+        for _, i in ipairs({ 1, 3, 4 }) do
+            deaf(bed[i], "ip saddr 10.77.0.2 udp dport 7946")
+        end
         server.until_(function()
             local m = cluster.members(a).b
             return not m or m.state == "dead"

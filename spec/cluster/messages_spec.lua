@@ -20,7 +20,7 @@ function app.on_uid_closed(uid, _, reason)
 end
 return app]])
 
--- Of one process: at five in a minute its breaker opens, and it stays away.
+-- Of one process in a minute: at five its breaker opens, and it stays away.
 local MOST_KILLS = 4
 
 files["scripts/controllers/place.lua"] = [[
@@ -141,19 +141,26 @@ describe("messages of a cluster", function()
         end)
     end
 
-    it("are kept right while processes are killed", function()
-        local books, kills = begin({ moves = 3 }), {}
-        for_seconds(SECONDS, function()
+    --- Kills one process after the other; `kills` says how often which.
+    local function killer(kills)
+        local start = socket.gettime()
+        return function()
             local role = pick({ "relay", "relay", "worker", "agent" })
             local of = pick(role == "relay" and dispatches or nodes)
             local one = pick(processes(role, { of }))
             local name = one and one.name .. one.index
-            if one and (kills[name] or 0) < MOST_KILLS then
+            local minutes = 1 + math.floor((socket.gettime() - start) / 75)
+            if one and (kills[name] or 0) < MOST_KILLS * minutes then
                 server.shell("kill -KILL " .. one.pid)
                 kills[name] = (kills[name] or 0) + 1
             end
             socket.sleep(math.random() * 0.5)
-        end)
+        end
+    end
+
+    it("are kept right while processes are killed", function()
+        local books, kills = begin({ moves = 3 }), {}
+        for_seconds(SECONDS, killer(kills))
         print("killed: " .. cjson.encode(kills))
         local sum = judge("kills", books)
         assert.is_true(sum.delivered > sum.sent / 2)
@@ -173,28 +180,52 @@ describe("messages of a cluster", function()
         return sum
     end
 
+    --- One fault of the network; returns for how long it may last.
+    local faults = {
+        function(s, d)
+            bed:cut(s.host, d.host, math.random() < 0.5)
+            return 3.5
+        end,
+        function(s, d)
+            bed:reset(s.host, d.host)
+            return 0
+        end,
+        function(s)
+            bed:lose(math.random(10), s.host)
+            return 1
+        end,
+        function(s, d)
+            bed:delay({ delay = 20, jitter = 20, reorder = 5, duplicate = 5 }, s.host, d.host)
+            return 1
+        end,
+    }
+
     it("are kept right while the network is bad", function()
-        local faults = {
-            function(s, d)
-                bed:cut(s.host, d.host, math.random() < 0.5)
-                socket.sleep(math.random() * 3.5)
-            end,
-            function(s, d)
-                bed:reset(s.host, d.host)
-            end,
-            function(s)
-                bed:lose(math.random(10), s.host)
-                socket.sleep(math.random())
-            end,
-            function(s, d)
-                bed:delay({ delay = 20, jitter = 20, reorder = 5, duplicate = 5 }, s.host, d.host)
-                socket.sleep(math.random())
-            end,
-        }
         trouble("a bad network", 10, function(s, d)
-            pick(faults)(s, d)
+            socket.sleep(math.random() * pick(faults)(s, d))
         end)
     end)
+
+    if SECONDS > 20 then
+        it("are kept right while everything goes wrong at once", function()
+            local books = begin({ moves = 4, rate = 400, conns = 24 })
+            local kill = killer({})
+            for_seconds(SECONDS, function()
+                pick(faults)(pick(nodes), pick(dispatches))
+                if math.random() < 0.3 then
+                    bed:freeze(pick(processes("worker", nodes)).pid)
+                end
+                for _ = 1, math.random(3) do
+                    kill()
+                end
+                if math.random() < 0.5 then
+                    bed:heal()
+                end
+            end)
+            bed:heal()
+            judge("everything", books)
+        end)
+    end
 
     it("are kept right while a relay is frozen", function()
         trouble("a frozen relay", 5, function(_, d)

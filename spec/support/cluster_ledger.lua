@@ -35,15 +35,19 @@ function Ledger:deliver(p)
     return sd.deliver_to_uid(p.to, p.data)
 end
 function Ledger:post(p)
+    p.data.by = self.conn_id
     return sd.send_to_uid(p.to, p.data)
 end
 return Ledger]],
     ["scripts/app.lua"] = [[
 local sd = require("sd")
 local app = {}
+-- To that conn and no other: what else is under way to its uid may hold up
+-- what is sent to the uid.
 function app.on_undeliverable(_, data, reason)
     if data.m then
-        sd.send_to_uid(data.from, { undelivered = data.m, reason = reason })
+        sd.log.debug(data.m .. " from " .. data.from .. " is undelivered: " .. reason)
+        sd.send_to_conn(data.by, { undelivered = data.m, reason = reason })
     end
 end
 return app]],
