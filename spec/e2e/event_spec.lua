@@ -1,6 +1,6 @@
 -- Events: to the handlers of all workers, and of all nodes.
 local client = require("spec.support.client")
-local pair = require("spec.support.pair")
+local cluster_local = require("spec.support.cluster_local")
 local server = require("spec.support.server")
 
 -- Handlers keep what they got; the controller of each worker shows it.
@@ -342,8 +342,8 @@ describe("events in a cluster #cluster", function()
         for path, text in pairs(files) do
             theirs[path] = path ~= "config/server.lua" and text or nil
         end
-        p = pair.start({ "a", "b" }, theirs)
-        a, b = clients(p.nodes.a, 2), clients(p.nodes.b, 2)
+        p = cluster_local.launch({ "a", "b" }, theirs)
+        a, b = clients(p.a, 2), clients(p.b, 2)
         local _, some = next(a)
         local n = 0
         server.until_(function() -- the nodes have found each other

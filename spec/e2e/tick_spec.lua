@@ -1,5 +1,5 @@
 -- Timers with scope = "cluster": each tick on one node, whoever dies.
-local pair = require("spec.support.pair")
+local cluster_local = require("spec.support.cluster_local")
 local server = require("spec.support.server")
 
 local EVERY = 200 -- ms
@@ -80,8 +80,12 @@ describe("cluster timers #cluster #redis", function()
     local p
 
     setup(function()
-        p = pair.start({ "a", "b" }, files)
+        p = cluster_local.launch({ "a", "b" }, files)
     end)
+
+    local function both()
+        return { p.a, p.b }
+    end
 
     teardown(function()
         p:stop()
@@ -89,25 +93,25 @@ describe("cluster timers #cluster #redis", function()
 
     local function wait_runs(name, n, nodes)
         server.until_(function()
-            return #runs(nodes or p.nodes, name) >= n
+            return #runs(nodes or both(), name) >= n
         end, n .. " runs of " .. name)
     end
 
     it("run each tick on one node", function()
         for _, name in ipairs({ "tick", "free" }) do
             wait_runs(name, 15)
-            check_once(runs(p.nodes, name), EVERY)
+            check_once(runs(both(), name), EVERY)
         end
         wait_runs("nameless", 3)
         wait_runs("task", 3)
-        check_once(runs(p.nodes, "nameless"), 500)
-        check_once(runs(p.nodes, "task"), 500)
-        assert.equal("7", runs(p.nodes, "tick")[1].x)
+        check_once(runs(both(), "nameless"), 500)
+        check_once(runs(both(), "task"), 500)
+        assert.equal("7", runs(both(), "tick")[1].x)
     end)
 
     it("leave a tick out while a run goes on", function()
         wait_runs("slow_end", 3)
-        local begins, ends = runs(p.nodes, "slow"), runs(p.nodes, "slow_end")
+        local begins, ends = runs(both(), "slow"), runs(both(), "slow_end")
         check_once(begins, EVERY)
         for i = 2, #ends do
             assert.is_true(begins[i].at >= ends[i - 1].at)
@@ -115,17 +119,17 @@ describe("cluster timers #cluster #redis", function()
     end)
 
     it("go on on the other node when one is killed", function()
-        for _, pid in ipairs(p.nodes.a:pids()) do
-            p.nodes.a:kill("KILL", pid)
+        for _, pid in ipairs(p.a:pids()) do
+            p.a:kill("KILL", pid)
         end
-        local before = #runs({ p.nodes.b }, "tick")
-        wait_runs("tick", before + 10, { p.nodes.b })
-        check_once(runs(p.nodes, "tick"), EVERY)
-        check_once(runs(p.nodes, "free"), EVERY)
+        local before = #runs({ p.b }, "tick")
+        wait_runs("tick", before + 10, { p.b })
+        check_once(runs(both(), "tick"), EVERY)
+        check_once(runs(both(), "free"), EVERY)
     end)
 
     it("do not run without Redis, and say so once", function()
-        local b = p.nodes.b
+        local b = p.b
         p.redis:kill()
         server.until_(function()
             return b:output():find("timer tick does not run")

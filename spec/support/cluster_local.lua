@@ -86,37 +86,56 @@ function Cluster:dispatch_pids(role)
     return list
 end
 
---- Start them and wait until they reach each other.
----@param names string[]
----@param files table<string, string|false>|nil of all nodes
----@return spec.cluster_local
-function cluster_local.start(names, files)
-    local seed = "127.0.0.1:" .. redis.free_port()
-    local self = setmetatable({ names = names, redis = redis.start() }, Cluster)
-    self.dispatch = server.new({
+local function start_dispatch(seed)
+    local dispatch = server.new({
         ["config/server.lua"] = 'return { name = "d" }',
         ["config/cluster.lua"] = conf(seed, seed),
         ["config/dispatch.lua"] = "return { relays = 2 }",
         ["config/ports.lua"] = false,
         ["scripts/controllers/probe.lua"] = false,
     })
-    local out, status = self.dispatch:run("dispatch start -d")
+    local out, status = dispatch:run("dispatch start -d")
     assert(status == 0, out)
+    return dispatch
+end
+
+local function merge(into, files)
+    for path, text in pairs(files or {}) do
+        into[path] = text
+    end
+    return into
+end
+
+--- Start them; they find each other in a moment.
+---@param names string[]
+---@param files table<string, string|false>|nil of all nodes
+---@return spec.cluster_local
+function cluster_local.launch(names, files)
+    local seed = "127.0.0.1:" .. redis.free_port()
+    local self = setmetatable({ names = names, redis = redis.start() }, Cluster)
+    self.dispatch = start_dispatch(seed)
     for _, name in ipairs(names) do
-        local all = {
+        self[name] = server.start(merge({
             ["config/server.lua"] = ([[
 return { name = %q, workers = 2, tasks = 1, max_conns = 1000 }]]):format(name),
             ["config/cluster.lua"] = conf(seed, "127.0.0.1:0"),
             ["config/redis.lua"] = ("return { default = { url = %q } }"):format(self.redis.url),
-            ["config/ports.lua"] = [[
-return { game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" } }]],
-            ["scripts/controllers/cluster_probe.lua"] = PROBE,
-        }
-        for path, text in pairs(files or {}) do
-            all[path] = text
-        end
-        self[name] = server.start(all)
+        }, files))
     end
+    return self
+end
+
+--- Start them, with a port "game" of lines, and wait until they reach each
+--- other.
+---@param names string[]
+---@param files table<string, string|false>|nil of all nodes
+---@return spec.cluster_local
+function cluster_local.start(names, files)
+    local self = cluster_local.launch(names, merge({
+        ["config/ports.lua"] = [[
+return { game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" } }]],
+        ["scripts/controllers/cluster_probe.lua"] = PROBE,
+    }, files))
     self:join()
     return self
 end
