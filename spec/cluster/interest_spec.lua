@@ -67,11 +67,10 @@ end
 
 --- A uid enters each of n groups, which are sent to at once.
 function Wish:gather(p)
-    for i = 1, p.n do
-        assert(sd.add_to_group(p.uid, "new" .. i))
-        assert(sd.send_to_group("new" .. i, { i = i }))
+    if p.in_task then
+        return sd.task("gather"):all(p.uid, p.n)
     end
-    return true
+    return require("gather")(p.uid, p.n)
 end
 
 function Wish:scatter(p)
@@ -82,6 +81,21 @@ function Wish:scatter(p)
 end
 
 return Wish]],
+    ["scripts/gather.lua"] = [[
+local sd = require("sd")
+return function(uid, n)
+    for i = 1, n do
+        assert(sd.add_to_group(uid, "new" .. i))
+        assert(sd.send_to_group("new" .. i, { i = i }))
+    end
+    return true
+end]],
+    ["scripts/tasks/gather.lua"] = [[
+local Gather = {}
+function Gather:all(uid, n)
+    return require("gather")(uid, n)
+end
+return Gather]],
 }
 
 --- Conns go to and fro between the workers while Redis says so.
@@ -284,15 +298,22 @@ describe("interest", function()
         end
     end)
 
-    it("lets who has put somebody into a group send to it at once", function()
-        local one = at(b)
-        assert.is_true(one:call("wish/login", { uid = "bob" }).result[1])
-        local n = 100
-        local sender = at(a)
-        sender:call("wish/gather", { uid = "bob", n = n })
-        assert_once(numbers(one, n), n)
-        sender:call("wish/scatter", { uid = "bob", n = n })
-    end)
+    for _, who in ipairs({ "worker", "task" }) do
+        it("lets a " .. who .. " that has put somebody into a group send to it at once", function()
+            local one = at(b)
+            assert.is_true(one:call("wish/login", { uid = "bob" }).result[1])
+            local n = 100
+            local sender = at(a)
+            local reply = sender:call("wish/gather", {
+                uid = "bob",
+                n = n,
+                in_task = who == "task",
+            })
+            assert.is_true(reply.result, cjson.encode(reply))
+            assert_once(numbers(one, n), n)
+            sender:call("wish/scatter", { uid = "bob", n = n })
+        end)
+    end
 
     it("follows conns that go to another worker", function()
         local some = {}
