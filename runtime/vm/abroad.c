@@ -228,7 +228,10 @@ static bool is_of_our_node(const struct vms *all, struct slice uid)
            (all->env.uids != NULL && uidmap_is_online(all->env.uids, uid));
 }
 
-/* With nobody to bring them they do not hold up what is for our own node. */
+/* With nobody to bring them they do not hold up what is for our own node.
+ *
+ * XXX: a task does not know what its worker has under way, so what it sends to
+ * a uid that comes to its node at that moment may arrive in another order. */
 bool abroad_owes(struct abroad *a, struct slice uid)
 {
     struct outbox *o;

@@ -234,14 +234,9 @@ static void open_libraries(lua_State *L)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }
 
-int vm_boot(lua_State *L)
+/* All that sd.core has. */
+static void bind_core(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
-    int i, core;
-
-    open_libraries(L);
-    lua_newtable(L);
-    core = lua_gettop(L);
     bind_sys(L);
     bind_note(L);
     bind_co(L);
@@ -264,6 +259,17 @@ int vm_boot(lua_State *L)
     bind_bytes(L);
     bind_console(L);
     bind_look(L);
+}
+
+int vm_boot(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    int i, core;
+
+    open_libraries(L);
+    lua_newtable(L);
+    core = lua_gettop(L);
+    bind_core(L);
     open_package(L, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");

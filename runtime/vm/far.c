@@ -156,25 +156,34 @@ int people_take_far(struct vm *vm, uint32_t type, struct slice body)
                                               : take_for_conn(vm, type, body);
 }
 
+/* False: there is nothing to take, and whoever has to know of that was told. */
+static bool read_msg(struct vm *vm, const struct mesh_msg *m,
+                     struct wire_head *h, struct slice *body)
+{
+    if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
+        reach_take_unread(vm->all->reach, m, slice_skip(m->body, WIRE_HEAD));
+        return false;
+    }
+    if (m->err != 0 && m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
+        moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), m->err);
+        return false;
+    }
+    if (m->err != 0 || wire_read(h, body, m->body) < 0 ||
+        body->len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
+        log_warn("message of type %u from slot %u is unreadable", m->type,
+                 m->from);
+        return false;
+    }
+    return true;
+}
+
 void people_on_msg(struct vm *vm, const struct mesh_msg *m)
 {
     struct wire_head h;
     struct slice body;
 
-    if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
-        reach_take_unread(vm->all->reach, m, slice_skip(m->body, WIRE_HEAD));
+    if (!read_msg(vm, m, &h, &body))
         return;
-    }
-    if (m->err != 0 && m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
-        moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), m->err);
-        return;
-    }
-    if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
-        body.len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
-        log_warn("message of type %u from slot %u is unreadable", m->type,
-                 m->from);
-        return;
-    }
     switch (m->type) {
     case MSG_PUBLISH:
         moves_begin_publish(vm->all->moves, m->from, m->epoch, h.counter);
