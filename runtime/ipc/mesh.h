@@ -34,7 +34,7 @@ struct mesh_shape {
     unsigned workers;
     unsigned tasks;
     unsigned relays; /* a worker or a relay there is at least */
-    size_t extra; /* bytes for tables of upper layers, see mesh_extra() */
+    size_t extra;    /* bytes for tables of upper layers, see mesh_extra() */
 };
 
 enum mesh_kind {
