@@ -16,7 +16,7 @@ run="gcc libc6-dev make cmake ninja-build pkg-config libuv1-dev
 test="git luajit lua-busted lua-check lua-cjson lua-messagepack lua-posix
     lua-socket curl procps util-linux python3 python3-websockets chromium
     chromium-driver locales clang clang-format clang-tidy libclang-rt-14-dev
-    valgrind libc6-dbg strace bsdutils iproute2 nftables"
+    valgrind libc6-dbg strace iproute2 nftables"
 
 case ${1:-test} in
 run) wanted=$run ;;

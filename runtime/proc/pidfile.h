@@ -10,7 +10,7 @@
 
 /* Create or take over the file as `user`, lock it and write our pid.  The
  * descriptor, which holds the lock; SD_EBUSY when another process has it, or
- * -errno. *stale says that a file was there without its process: the last
+ * -errno.  *stale says that a file was there without its process: the last
  * master did not end in order. */
 int pidfile_open(const char *path, const struct user *user, bool *stale);
 

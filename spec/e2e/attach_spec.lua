@@ -283,6 +283,8 @@ big = nil]])
         assert.matches("worker 0 of node n, pid %d+, generation 1 %(.help%)", out)
         assert.matches("\n42%^M\n", out)
         assert.matches("worker 0>>", out)
+        -- By the time of the prompt the terminal leaves echo to the editor.
+        assert.no.matches("6 %* 7%^M\n= 6", out)
         assert.matches("^code 0\n", out)
     end)
 end)

@@ -25,7 +25,10 @@ function C:leak(p)
 end
 function C:count() return { n = #kept, x = self.session.x } end
 function C:keep(p) self.session.x = p.x return true end
-function C:slow() sd.sleep(1) return { n = #kept } end
+function C:slow(p) -- until the file is there
+    repeat sd.sleep(0.02) until io.open(p.file)
+    return { n = #kept }
+end
 return C]],
             ["scripts/app.lua"] = [[
 local sd = require("sd")
@@ -49,13 +52,14 @@ return {
         end
         assert.equal(20, c:call("c/leak", { mb = 20 }).result.n)
         assert.not_matches("a fresh vm", s:output())
+        local d = client.open(client.ports(s).game)
+        d:send(client.packet("c/slow", { file = "run/go" }, 1))
         c:send(client.packet("c/leak", { mb = 32 }, 100))
         assert.equal(52, c:receive().result.n)
-        local d = client.open(client.ports(s).game)
-        d:send(client.packet("c/slow", {}, 1))
         until_(function()
             return s:output():find("restore handed over", 1, true)
         end, "a fresh vm takes over")
+        s:write("run/go", "")
         assert.equal(52, d:receive().result.n) -- it was called in the full one
         assert.same({ n = 0, x = 7 }, c:call("c/count", {}).result)
         assert.equal(1, c:call("c/leak", { mb = 1 }).result.gen)

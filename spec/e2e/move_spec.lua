@@ -161,7 +161,7 @@ describe("a node whose conns move", function()
         it("answers all calls once and in order: " .. kind, function()
             assert.equal("ok 900\n", clients(kind, port, 6, 150))
             local c = connect()
-            assert.is_true(arrivals(c) > 20, arrivals(c) .. " arrivals")
+            assert.is_true(arrivals(c) > 5, arrivals(c) .. " arrivals")
             until_(function()
                 local opens = c:ask("get", { key = "opens" }).n
                 return opens == 7 and c:ask("get", { key = "closes" }).n == 6
@@ -249,7 +249,7 @@ describe("a node whose conns move", function()
         assert.equal(table.concat(reported, ", "), bad)
         assert.is_true(is_ordered, "in order")
         assert.same({}, sender:ask("list", { key = "ends" }))
-        assert.is_true(arrivals(sender) > 20)
+        assert.is_true(arrivals(sender) > 5)
     end)
 
     it("brings publishes, sends to groups and to all once", function()

@@ -49,7 +49,7 @@ describe("a conn that moves", function()
             start(options)
             assert.equal("ok 300\n", clients(kind, 5, 60))
             local counters = stop()
-            assert.is_true(counters.moved_in > 100,
+            assert.is_true(counters.moved_in > 20, -- usually hundreds
                 "moved " .. counters.moved_in .. " times")
         end)
     end

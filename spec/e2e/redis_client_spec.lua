@@ -150,6 +150,8 @@ describe("the Redis client", function()
         c:send("load 200 5000")
         for _ = 1, 3 do
             assert.equal("ok PONG", c:ask(math.random(10, 1e9), "2000 0 PING"))
+            server:signal(SIGSTOP) -- so that it owes replies when it dies
+            assert.equal("timeout", c:ask(math.random(10, 1e9), "100 0 PING"))
             server:kill()
             support.until_(function()
                 return c:ask(math.random(10, 1e9), "2000 0 PING") == "unavailable"

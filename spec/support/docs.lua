@@ -16,6 +16,7 @@
 --- each other and beside what else is there; outputs are turned back.
 
 local cjson = require("cjson")
+local nested = require("sd.conf.nested")
 local socket = require("socket")
 
 local docs = {}
@@ -93,23 +94,6 @@ local function is_shell(block)
     return block.lang == "sh" and ("\n" .. block.text):find("\n%$ ") ~= nil
 end
 
-local function is_equal(a, b)
-    if type(a) ~= "table" or type(b) ~= "table" then
-        return a == b
-    end
-    for key, value in pairs(a) do
-        if not is_equal(value, b[key]) then
-            return false
-        end
-    end
-    for key in pairs(b) do
-        if a[key] == nil then
-            return false
-        end
-    end
-    return true
-end
-
 --- Do both lines hold JSON, and the same?
 local function is_same_json(expected, line)
     if not (expected:find("^[{%[]") and line:find("^[{%[]")) then
@@ -117,7 +101,7 @@ local function is_same_json(expected, line)
     end
     local ok, a = pcall(cjson.decode, expected)
     local fine, b = pcall(cjson.decode, line)
-    return ok and fine and is_equal(a, b)
+    return ok and fine and nested.same(a, b)
 end
 
 local function line_matches(pattern, line)
