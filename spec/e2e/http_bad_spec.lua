@@ -15,7 +15,7 @@ return {
         head_timeout = "150ms", body_timeout = "150ms",
         idle_timeout = "150ms" },
     lazy = { listen = "127.0.0.1:0", protocol = "http",
-        slow_client = { timeout = "300ms" } },
+        slow_client = { timeout = "2s" } },
 }]],
     ["scripts/controllers/probe.lua"] = [[
 local sd = require("sd")

@@ -156,7 +156,7 @@ describe("a reload", function()
     it("lets a call finish in old code, and what follows wait", function()
         local ports = start()
         local c = client.open(ports.game)
-        c:send(client.packet("c/slow", { s = 1, n = 1 }, 1))
+        c:send(client.packet("c/slow", { s = 4, n = 1 }, 1))
         c:send(client.packet("c/version", {}, 2))
         result(client.open(ports.game), "c/version")
         reload_to(s, "two")
@@ -172,7 +172,7 @@ describe("a reload", function()
         local ports = start()
         local c = client.open(ports.wide)
         for i = 1, 3 do
-            c:send(client.packet("c/slow", { s = 0.3 * i, n = i }, i))
+            c:send(client.packet("c/slow", { s = 3 + 0.3 * i, n = i }, i))
         end
         result(client.open(ports.wide), "c/version")
         reload_to(s, "two")
@@ -221,7 +221,7 @@ local function note(what) sd.log.info("note " .. v .. " " .. what) end
 function App.on_start(why)
     note("start " .. why)
     sd.every(0.02, function() n = n + 1 end)
-    sd.after(1.5, function() note("soon") end)
+    sd.after(6, function() note("soon") end)
     sd.after(100, function() note("late") end)
     sd.every(1000, function() end)
 end
@@ -346,13 +346,13 @@ local A = {}
 function A:outlive()
     sd.after(0, function()
         sd.log.info("note begun")
-        sd.sleep(1)
+        sd.sleep(5)
         sd.log.info("note done")
     end)
 end
 function A:late()
     sd.log.info("note waits")
-    sd.sleep(0.7)
+    sd.sleep(5)
     sd.after(0.1, function() sd.log.info("note late") end)
     sd.after(1000, function() sd.log.info("note never") end)
 end
@@ -470,7 +470,7 @@ function L:now() spin(1) end
 return L]],
         })
         local old, new = client.open(ports.game), client.open(ports.game)
-        old:send(client.packet("loop/later", { s = 0.5 }, 1))
+        old:send(client.packet("loop/later", { s = 4 }, 1))
         result(new, "c/version")
         reload_to(s, "two")
         assert.equal(500, old:receive().error.code)
@@ -486,7 +486,7 @@ return L]],
         start({ ["scripts/app.lua"] = [[
 local sd = require("sd")
 return { on_start = function(why)
-    if why == "reload" then sd.sleep(1) end
+    if why == "reload" then sd.sleep(5) end
 end }]] })
         s:kill("HUP")
         until_(function() return s:output():find(" reload\n") end)

@@ -54,6 +54,7 @@ struct later {
     struct http_request *request;
     struct buf body;
     void (*fn)(struct later *l);
+    bool waits; /* for the client of its request to go away */
 };
 
 static unsigned laters; /* on their way */
@@ -62,6 +63,10 @@ static void on_later(struct timer *t)
 {
     struct later *l = list_entry(t, struct later, timer);
 
+    if (l->waits && !http_is_gone(l->request)) {
+        timer_start(loop, t, delay);
+        return;
+    }
     laters--;
     l->fn(l);
     buf_fini(&l->body);
@@ -77,6 +82,11 @@ static void later(struct conn *c, struct http_request *r, struct slice body,
     l->conn = c;
     l->request = r;
     l->fn = fn;
+    l->waits = r != NULL && slice_is(http_query(r), "gone");
+    if (l->waits) {
+        printf("asked\n");
+        fflush(stdout);
+    }
     laters++;
     buf_append(&l->body, body.p, body.len);
     timer_start(loop, &l->timer, delay);
@@ -561,7 +571,8 @@ static void on_handshake(void *arg, struct conn *c, struct http_request *r)
     }
     if (slice_is(http_query(r), "refuse"))
         http_fail(r, 401, slice_str("who are you"));
-    else if (slice_is(http_query(r), "later"))
+    else if (slice_is(http_query(r), "later") ||
+             slice_is(http_query(r), "gone"))
         later(c, r, none, accept_later);
     else
         (void)conn_ws_accept(r, none);
