@@ -347,13 +347,13 @@ int crew_attach(struct crew *c, unsigned i, int fd)
 {
     sd_check(c, CREW_MAGIC);
     sd_assert(i < c->config.workers);
-    return member_attach(&c->seats[i].member, fd);
+    return member_attach(&c->seats[i].member, fd, 0);
 }
 
-int crew_ask_agent(struct crew *c, int fd)
+int crew_ask_agent(struct crew *c, int fd, uint32_t what)
 {
     sd_check(c, CREW_MAGIC);
-    return member_attach(&c->seats[c->count - 1].member, fd);
+    return member_attach(&c->seats[c->count - 1].member, fd, what);
 }
 
 void crew_reopen_logs(struct crew *c)

@@ -22,7 +22,8 @@ enum leash_type {
     LEASH_COMMIT,     /* `number` serves from now on; for the agent its bundle
                          comes with it */
     LEASH_DROP,       /* generation `number` will not come */
-    LEASH_CONSOLE,    /* with a descriptor: somebody wants to look inside */
+    LEASH_CONSOLE,    /* with a descriptor: somebody wants to look inside, or
+                         asks the agent for `number`, enum agent_ask */
     /* child -> master */
     LEASH_READY,
     LEASH_REFUSED, /* cannot start; text says why */

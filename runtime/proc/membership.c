@@ -290,7 +290,17 @@ static void on_member(void *arg, const struct gossip_member *member,
                  (int)member->name.len, member->name.p, at, event_words[what]);
     if (what == GOSSIP_CONFLICT)
         on_conflict(m, member);
+    if (what == GOSSIP_DIED || what == GOSSIP_DEPARTED)
+        m->hooks.on_lost(m->hooks.arg, member->boot, event_words[what]);
     loop_defer(m->process->loop, &m->changed);
+}
+
+static void on_roll(void *arg, struct slice bytes)
+{
+    struct membership *m = arg;
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    m->hooks.on_roll(m->hooks.arg, bytes);
 }
 
 /* --- open and close ------------------------------------------------------- */
@@ -311,6 +321,7 @@ static int open_udp(struct membership *m, const char **why)
                  .address = {.port = h->cluster.port},
                  .kind = is_node ? GOSSIP_NODE : GOSSIP_DISPATCH},
         .on_change = on_member,
+        .on_roll = on_roll,
         .arg = m,
     };
 
@@ -381,6 +392,18 @@ bool membership_leave(struct membership *m)
     if (gossip_self(gossip_udp_look(m->udp))->state != GOSSIP_LEFT)
         gossip_udp_leave(m->udp);
     return gossip_has_left(gossip_udp_look(m->udp));
+}
+
+const struct gossip *membership_look(const struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    return gossip_udp_look(m->udp);
+}
+
+void membership_send(struct membership *m, uint64_t boot, struct slice bytes)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    gossip_udp_send(m->udp, boot, bytes);
 }
 
 /* --- for people ----------------------------------------------------------- */

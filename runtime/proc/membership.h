@@ -4,6 +4,7 @@
 #define SD_PROC_MEMBERSHIP_H
 
 #include "base/buf.h"
+#include "cluster/gossip.h"
 #include "proc/process.h"
 
 struct membership;
@@ -13,6 +14,10 @@ struct membership_hooks {
     void (*on_settled)(void *arg);
     /* Another member has our name; both addresses are in the text. */
     void (*on_conflict)(void *arg, const char *text);
+    /* Something about a rolling reload, of a member (cluster/roll_msg.h). */
+    void (*on_roll)(void *arg, struct slice bytes);
+    /* A member is no more: `how` for people. */
+    void (*on_lost)(void *arg, uint64_t boot, const char *how);
     void *arg;
 };
 
@@ -27,6 +32,12 @@ void membership_take(struct membership *m);
 
 /* Say goodbye; true when it was said. */
 bool membership_leave(struct membership *m);
+
+/* Who there is.  Borrowed for this turn. */
+const struct gossip *membership_look(const struct membership *m);
+
+/* A datagram for a member; it may be lost on the way. */
+void membership_send(struct membership *m, uint64_t boot, struct slice bytes);
 
 /* One JSON object, for `sdlua status --cluster`. */
 void membership_json(const struct membership *m, struct buf *out);
