@@ -134,6 +134,7 @@ static void on_end(struct process *p)
 
     reply_end(&a->replies);
     rolling_close(&a->rolling);
+    admin_show_cluster(a->admin, NULL);
     membership_close(&a->membership);
 }
 
@@ -151,8 +152,10 @@ static void join(struct agent *a)
         process_ready(p);
     else if (membership_open(&a->membership, p, &hooks, &why) < 0)
         process_refuse(p, why);
-    else
-        a->rolling = rolling_open(p, a->membership);
+    if (a->membership == NULL)
+        return;
+    a->rolling = rolling_open(p, a->membership);
+    admin_show_cluster(a->admin, a->membership);
 }
 
 static void start(struct agent *a)

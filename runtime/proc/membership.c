@@ -400,6 +400,12 @@ const struct gossip *membership_look(const struct membership *m)
     return gossip_udp_look(m->udp);
 }
 
+const struct gossip_udp *membership_udp(const struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    return m->udp;
+}
+
 void membership_send(struct membership *m, uint64_t boot, struct slice bytes)
 {
     sd_check(m, MEMBERSHIP_MAGIC);

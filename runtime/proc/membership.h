@@ -8,6 +8,7 @@
 #include "proc/process.h"
 
 struct membership;
+struct gossip_udp;
 
 struct membership_hooks {
     /* As much is known as there is to know in a first moment: serve.  Once. */
@@ -35,6 +36,8 @@ bool membership_leave(struct membership *m);
 
 /* Who there is.  Borrowed for this turn. */
 const struct gossip *membership_look(const struct membership *m);
+
+const struct gossip_udp *membership_udp(const struct membership *m);
 
 /* A datagram for a member; it may be lost on the way. */
 void membership_send(struct membership *m, uint64_t boot, struct slice bytes);

@@ -47,6 +47,9 @@ struct process {
     void (*on_console)(struct process *p, int fd, uint32_t what);
     /* Without a vm: another configuration serves.  May be NULL. */
     void (*on_config)(struct process *p);
+    /* Heartbeat: what the role has counted (COUNTERS numbers).  May be
+     * NULL. */
+    void (*on_count)(struct process *p, uint64_t *v);
     /* The loop has ended and is about to be closed.  May be NULL. */
     void (*on_end)(struct process *p);
 
