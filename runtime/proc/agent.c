@@ -57,11 +57,20 @@ static void drain(struct agent *a)
     timer_start(p->loop, &a->look, 1);
 }
 
+static void say_draining(struct agent *a)
+{
+    if (a->membership != NULL)
+        membership_drain(a->membership);
+}
+
 static void on_leash(struct process *p, const struct leash_msg *m)
 {
     switch ((enum leash_type)m->type) {
     case LEASH_DRAIN:
         drain(list_entry(p, struct agent, process));
+        break;
+    case LEASH_LEAVE:
+        say_draining(list_entry(p, struct agent, process));
         break;
     default:
         sd_panic(__FILE__, __LINE__, __func__, "no message for an agent");

@@ -40,7 +40,7 @@ struct membership {
     struct timer settle; /* while it has not */
     struct loop_job changed;
     struct buf meta; /* as it was told last */
-    bool is_settling, is_settled;
+    bool is_settling, is_settled, is_draining;
     uint64_t redis;  /* ours; 0: not known */
     uint64_t warned; /* clock_ms() of the last word on another one */
     uint64_t began;
@@ -63,7 +63,8 @@ static void fill_meta(const struct membership *m, struct meta *out)
     uint64_t conns = 0;
     unsigned i;
 
-    *out = (struct meta){.generation = p->code->generation};
+    *out = (struct meta){.generation = p->code->generation,
+                         .is_draining = m->is_draining};
     snprintf(out->version, sizeof(out->version), "%s", p->h->version);
     for (i = 0; i < slots_count(p->slots); i++) {
         if (slots_role(p->slots, i) != SLOT_WORKER)
@@ -383,6 +384,13 @@ void membership_take(struct membership *m)
     sd_check(m, MEMBERSHIP_MAGIC);
     if (gossip_udp_take(m->udp, m->process->conf, &why) < 0)
         log_error("cluster.key: %s", why);
+    tell(m);
+}
+
+void membership_drain(struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    m->is_draining = true;
     tell(m);
 }
 

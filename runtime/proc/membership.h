@@ -31,6 +31,9 @@ void membership_close(struct membership **mp);
 /* Another generation's configuration serves: p->conf. */
 void membership_take(struct membership *m);
 
+/* The node drains, or stops: tell the others, whatever its workers say. */
+void membership_drain(struct membership *m);
+
 /* Say goodbye; true when it was said. */
 bool membership_leave(struct membership *m);
 
