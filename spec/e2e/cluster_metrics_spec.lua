@@ -99,6 +99,14 @@ return {
         assert.is_true(grown(a, before.a, "link_bytes_sent_total") > 20 * 20)
         assert.is_true(grown(b, before.b, "link_bytes_received_total") > 20 * 20)
         assert.equal(0, (a:sum("link_queue_bytes")))
+        local sum = 0
+        for _, q in ipairs(cjson.decode((c.a:run("status --cluster --json"))).queues) do
+            assert.equal(q.accepted, q.delivered + q.dropped + q.in_flight)
+            sum = sum + q.delivered
+        end
+        assert.equal(a:sum("far_messages_delivered_total"), sum)
+        assert.matches("\nworker 1 +%d+ +%d+ +%d+ +0 +0 +0%.0K +%d+\n",
+            (c.a:run("status --cluster")))
         x:close()
         y:close()
     end)
