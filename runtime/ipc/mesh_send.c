@@ -210,7 +210,7 @@ static int room(struct mesh *m, unsigned to, size_t len, unsigned times)
     if (len > MESH_INLINE)
         len = sizeof(struct body_name) + MESH_HEAD_MAX;
     /* A reservation that is not committed is forgotten by the next one. */
-    len = len * times + (times - 1) * PER_RECORD;
+    len = len * times + (size_t)(times - 1) * PER_RECORD;
     return err != 0 ? err : reserve(p, &at, len, MESH_PLAIN);
 }
 

@@ -5,8 +5,8 @@
  * the end of the master.  Only root and the node's user are answered.
  * Who asks to attach, or about the cluster, speaks with a worker or the agent
  * from then on: the master gives his socket away.
- * Lines: "status", "reload-cluster", "stop", "stop-now", "drain [RATE]", "left",
- * "attach WORKER", "cluster", "reload", "log-reopen". */
+ * Lines: "status", "stop", "stop-now", "drain [RATE]", "left",
+ * "attach WORKER", "cluster", "reload", "reload-cluster", "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 
