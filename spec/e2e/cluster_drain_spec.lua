@@ -130,14 +130,18 @@ describe("a node of a cluster that drains", function()
         until_(function()
             return seen().draining
         end, "a knows that b drains")
-        local text, code = c.a:run("reload --cluster --json")
-        local answer = cjson.decode(text)
-        assert.equal(0, code, text)
-        local states = {}
-        for _, n in ipairs(answer.nodes) do
-            states[n.node] = n.state
+        for generation, run in ipairs({
+            { c.a, "reload --cluster --json" },
+            { c.dispatch, "dispatch reload --cluster --json" },
+        }) do
+            local text, code = run[1]:run(run[2])
+            assert.equal(0, code, text)
+            local states = {}
+            for _, n in ipairs(cjson.decode(text).nodes) do
+                states[n.node] = n.state .. " " .. n.generation
+            end
+            assert.same({ a = "reloaded " .. generation + 1, b = "draining 1" }, states)
         end
-        assert.same({ a = "reloaded", b = "draining" }, states)
         for _, conn in ipairs(list) do
             conn:close()
         end
