@@ -9,7 +9,6 @@
 #include "proc/rolling.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -28,6 +27,7 @@
 #include "proc/ask.h"
 #include "proc/instance.h"
 #include "proc/reply.h"
+#include "proc/roll_json.h"
 
 enum {
     ROLLING_MAGIC = 0x726f6c67,
@@ -157,95 +157,6 @@ static void obey(struct rolling *r, const struct roll_msg *m, struct slice name)
 
 /* --- who runs it ---------------------------------------------------------- */
 
-static void put_text(struct buf *out, struct slice text)
-{
-    if (json_write_string(out, text) < 0)
-        buf_append_str(out, "\"?\"");
-}
-
-static void put_lines(struct buf *out, const char *name, struct slice text)
-{
-    const char *comma = "";
-
-    buf_printf(out, ",\"%s\":[", name);
-    while (text.len > 0) {
-        const char *end = memchr(text.p, '\n', text.len);
-        size_t n = end != NULL ? (size_t)(end - text.p) : text.len;
-
-        buf_append_str(out, comma);
-        put_text(out, slice_make(text.p, n));
-        comma = ",";
-        text = slice_skip(text, n + (end != NULL));
-    }
-    buf_append_str(out, "]");
-}
-
-static const char *word_of(const struct roll_node *n)
-{
-    switch (n->state) {
-    case ROLL_DONE:
-        return "reloaded";
-    case ROLL_FAILED:
-        return "failed";
-    case ROLL_RUNNING:
-        return "unknown";
-    default:
-        return "untouched";
-    }
-}
-
-static void put_node(struct buf *out, struct slice name, const char *state,
-                     uint32_t generation)
-{
-    bool is_first = out->p[out->head + out->len - 1] == '[';
-
-    buf_append_str(out, is_first ? "{\"node\":" : ",{\"node\":");
-    put_text(out, name);
-    buf_printf(out, ",\"state\":\"%s\",\"generation\":%" PRIu32 "}", state,
-               generation);
-}
-
-static bool has_node(const struct roll *roll, uint64_t boot)
-{
-    for (unsigned i = 0; i < roll_count(roll); i++)
-        if (roll_at(roll, i)->boot == boot)
-            return true;
-    return false;
-}
-
-/* One that drains, or has come meanwhile. */
-static void put_other(struct rolling *r, const struct gossip_member *m)
-{
-    struct meta meta;
-
-    if (m->kind != GOSSIP_NODE || has_node(r->roll, m->boot))
-        return;
-    (void)meta_read(&meta, m->meta);
-    put_node(&r->out, m->name, meta.is_draining ? "draining" : "untouched",
-             meta.generation);
-}
-
-static void put_end(struct rolling *r)
-{
-    const struct gossip *g = membership_look(r->membership);
-    struct slice why = roll_why(r->roll);
-
-    buf_printf(&r->out, "{\"ok\":%s,\"nodes\":[",
-               why.len == 0 ? "true" : "false");
-    for (unsigned i = 0; i < roll_count(r->roll); i++) {
-        const struct roll_node *node = roll_at(r->roll, i);
-
-        put_node(&r->out, slice_str(node->name), word_of(node),
-                 node->generation);
-    }
-    put_other(r, gossip_self(g));
-    for (unsigned i = 0; i < gossip_living(g); i++)
-        put_other(r, gossip_at(g, i));
-    buf_append_str(&r->out, "]");
-    put_lines(&r->out, "errors", why);
-    buf_append_str(&r->out, "}\n");
-}
-
 /* What it takes at once; the rest goes with the next line. */
 static void flush(struct rolling *r)
 {
@@ -262,11 +173,7 @@ static void on_done(void *arg, const struct roll_node *n, const char *notes,
     struct rolling *r = arg;
 
     sd_check(r, ROLLING_MAGIC);
-    buf_append_str(&r->out, "{\"node\":");
-    put_text(&r->out, slice_str(n->name));
-    buf_printf(&r->out, ",\"generation\":%" PRIu32, n->generation);
-    put_lines(&r->out, "notes", slice_make(notes, len));
-    buf_append_str(&r->out, "}\n");
+    roll_json_done(&r->out, n, slice_make(notes, len));
     if (r->client >= 0)
         flush(r);
 }
@@ -290,7 +197,7 @@ static void finish(struct rolling *r)
         log_info("all nodes have reloaded");
     else
         log_error("reload of the cluster: %.*s", (int)why.len, why.p);
-    put_end(r);
+    roll_json_end(&r->out, r->roll, membership_look(r->membership));
     timer_stop(r->process->loop, &r->tick);
     let_client_go(r);
     roll_free(&r->roll);
@@ -341,9 +248,7 @@ static void refuse(struct rolling *r, int fd, const char *why)
 {
     struct buf text = {0};
 
-    buf_append_str(&text, "{\"ok\":false,\"nodes\":[]");
-    put_lines(&text, "errors", slice_str(why));
-    buf_append_str(&text, "}\n");
+    roll_json_refusal(&text, why);
     reply_send(&r->replies, r->process->loop, fd, &text);
 }
 
