@@ -4,8 +4,9 @@
 ---
 --- The owner has a token of its own in sd:{l:KEY}:owner, which expires; while
 --- the function runs it is renewed again and again. sd:{l:KEY}:fence has the
---- last fencing number. It is never below Redis's clock in milliseconds, so it
---- rises also after Redis has lost its data, and may be forgotten in time.
+--- last fencing number. It is never below Redis's clock in microseconds, which
+--- owners in turn cannot outrun, so it rises also after Redis has lost its
+--- data, and may be forgotten in time.
 ---
 --- Who cannot renew ends its function before the lock is somebody else's: all
 --- is counted from before the question was sent.
@@ -32,7 +33,7 @@ if not redis.call("set", KEYS[1], ARGV[1], "nx", "px", ARGV[2]) then
     return 0
 end
 local time = redis.call("time")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local fence = tonumber(redis.call("get", KEYS[2]) or 0) + 1
 if fence < now then fence = now end
 local text = string.format("%.0f", fence)
@@ -107,10 +108,18 @@ local function keep(held)
     end
 end
 
+--- A function that did not wait has kept the keeper from its work: whether the
+--- lock was ours to the end, Redis says, or else the time that it was good for.
 local function release(held)
+    local ended = core.mono()
     held.keeper:cancel()
     local done, err = redis():eval(RELEASE, 1, held.owner, held.token)
-    if not done then
+    local is_ours = done == 1 or not done and ended < held.good_until
+    if not is_ours and not held.is_lost then
+        held.is_lost = true
+        log.warn(("lock %s was lost before its function ended"):format(
+            held.owner))
+    elseif not done then
         log.warn(("lock %s expires by itself: %s"):format(held.owner, err))
     end
 end

@@ -3,12 +3,18 @@
 --- The ticks of all nodes are those of the wall clock, numbered from 1970, so
 --- whoever is due first takes the number in Redis, sd:{t:NAME}:NUMBER, and the
 --- others find it taken. A node that is gone takes none, and nothing has to be
---- handed on. While the last run goes on somewhere, as its lock says, a tick is
---- left out.
+--- handed on; one that drains lets the others go first. While the last run goes
+--- on somewhere, as its lock says, a tick is left out.
+---
+--- A number is forgotten after a while, and must not be taken again by somebody
+--- who is late: a node that was frozen, or whose clock is wrong. So Redis's own
+--- clock judges: only while a tick is near to it on both sides may it be taken,
+--- and it is remembered for as long as that is wide.
 ---
 --- Without Redis nobody knows who has a tick, so there are no runs.
 
 local core = require("sd.core")
+local go = require("sd.go")
 local lock = require("sd.lock")
 local log = require("sd.log")
 local redis = require("sd.redis")
@@ -17,22 +23,29 @@ local redis = require("sd.redis")
 local ticks = {}
 
 local LOCK = 10 -- seconds until a run whose node has died is forgotten
-local KEPT = 60000 -- ms, and two periods: more than clocks may be apart
+local APART = 30000 -- ms, and a period: how far Redis's clock may be
+local POLITE = 500 -- ms that one who drains waits for the others, at most
 local COUNTED = 30 * 86400 * 1000 -- ms that counters are kept
 
---- KEYS: tick, runs, fence. ARGV: who, ms it is kept, ms the counters are.
+--- KEYS: tick, runs, fence. ARGV: who, ms the counters are kept, the tick's
+--- time, ms it may be off.
 --- Returns how many runs there were, and a fencing number as that of a lock;
---- 0: it is taken.
+--- 0: it is taken; -1 and by how many ms the tick is too late for Redis.
 local TAKE = [[
-if not redis.call("set", KEYS[1], ARGV[1], "nx", "px", ARGV[2]) then
+local time, most = redis.call("time"), tonumber(ARGV[4])
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local late = math.floor(now / 1000) - tonumber(ARGV[3])
+if late > most or -late > most then
+    return { -1, late }
+end
+if not redis.call("set", KEYS[1], ARGV[1], "nx", "px", 2 * most + 1000) then
     return { 0 }
 end
-local run, time = redis.call("incr", KEYS[2]), redis.call("time")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local run = redis.call("incr", KEYS[2])
 local fence = tonumber(redis.call("get", KEYS[3]) or 0) + 1
 if fence < now then fence = now end
-redis.call("set", KEYS[3], string.format("%.0f", fence), "px", ARGV[3])
-redis.call("pexpire", KEYS[2], ARGV[3])
+redis.call("set", KEYS[3], string.format("%.0f", fence), "px", ARGV[2])
+redis.call("pexpire", KEYS[2], ARGV[2])
 return { run, fence }
 ]]
 
@@ -56,10 +69,13 @@ end
 local function take(name, tick, every)
     local key = "sd:{t:" .. name .. "}:"
     local reply, err = redis():eval(TAKE, 3, key .. digits(tick),
-        key .. "runs", key .. "fence", core.node, digits(2 * every + KEPT),
-        digits(2 * every + COUNTED))
+        key .. "runs", key .. "fence", core.node, digits(2 * every + COUNTED),
+        digits(tick * every), digits(every + APART))
     if not reply then
         return is_away(name, err)
+    elseif reply[1] < 0 then
+        return is_away(name, ("this node is %.0f s behind the clock of Redis")
+            :format(reply[2] / 1000))
     end
     quiet[name] = nil
     if reply[1] > 0 then
@@ -76,6 +92,9 @@ end
 function ticks.run(config, name, scheduled, fn)
     local every = config.every * 1000
     local tick = math.floor(scheduled * 1000 / every + 0.5)
+    if core.is_leaving() then
+        go.sleep(math.min(every / 4, POLITE) / 1000)
+    end
     local run, fence = take(name, tick, every)
     if not run then
         return

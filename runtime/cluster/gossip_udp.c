@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "cluster/address.h"
 #include "cluster/announce.h"
+#include "cluster/roll_msg.h"
 #include "cluster/seal.h"
 #include "cluster/seeds.h"
 #include "loop/pollfd.h"
@@ -118,6 +119,14 @@ static bool open_datagram(struct gossip_udp *u, struct slice bytes,
     return v == SEAL_OPENED;
 }
 
+static void take(struct gossip_udp *u, struct slice plain)
+{
+    if (roll_msg_is(plain))
+        u->config.on_roll(u->config.arg, plain);
+    else
+        gossip_receive(u->gossip, clock_ms(), plain.p, plain.len);
+}
+
 static void on_readable(void *arg)
 {
     struct gossip_udp *u = arg;
@@ -136,8 +145,7 @@ static void on_readable(void *arg)
         /* Else somebody has told us that a port is closed: no matter. */
         if (n >= 0 && open_datagram(u, slice_make(bytes, (size_t)n),
                                     (struct sockaddr *)&from, SEAL_OWN))
-            gossip_receive(u->gossip, clock_ms(), u->plain.p + u->plain.head,
-                           u->plain.len);
+            take(u, buf_slice(&u->plain));
     }
     tick(u);
 }
@@ -315,6 +323,14 @@ void gossip_udp_leave(struct gossip_udp *u)
 void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot)
 {
     gossip_vouch(u->gossip, clock_ms(), boot);
+}
+
+void gossip_udp_send(struct gossip_udp *u, uint64_t boot, struct slice bytes)
+{
+    const struct gossip_member *m = gossip_find(u->gossip, boot);
+
+    if (m != NULL)
+        on_send(u, &m->address, bytes.p, bytes.len);
 }
 
 const struct gossip *gossip_udp_look(const struct gossip_udp *u)

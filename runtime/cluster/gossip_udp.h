@@ -20,6 +20,8 @@ struct gossip_udp_config {
     /* Something has changed; gossip_udp_look() says what there is. */
     void (*on_change)(void *arg, const struct gossip_member *m,
                       enum gossip_event what);
+    /* A member has said something that is no gossip (cluster/roll_msg.h). */
+    void (*on_roll)(void *arg, struct slice bytes);
     void *arg;
 };
 
@@ -36,6 +38,9 @@ int gossip_udp_take(struct gossip_udp *u, const struct conf *conf,
 int gossip_udp_set_meta(struct gossip_udp *u, struct slice meta);
 void gossip_udp_leave(struct gossip_udp *u);
 void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot);
+
+/* Say it to a member that is known; it may be lost on the way. */
+void gossip_udp_send(struct gossip_udp *u, uint64_t boot, struct slice bytes);
 
 const struct gossip *gossip_udp_look(const struct gossip_udp *u);
 const struct seal *gossip_udp_seal(const struct gossip_udp *u);

@@ -431,6 +431,11 @@ const struct roster_list *uplink_roster(const struct uplink *u)
     return u->roster;
 }
 
+const struct links_figures *uplink_links(const struct uplink *u)
+{
+    return links_figures(u->links);
+}
+
 bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out)
 {
     struct list *it;

@@ -62,6 +62,8 @@ const struct roster_list *uplink_roster(const struct uplink *u);
 /* Say goodbye and end all links; what is unanswered stays so. */
 void uplink_leave(struct uplink *u);
 
+struct links_figures; /* cluster/link.h */
+
 struct uplink_state {
     const char *dispatch; /* its name */
     uint64_t boot;
@@ -72,6 +74,9 @@ struct uplink_state {
     void *relay;             /* NULL: the link is not open */
     uint32_t round_trip;     /* us */
 };
+
+/* Of all its links. */
+const struct links_figures *uplink_links(const struct uplink *u);
 
 /* Relay `i`; false behind the last. */
 bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out);

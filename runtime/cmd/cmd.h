@@ -28,6 +28,7 @@ struct cmd {
 int cmd_start(const struct cmd *cmd);
 int cmd_stop(const struct cmd *cmd);
 int cmd_reload(const struct cmd *cmd);
+int cmd_reload_cluster(const struct cmd *cmd); /* of cmd_reload() */
 int cmd_attach(const struct cmd *cmd);
 int cmd_top(const struct cmd *cmd);
 int cmd_drain(const struct cmd *cmd);

@@ -65,8 +65,11 @@ static int print(struct slice answer, bool json)
 int cmd_reload(const struct cmd *cmd)
 {
     struct buf reply = {0};
-    int fd = ctl_ask("reload", &reply), status = CMD_FAILED;
+    int fd, status = CMD_FAILED;
 
+    if (cmd->cluster)
+        return cmd_reload_cluster(cmd);
+    fd = ctl_ask("reload", &reply);
     if (fd == -ENOENT || fd == -ECONNREFUSED) {
         cmd_complain("not running");
         status = CMD_NOT_RUNNING;

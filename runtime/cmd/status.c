@@ -148,8 +148,24 @@ static void print_link(void *ctx, const struct row *row)
            row_number(row, "round_trip") * 1000);
 }
 
+static void print_queue(void *ctx, const struct row *row)
+{
+    (void)ctx;
+    printf("%-12s %10s %10s %9s %9s %8s %8.1fK %8s\n", row_get(row, "process"),
+           row_get(row, "accepted"), row_get(row, "delivered"),
+           row_get(row, "dropped"), row_get(row, "in_flight"),
+           row_get(row, "busy"), row_number(row, "bytes") / 1024,
+           row_get(row, "resent"));
+}
+
 static bool print_cluster_field(struct json *j, struct row *head)
 {
+    if (slice_is(j->text, "queues")) {
+        printf("\n%-12s %10s %10s %9s %9s %8s %9s %8s\n", "process",
+               "to others", "delivered", "dropped", "in flight", "busy", "kept",
+               "resent");
+        return row_read_list(j, print_queue, NULL);
+    }
     if (slice_is(j->text, "links")) {
         printf("\n%-12s %-20s %-12s %-7s %9s %9s %11s\n", "process", "link to",
                "", "state", "unsent", "silent", "round trip");

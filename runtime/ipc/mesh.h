@@ -106,6 +106,9 @@ void mesh_ring_doors(struct mesh *m);
  * burst of other senders can take away. */
 int mesh_room(struct mesh *m, unsigned to, size_t len);
 
+/* The same of two, one behind the other. */
+int mesh_room_for_two(struct mesh *m, unsigned to, size_t len);
+
 /* Hand on up to about `max` waiting messages, in turns of at most 32 per
  * sender, and all there is to say of dead processes.  Returns how many. */
 unsigned mesh_poll(struct mesh *m, unsigned max);

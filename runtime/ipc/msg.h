@@ -165,16 +165,9 @@ struct msg_far_reply {
     uint32_t reserved;
 };
 
-enum msg_event_verb {
-    MSG_EVENT_HANDLE,
-    MSG_EVENT_ABROAD /* task -> worker: send it to other nodes */
-};
-
 struct msg_event {
-    uint32_t verb; /* enum msg_event_verb */
     uint32_t name_len;
     uint32_t node_len;
-    uint32_t reserved;
 };
 
 struct msg_task_call {

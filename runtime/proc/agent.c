@@ -16,6 +16,7 @@
 #include "proc/membership.h"
 #include "proc/process.h"
 #include "proc/reply.h"
+#include "proc/rolling.h"
 
 enum {
     DRAIN_LOOK = 10, /* ms between two looks at what is left */
@@ -25,6 +26,7 @@ struct agent {
     struct process process;
     struct admin *admin;
     struct membership *membership; /* NULL: of no cluster */
+    struct rolling *rolling;       /* the same */
     struct list replies;
     struct code *first; /* whose texts the admin port keeps */
     struct timer look;
@@ -55,11 +57,20 @@ static void drain(struct agent *a)
     timer_start(p->loop, &a->look, 1);
 }
 
+static void say_draining(struct agent *a)
+{
+    if (a->membership != NULL)
+        membership_drain(a->membership);
+}
+
 static void on_leash(struct process *p, const struct leash_msg *m)
 {
     switch ((enum leash_type)m->type) {
     case LEASH_DRAIN:
         drain(list_entry(p, struct agent, process));
+        break;
+    case LEASH_LEAVE:
+        say_draining(list_entry(p, struct agent, process));
         break;
     default:
         sd_panic(__FILE__, __LINE__, __func__, "no message for an agent");
@@ -95,11 +106,31 @@ static void on_config(struct process *p)
         membership_take(a->membership);
 }
 
-static void on_console(struct process *p, int fd)
+static void on_roll(void *arg, struct slice bytes)
+{
+    struct agent *a = arg;
+
+    if (a->rolling != NULL)
+        rolling_take(a->rolling, bytes);
+}
+
+static void on_lost(void *arg, uint64_t boot, const char *how)
+{
+    struct agent *a = arg;
+
+    if (a->rolling != NULL)
+        rolling_lost(a->rolling, boot, how);
+}
+
+static void on_console(struct process *p, int fd, uint32_t what)
 {
     struct agent *a = list_entry(p, struct agent, process);
     struct buf text = {0};
 
+    if (what == AGENT_ROLL && a->rolling != NULL) {
+        rolling_begin(a->rolling, fd);
+        return;
+    }
     if (a->membership != NULL)
         membership_json(a->membership, &text);
     buf_append_str(&text, "\n");
@@ -111,20 +142,29 @@ static void on_end(struct process *p)
     struct agent *a = list_entry(p, struct agent, process);
 
     reply_end(&a->replies);
+    rolling_close(&a->rolling);
+    admin_show_cluster(a->admin, NULL);
     membership_close(&a->membership);
 }
 
 static void join(struct agent *a)
 {
     struct process *p = &a->process;
-    struct membership_hooks hooks = {
-        .on_settled = on_settled, .on_conflict = on_conflict, .arg = a};
+    struct membership_hooks hooks = {.on_settled = on_settled,
+                                     .on_conflict = on_conflict,
+                                     .on_roll = on_roll,
+                                     .on_lost = on_lost,
+                                     .arg = a};
     const char *why = NULL;
 
     if (p->h->cluster.gossip < 0)
         process_ready(p);
     else if (membership_open(&a->membership, p, &hooks, &why) < 0)
         process_refuse(p, why);
+    if (a->membership == NULL)
+        return;
+    a->rolling = rolling_open(p, a->membership);
+    admin_show_cluster(a->admin, a->membership);
 }
 
 static void start(struct agent *a)

@@ -8,6 +8,7 @@
 #include "cluster/address.h"
 #include "cluster/meta.h"
 #include "codec/json.h"
+#include "ipc/counters.h"
 #include "proc/tables.h"
 
 static void put_text(struct buf *out, const char *key, struct slice text)
@@ -101,6 +102,30 @@ static unsigned put_links_of(struct buf *out, const struct gossip *g,
     return i;
 }
 
+/* What a worker has sent to other nodes, and keeps. */
+static void put_queue(struct buf *out, const struct process *p, unsigned slot)
+{
+    uint64_t v[COUNTERS], dropped = 0;
+    char name[32];
+
+    counters_read(mesh_counters(p->mesh, slot), v);
+    for (unsigned i = 0; i < COUNTERS_OUTCOMES; i++)
+        dropped += v[COUNT_FAR_DROPPED + i];
+    slots_name(name, sizeof(name), p->slots, slot);
+    buf_append_str(out, slot == 0 ? "{" : ",{");
+    put_text(out, "process", slice_str(name));
+    buf_printf(out,
+               "\"accepted\":%" PRIu64 ",\"delivered\":%" PRIu64
+               ",\"dropped\":%" PRIu64 ",\"in_flight\":%" PRIu64
+               ",\"busy\":%" PRIu64 ",\"unacknowledged\":%" PRIu64
+               ",\"bytes\":%" PRIu64 ",\"resent\":%" PRIu64
+               ",\"received\":%" PRIu64 ",\"duplicate\":%" PRIu64 "}",
+               v[COUNT_FAR_ACCEPTED], v[COUNT_FAR_DELIVERED],
+               dropped + v[COUNT_FAR_CRASHED], v[COUNT_FAR_IN_FLIGHT],
+               v[COUNT_FAR_BUSY], v[COUNT_FAR_KEPT], v[COUNT_FAR_BYTES],
+               v[COUNT_FAR_AGAIN], v[COUNT_FAR_TAKEN], v[COUNT_FAR_DOUBLES]);
+}
+
 void cluster_status_json(const struct gossip *g, const struct process *p,
                          struct buf *out)
 {
@@ -118,5 +143,9 @@ void cluster_status_json(const struct gossip *g, const struct process *p,
         if (role == SLOT_WORKER || role == SLOT_RELAY)
             n += put_links_of(out, g, p, i, n);
     }
+    buf_append_str(out, "],\"queues\":[");
+    for (i = 0; i < slots_count(p->slots); i++)
+        if (slots_role(p->slots, i) == SLOT_WORKER)
+            put_queue(out, p, i);
     buf_append_str(out, "]}");
 }

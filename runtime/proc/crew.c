@@ -298,11 +298,21 @@ bool crew_on_exit(struct crew *c, int pid, int status)
     return false;
 }
 
+/* The others are to know at once that the node drains. */
+static void tell_agent(struct crew *c)
+{
+    struct member *agent = &c->seats[c->count - 1].member;
+
+    if (member_state(agent) == SLOT_READY)
+        member_tell(agent, LEASH_LEAVE, 0);
+}
+
 void crew_leave(struct crew *c)
 {
     sd_check(c, CREW_MAGIC);
     sd_assert(c->state == CREW_SERVING);
     c->state = CREW_LEAVING;
+    tell_agent(c);
     for (unsigned i = 0; i < c->config.workers; i++) {
         timer_stop(c->config.loop, &c->seats[i].wait);
         member_rest(&c->seats[i].member);
@@ -321,6 +331,8 @@ void crew_stop(struct crew *c, uint64_t ms)
     sd_check(c, CREW_MAGIC);
     if (c->building != 0)
         crew_drop(c, c->building);
+    if (ms > 0 && c->state == CREW_SERVING)
+        tell_agent(c);
     c->state = CREW_STOPPING;
     timer_start(c->config.loop, &c->deadline, ms > 0 ? ms : KILL_WAIT);
     for (unsigned i = 0; i < c->count; i++) {
@@ -347,13 +359,13 @@ int crew_attach(struct crew *c, unsigned i, int fd)
 {
     sd_check(c, CREW_MAGIC);
     sd_assert(i < c->config.workers);
-    return member_attach(&c->seats[i].member, fd);
+    return member_attach(&c->seats[i].member, fd, 0);
 }
 
-int crew_ask_agent(struct crew *c, int fd)
+int crew_ask_agent(struct crew *c, int fd, uint32_t what)
 {
     sd_check(c, CREW_MAGIC);
-    return member_attach(&c->seats[c->count - 1].member, fd);
+    return member_attach(&c->seats[c->count - 1].member, fd, what);
 }
 
 void crew_reopen_logs(struct crew *c)

@@ -74,9 +74,8 @@ int crew_pid(const struct crew *c, unsigned i);
  * 0, or a negative code: it does not serve. */
 int crew_attach(struct crew *c, unsigned i, int fd);
 
-/* Somebody wants to know from the agent who there is in the cluster; as
- * above. */
-int crew_ask_agent(struct crew *c, int fd);
+/* Somebody asks the agent for `what`, enum agent_ask; as above. */
+int crew_ask_agent(struct crew *c, int fd, uint32_t what);
 
 /* Tell every process. */
 void crew_reopen_logs(struct crew *c);

@@ -313,10 +313,10 @@ int ctl_ask_again(int fd, const char *line, struct buf *reply)
     return err < 0 ? err : read_line(fd, reply);
 }
 
-int ctl_tell(const char *line)
+static int tell(const char *line, int flags)
 {
     struct sockaddr_un a = address();
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     int err;
 
     if (fd < 0)
@@ -329,6 +329,16 @@ int ctl_tell(const char *line)
         return fd;
     close(fd);
     return err;
+}
+
+int ctl_tell(const char *line)
+{
+    return tell(line, 0);
+}
+
+int ctl_tell_soon(const char *line)
+{
+    return tell(line, SOCK_NONBLOCK);
 }
 
 int ctl_ask(const char *line, struct buf *reply)

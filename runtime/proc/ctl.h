@@ -6,7 +6,7 @@
  * Who asks to attach, or about the cluster, speaks with a worker or the agent
  * from then on: the master gives his socket away.
  * Lines: "status", "stop", "stop-now", "drain [RATE]", "left",
- * "attach WORKER", "cluster", "reload", "log-reopen". */
+ * "attach WORKER", "cluster", "reload", "reload-cluster", "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 
@@ -43,6 +43,10 @@ int ctl_ask(const char *line, struct buf *reply);
 
 /* Send `line` and leave the answer to the caller.  As ctl_ask(). */
 int ctl_tell(const char *line);
+
+/* The same, without ever waiting: -EAGAIN when too many are before us.  The
+ * descriptor is non-blocking. */
+int ctl_tell_soon(const char *line);
 
 /* Send another line over it.  0 or a negative code. */
 int ctl_ask_again(int fd, const char *line, struct buf *reply);

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "loop/sig.h"
+#include "proc/agent.h"
 #include "proc/crew.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
@@ -391,12 +392,12 @@ static void attach(struct master *m, const char *worker, struct buf *reply)
 }
 
 /* From now on the client speaks with the agent. */
-static void ask_agent(struct master *m, struct buf *reply)
+static void ask_agent(struct master *m, enum agent_ask what, struct buf *reply)
 {
     if (m->node.cluster.gossip < 0)
         buf_append_str(reply, "{\"error\":\"of no cluster: set "
                               "cluster.enable\"}");
-    else if (crew_ask_agent(m->crew, ctl_client(m->ctl)) < 0)
+    else if (crew_ask_agent(m->crew, ctl_client(m->ctl), what) < 0)
         buf_append_str(reply, "{\"error\":\"the agent does not serve\"}");
 }
 
@@ -502,7 +503,9 @@ static void on_line(void *arg, const char *line, struct buf *reply)
     } else if (strncmp(line, "attach ", 7) == 0) {
         attach(m, line + 7, reply);
     } else if (strcmp(line, "cluster") == 0) {
-        ask_agent(m, reply);
+        ask_agent(m, AGENT_CLUSTER, reply);
+    } else if (strcmp(line, "reload-cluster") == 0) {
+        ask_agent(m, AGENT_ROLL, reply);
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);

@@ -40,7 +40,7 @@ struct membership {
     struct timer settle; /* while it has not */
     struct loop_job changed;
     struct buf meta; /* as it was told last */
-    bool is_settling, is_settled;
+    bool is_settling, is_settled, is_draining;
     uint64_t redis;  /* ours; 0: not known */
     uint64_t warned; /* clock_ms() of the last word on another one */
     uint64_t began;
@@ -63,7 +63,8 @@ static void fill_meta(const struct membership *m, struct meta *out)
     uint64_t conns = 0;
     unsigned i;
 
-    *out = (struct meta){.generation = p->code->generation};
+    *out = (struct meta){.generation = p->code->generation,
+                         .is_draining = m->is_draining};
     snprintf(out->version, sizeof(out->version), "%s", p->h->version);
     for (i = 0; i < slots_count(p->slots); i++) {
         if (slots_role(p->slots, i) != SLOT_WORKER)
@@ -290,7 +291,17 @@ static void on_member(void *arg, const struct gossip_member *member,
                  (int)member->name.len, member->name.p, at, event_words[what]);
     if (what == GOSSIP_CONFLICT)
         on_conflict(m, member);
+    if (what == GOSSIP_DIED || what == GOSSIP_DEPARTED)
+        m->hooks.on_lost(m->hooks.arg, member->boot, event_words[what]);
     loop_defer(m->process->loop, &m->changed);
+}
+
+static void on_roll(void *arg, struct slice bytes)
+{
+    struct membership *m = arg;
+
+    sd_check(m, MEMBERSHIP_MAGIC);
+    m->hooks.on_roll(m->hooks.arg, bytes);
 }
 
 /* --- open and close ------------------------------------------------------- */
@@ -311,6 +322,7 @@ static int open_udp(struct membership *m, const char **why)
                  .address = {.port = h->cluster.port},
                  .kind = is_node ? GOSSIP_NODE : GOSSIP_DISPATCH},
         .on_change = on_member,
+        .on_roll = on_roll,
         .arg = m,
     };
 
@@ -375,12 +387,37 @@ void membership_take(struct membership *m)
     tell(m);
 }
 
+void membership_drain(struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    m->is_draining = true;
+    tell(m);
+}
+
 bool membership_leave(struct membership *m)
 {
     sd_check(m, MEMBERSHIP_MAGIC);
     if (gossip_self(gossip_udp_look(m->udp))->state != GOSSIP_LEFT)
         gossip_udp_leave(m->udp);
     return gossip_has_left(gossip_udp_look(m->udp));
+}
+
+const struct gossip *membership_look(const struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    return gossip_udp_look(m->udp);
+}
+
+const struct gossip_udp *membership_udp(const struct membership *m)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    return m->udp;
+}
+
+void membership_send(struct membership *m, uint64_t boot, struct slice bytes)
+{
+    sd_check(m, MEMBERSHIP_MAGIC);
+    gossip_udp_send(m->udp, boot, bytes);
 }
 
 /* --- for people ----------------------------------------------------------- */

@@ -61,14 +61,14 @@ static void reopen_log(const struct process *p)
 }
 
 /* Takes the descriptor. */
-static void open_console(struct process *p, int fd)
+static void open_console(struct process *p, int fd, uint32_t what)
 {
     if (fd < 0)
         return;
     if (p->vms != NULL)
         vms_console(p->vms, fd);
     else if (p->on_console != NULL)
-        p->on_console(p, fd);
+        p->on_console(p, fd, what);
     else
         close(fd);
 }
@@ -84,7 +84,7 @@ static void dispatch(struct process *p, const struct leash_msg *m, int fd)
         process_build(p, m, fd);
         break;
     case LEASH_CONSOLE:
-        open_console(p, fd);
+        open_console(p, fd, m->number);
         return;
     case LEASH_DROP:
         process_drop(p, m->number);

@@ -20,6 +20,7 @@
 #include "cluster/hub.h"
 #include "cluster/link.h"
 #include "cluster/proof.h"
+#include "cluster/refusal.h"
 #include "loop/pollfd.h"
 #include "proc/child.h"
 #include "proc/process.h"
@@ -45,6 +46,7 @@ struct relay {
     struct timer end, board;
     uint64_t complained;
     unsigned npeers;
+    uint64_t refused[REFUSAL_COUNT];
 };
 
 /* A link and who it leads to. */
@@ -131,6 +133,7 @@ static void on_close(void *arg, struct link *l, const char *why)
                   p->who.place.slot, p->who.name, why);
     } else {
         complain(r, l, why);
+        r->refused[refusal_of(why)]++;
     }
     list_del(&p->node);
     mem_free(p);
@@ -274,6 +277,18 @@ static void on_config(struct process *p)
         log_error("cluster.key: %s", why);
 }
 
+static void count_refusals(const struct relay *r, uint64_t *v)
+{
+    _Static_assert((int)REFUSAL_COUNT <= (int)COUNTERS_REFUSALS, "no room");
+    for (unsigned i = 0; i < REFUSAL_COUNT; i++)
+        v[COUNT_LINKS_REFUSED + i] = r->refused[i];
+}
+
+static void on_count(struct process *p, uint64_t *v)
+{
+    count_refusals(list_entry(p, struct relay, process), v);
+}
+
 static void on_end(struct process *p)
 {
     struct relay *r = list_entry(p, struct relay, process);
@@ -341,6 +356,7 @@ int relay_run(const struct heritage *h)
     struct relay r = {.magic = RELAY_MAGIC,
                       .process = {.on_leash = on_leash,
                                   .on_config = on_config,
+                                  .on_count = on_count,
                                   .on_end = on_end},
                       .end.fn = on_end_wait,
                       .board.fn = on_board};

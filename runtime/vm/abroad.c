@@ -89,6 +89,8 @@ static void on_settled(void *arg, uint64_t token, int outcome)
     struct pending *p = (struct pending *)(uintptr_t)token;
 
     sd_check(a, ABROAD_MAGIC);
+    if (outcome != 0)
+        a->dropped[outcome_of(outcome)]++;
     if (token == ABROAD_SILENT)
         return;
     if ((token & ABROAD_CALL) != 0) {

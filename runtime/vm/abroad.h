@@ -28,6 +28,9 @@ void abroad_free(struct abroad **ap);
 /* Another configuration serves. */
 void abroad_take(struct abroad *a, const struct conf *conf);
 
+/* Add what was sent to other nodes to COUNTERS numbers. */
+void abroad_add_counters(const struct abroad *a, uint64_t *v);
+
 /* Messages whose outcome is not known yet. */
 unsigned abroad_count(const struct abroad *a);
 

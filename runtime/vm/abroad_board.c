@@ -1,7 +1,9 @@
 /* abroad_board.c - this worker shows how its links to relays are
- * (ipc/linkboard.h), again and again. */
+ * (ipc/linkboard.h), again and again, and what it counts of them. */
 #include "base/assert.h"
+#include "cluster/link.h"
 #include "cluster/uplink.h"
+#include "ipc/counters.h"
 #include "ipc/linkboard.h"
 #include "vm/abroad_state.h"
 #include "vm/people.h"
@@ -10,6 +12,37 @@
 enum {
     AGAIN = 500 /* ms */
 };
+
+void abroad_add_counters(const struct abroad *a, uint64_t *v)
+{
+    const struct outbox_figures *out;
+    const struct inbox_figures *in;
+    const struct links_figures *links;
+
+    _Static_assert((int)OUTCOME_COUNT <= (int)COUNTERS_OUTCOMES, "no room");
+    if (a == NULL || a->uplink == NULL)
+        return;
+    out = outbox_figures(uplink_outbox(a->uplink));
+    in = inbox_figures(uplink_inbox(a->uplink));
+    links = uplink_links(a->uplink);
+    v[COUNT_FAR_ACCEPTED] = out->accepted;
+    v[COUNT_FAR_DELIVERED] = out->delivered;
+    v[COUNT_FAR_IN_FLIGHT] =
+        out->accepted - out->delivered - out->refused - out->unknown;
+    for (unsigned i = 0; i < OUTCOME_COUNT; i++)
+        v[COUNT_FAR_DROPPED + i] = a->dropped[i];
+    v[COUNT_FAR_BUSY] = out->busy;
+    v[COUNT_FAR_FRAMES] = out->frames;
+    v[COUNT_FAR_AGAIN] = out->again;
+    v[COUNT_FAR_TAKEN] = in->taken;
+    v[COUNT_FAR_DOUBLES] = in->doubles;
+    v[COUNT_FAR_KEPT] = out->count;
+    v[COUNT_FAR_BYTES] = out->bytes;
+    v[COUNT_LINK_BYTES_IN] = links->received;
+    v[COUNT_LINK_BYTES_OUT] = links->sent;
+    v[COUNT_LINKS_OPENED] = links->opened;
+    v[COUNT_LINKS_CLOSED] = links->closed;
+}
 
 static void on_board(struct timer *t)
 {

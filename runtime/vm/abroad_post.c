@@ -47,6 +47,14 @@ struct parts {
 
 /* --- the task ------------------------------------------------------------- */
 
+/* While the node drains its tasks go on, and may send. */
+static bool is_serving(const struct slots *slots, unsigned i)
+{
+    enum slot_state state = slots_state(slots, i);
+
+    return state == SLOT_READY || state == SLOT_DRAINING;
+}
+
 int abroad_worker(struct abroad *a, struct slice name)
 {
     static const struct hash_key key = {1, 2};
@@ -57,8 +65,8 @@ int abroad_worker(struct abroad *a, struct slice name)
     for (unsigned i = 0; i < slots_count(slots); i++) {
         uint64_t score = owner_score(hash, i + 1);
 
-        if (slots_role(slots, i) == SLOT_WORKER &&
-            slots_state(slots, i) == SLOT_READY && (best < 0 || score > high)) {
+        if (slots_role(slots, i) == SLOT_WORKER && is_serving(slots, i) &&
+            (best < 0 || score > high)) {
             best = (int)i;
             high = score;
         }

@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/table.h"
 #include "cluster/outbox.h"
+#include "cluster/outcome.h"
 #include "cluster/teller.h"
 #include "ipc/roster.h"
 #include "loop/loop.h"
@@ -36,6 +37,8 @@ struct abroad {
     struct loop_job tell; /* ... by this */
     struct list posts;    /* of tasks, that wait for room (abroad_post.c) */
     struct timer look;    /* for both, while there are any */
+
+    uint64_t dropped[OUTCOME_COUNT];
 
     struct roster_list *roster; /* of a task */
     uint64_t serial;            /* of what was read of it */

@@ -41,6 +41,16 @@ static int l_request_id(lua_State *L)
     return 1;
 }
 
+/* core.is_leaving() -> is this worker to end soon, with its node? */
+static int l_is_leaving(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    lua_pushboolean(L, slots_state(mesh_slots(vm->env.mesh), vm->env.slot) ==
+                           SLOT_DRAINING);
+    return 1;
+}
+
 /* core.deadline() -> when the running call's deadline is, as core.now(); nil:
  * it has none */
 static int l_deadline(lua_State *L)
@@ -273,6 +283,7 @@ static const luaL_Reg functions[] = {
     {"now", l_now},
     {"mono", l_mono},
     {"request_id", l_request_id},
+    {"is_leaving", l_is_leaving},
     {"deadline", l_deadline},
     {"collect", l_collect},
     {"stopped", l_stopped},

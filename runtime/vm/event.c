@@ -6,7 +6,7 @@
  * long as it has not too many handlers at work: lua/sd/event.lua.
  *
  * A task process has no handlers and no links.  What it emits to the whole
- * cluster its lowest worker sends on, always the same one, so order is kept. */
+ * cluster goes the way of all that it sends to other nodes. */
 #include "vm/event.h"
 
 #include <lauxlib.h>
@@ -30,7 +30,7 @@ enum {
     EVENTS_MAX = 65536,
     BYTES_MAX = 32 << 20, /* seven of the largest fit */
     NAME_MAX_LENGTH = 256,
-    PER_MESSAGE = 256,    /* bytes in a ring, at most, besides its body */
+    PER_MESSAGE = 256,    /* bytes, at most, by which a task's is longer */
     COMPLAIN_AGAIN = 1000 /* ms */
 };
 
@@ -109,51 +109,21 @@ static void add(struct events *e, const struct slice *v, unsigned n)
 
 /* --- out ------------------------------------------------------------------ */
 
-/* The worker that sends on what a task emits; -1: there is none. */
-static int lowest_worker(const struct vm *vm)
-{
-    const struct slots *slots = mesh_slots(vm->env.mesh);
-    unsigned i, n = slots_count(slots);
-
-    for (i = 0; i < n; i++) {
-        enum slot_state state = slots_state(slots, i);
-
-        if (slots_role(slots, i) == SLOT_WORKER &&
-            (state == SLOT_READY || state == SLOT_DRAINING))
-            return (int)i;
-    }
-    return -1;
-}
-
-/* A message more for one worker: not to be handled there, but sent on. */
-static int give_on(struct vm *vm, struct msg_event m, const struct slice *v)
-{
-    int to = lowest_worker(vm);
-    struct slice all[5] = {
-        {NULL, 0}, {(const char *)&m, sizeof(m)}, v[1], v[2], v[3]};
-
-    m.verb = MSG_EVENT_ABROAD;
-    return to < 0 ? SD_EBUSY : spread_message(vm, to, MSG_EVENT, all, 5);
-}
-
-/* Does the lowest worker get two messages? */
+/* A task's goes to a worker, which sends it on (abroad_post.c). */
 static bool gives_on(const struct vm *vm, bool is_cluster)
 {
-    return is_cluster && vm->env.role == VM_TASK &&
-           vm->env.conf->cluster.enable;
+    return is_cluster && vm->env.role == VM_TASK && vm->all->abroad != NULL;
 }
 
-static int send_abroad(struct vm *vm, const struct msg_event *m,
-                       const struct slice *v)
+static int send_abroad(struct vm *vm, const struct slice *v)
 {
-    if (gives_on(vm, true))
-        return give_on(vm, *m, v);
-    return abroad_event(vm->all->abroad, v, 4);
+    int rc = abroad_event(vm->all->abroad, v, 4);
+
+    return rc == SD_EUNAVAILABLE ? SD_EBUSY : rc;
 }
 
 /* v: head, name, node, value.  All or nobody is told. */
-static int emit(struct vm *vm, const struct msg_event *m, const struct slice *v,
-                bool is_cluster)
+static int emit(struct vm *vm, const struct slice *v, bool is_cluster)
 {
     struct slice all[5] = {{NULL, 0}, v[0], v[1], v[2], v[3]};
     size_t len = v[0].len + v[1].len + v[2].len + v[3].len;
@@ -163,10 +133,9 @@ static int emit(struct vm *vm, const struct msg_event *m, const struct slice *v,
     if (rc == 0 && vm->env.role == VM_WORKER && !has_room(e, len))
         rc = SD_EBUSY;
     if (rc == 0)
-        rc = spread_fits(vm, gives_on(vm, is_cluster) ? 2 * len + PER_MESSAGE
-                                                      : len);
+        rc = spread_fits(vm, len + PER_MESSAGE, gives_on(vm, is_cluster));
     if (rc == 0 && is_cluster)
-        rc = send_abroad(vm, m, v);
+        rc = send_abroad(vm, v);
     if (rc == 0)
         rc = spread_message(vm, SPREAD_EVERY_WORKER, MSG_EVENT, all, 5);
     if (rc == 0 && vm->env.role == VM_WORKER)
@@ -187,8 +156,7 @@ static int l_emit(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct slice name = check_slice(L, 1), node = slice_str(vm->env.node);
-    struct msg_event m = {.verb = MSG_EVENT_HANDLE,
-                          .name_len = (uint32_t)name.len,
+    struct msg_event m = {.name_len = (uint32_t)name.len,
                           .node_len = (uint32_t)node.len};
     struct slice v[4] = {{(const char *)&m, sizeof(m)}, name, node, {NULL, 0}};
     const char *why;
@@ -202,7 +170,7 @@ static int l_emit(lua_State *L)
     if (lua_msgpack_encode(L, 2, &vm->scratch, &why) < 0)
         return co_raise(L, "cannot emit: %s", why);
     v[3] = buf_slice(&vm->scratch);
-    rc = emit(vm, &m, v, lua_toboolean(L, 3) != 0);
+    rc = emit(vm, v, lua_toboolean(L, 3) != 0);
     if (rc == 0) {
         lua_pushboolean(L, 1);
         return 1;
@@ -224,23 +192,11 @@ static bool read_head(struct msg_event *m, struct slice body)
     return m->name_len <= body.len && m->node_len <= body.len - m->name_len;
 }
 
-static void send_on(struct events *e, struct msg_event m, struct slice body)
-{
-    struct slice v[2] = {{(const char *)&m, sizeof(m)},
-                         slice_skip(body, sizeof(m))};
-    int rc;
-
-    m.verb = MSG_EVENT_HANDLE;
-    rc = abroad_event(e->all->abroad, v, 2);
-    if (rc < 0)
-        complain(e, "too much waits for other nodes");
-}
-
 int events_take_far(struct events *e, struct slice body)
 {
     struct msg_event m;
 
-    if (!read_head(&m, body) || m.verb != MSG_EVENT_HANDLE)
+    if (!read_head(&m, body))
         return SD_EINVALID;
     if (!has_room(e, body.len)) {
         complain(e, "their handlers are too slow");
@@ -252,11 +208,7 @@ int events_take_far(struct events *e, struct slice body)
 
 void events_take(struct events *e, struct slice body)
 {
-    struct msg_event m;
-
-    if (read_head(&m, body) && m.verb == MSG_EVENT_ABROAD)
-        send_on(e, m, body);
-    else if (events_take_far(e, body) == SD_EINVALID)
+    if (events_take_far(e, body) == SD_EINVALID)
         log_warn("an event that is none was dropped");
 }
 

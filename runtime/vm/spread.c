@@ -41,13 +41,17 @@ static bool is_meant(const struct vm *vm, int to, unsigned slot)
                                      : (unsigned)to == slot;
 }
 
-static int find_room(const struct vm *vm, int to, uint32_t len)
+static int find_room(const struct vm *vm, int to, uint32_t len, bool is_double)
 {
     unsigned i, n = slots_count(mesh_slots(vm->env.mesh));
 
     for (i = 0; i < n; i++) {
-        /* Gone: it was filled anew since the mesh has looked. */
-        if (is_meant(vm, to, i) && mesh_room(vm->env.mesh, i, len) < 0)
+        int rc = 0;
+
+        if (is_meant(vm, to, i))
+            rc = is_double ? mesh_room_for_two(vm->env.mesh, i, len)
+                           : mesh_room(vm->env.mesh, i, len);
+        if (rc < 0) /* gone: it was filled anew since the mesh has looked */
             return SD_EBUSY;
     }
     return 0;
@@ -72,7 +76,7 @@ int spread_message(struct vm *vm, int to, uint32_t type, struct slice *v,
         len += v[i].len;
     if (len > WIRE_BODY_MAX)
         return SD_ETOOLARGE;
-    if (find_room(vm, to, (uint32_t)(WIRE_HEAD + len)) < 0)
+    if (find_room(vm, to, (uint32_t)(WIRE_HEAD + len), false) < 0)
         return SD_EBUSY;
     h.len = (uint32_t)len;
     wire_encode(head, &h);
@@ -92,19 +96,22 @@ int spread_message(struct vm *vm, int to, uint32_t type, struct slice *v,
     return 0;
 }
 
-int spread_fits(const struct vm *vm, size_t len)
+int spread_fits(const struct vm *vm, size_t len, bool is_double)
 {
     if (len > WIRE_BODY_MAX)
         return SD_ETOOLARGE;
-    return vm->env.mesh == NULL ? 0
-                                : find_room(vm, SPREAD_EVERY_WORKER,
-                                            (uint32_t)(WIRE_HEAD + len));
+    return vm->env.mesh == NULL
+               ? 0
+               : find_room(vm, SPREAD_EVERY_WORKER, (uint32_t)(WIRE_HEAD + len),
+                           is_double);
 }
 
 int spread_room(const struct vm *vm, const struct spread *s)
 {
-    return spread_fits(vm, sizeof(struct msg_publish) + s->name.len +
-                               s->except.len + s->value.len);
+    return spread_fits(vm,
+                       sizeof(struct msg_publish) + s->name.len +
+                           s->except.len + s->value.len,
+                       false);
 }
 
 int spread_far(struct vm *vm, const struct spread *s)

@@ -46,8 +46,9 @@ enum {
 int spread_message(struct vm *vm, int to, uint32_t type, struct slice *v,
                    unsigned n);
 
-/* Would a body of `len` bytes fit, to every other worker?  As above. */
-int spread_fits(const struct vm *vm, size_t len);
+/* Would a body of `len` bytes fit, to every other worker?  `is_double`: and one
+ * more behind it.  As above. */
+int spread_fits(const struct vm *vm, size_t len, bool is_double);
 
 /* To the conns of this process.  The fan-out has begun, with who is passed
  * over marked. */

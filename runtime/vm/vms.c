@@ -409,4 +409,5 @@ void vms_count(const struct vms *a, uint64_t *counters)
     counters[COUNT_ENCODED] = c->encoded;
     counters[COUNT_STOPPED] = watchdog_count();
     counters[COUNT_TASK_CALLS] = a->tasks->taken;
+    abroad_add_counters(a->abroad, counters);
 }

@@ -1,4 +1,5 @@
 -- Events: to the handlers of all workers, and of all nodes.
+local cjson = require("cjson")
 local client = require("spec.support.client")
 local cluster_local = require("spec.support.cluster_local")
 local server = require("spec.support.server")
@@ -30,6 +31,12 @@ sd.event.on("bad", heard.note("after bad"))
 sd.event.on("waits", function(data)
     sd.sleep(0.05)
     heard.note("waited")(data)
+end)
+-- Large ones are counted only; each emitter's are numbered from 1.
+heard.counted, heard.in_order = 0, true
+sd.event.on("counted", function(data)
+    heard.in_order = heard.in_order and data.i > (heard.last or 0)
+    heard.last, heard.counted = data.i, heard.counted + 1
 end)
 return heard]],
     ["scripts/app.lua"] = [[
@@ -69,6 +76,8 @@ function E:flood(p)
 end
 function E:task(p) return { sd.task("t"):emit(p) } end
 function E:heard() return { slot = sd.slot, list = heard.list } end
+function E:pour(p) return sd.task("t"):pour(p) end
+function E:counted() return { n = heard.counted, in_order = heard.in_order } end
 function E:on()
     handle = sd.event.on("late", heard.note("late"))
     return true
@@ -91,6 +100,16 @@ function T:emit(p)
         if not ok then return nil, err end
     end
     return true
+end
+--- Until somebody has no room.
+function T:pour(p)
+    local data = { pad = ("x"):rep(60000) }
+    for i = 1, p.n do
+        data.i = i
+        local ok, err = sd.event.emit("counted", data, { cluster = true })
+        if not ok then return { n = i - 1, err = err } end
+    end
+    return { n = p.n }
 end
 return T]],
 }
@@ -398,5 +417,43 @@ describe("events in a cluster #cluster", function()
                 end
             end
         end
+    end)
+
+    it("of a task are with the others, or counted, or busy", function()
+        local relays = p:dispatch_pids("relay")
+        local function all_relays(signal)
+            for _, pid in ipairs(relays) do
+                p.dispatch:kill(signal, pid)
+            end
+        end
+        all_relays("STOP") -- so that much has to wait
+        local _, some = next(a)
+        local poured = some:call("e/pour", { n = 4000 }).result
+        all_relays("CONT")
+        assert.is_true(poured.n > 0)
+        assert.truthy(poured.err == nil or poured.err == "busy", poured.err)
+        --- What a's workers have not got through, of all they ever sent.
+        local function left()
+            local dropped, waits = 0, 0
+            for _, q in ipairs(cjson.decode((p.a:run("status --cluster --json"))).queues) do
+                dropped, waits = dropped + q.dropped, waits + q.in_flight
+            end
+            return dropped, waits
+        end
+        local function counted(side)
+            local least = math.huge
+            for _, c in pairs(side) do
+                local result = c:call("e/counted").result
+                assert.is_true(result.in_order)
+                least = math.min(least, result.n)
+            end
+            return least
+        end
+        server.until_(function()
+            local dropped, waits = left()
+            return waits == 0 and counted(b) + dropped >= poured.n
+        end, poured.n .. " are with b or counted")
+        assert.equal(poured.n, counted(a))
+        assert.is_true(counted(b) <= poured.n)
     end)
 end)

@@ -60,6 +60,15 @@ function L:lose(p)
     end) }
     return { a = r[1], b = r[2], seen = seen }
 end
+--- One that computes for longer than the lock lives.
+function L:compute(p)
+    local r = { sd.lock(p.key, p.ttl, function()
+        local last = sd.now() + p.seconds
+        while sd.now() < last do end
+        return "done"
+    end) }
+    return { a = r[1], b = r[2] }
+end
 function L:fails(p)
     local r = { sd.lock("fails", 5, function() error("went wrong") end) }
     local again = sd.lock("fails", 5, function() return "free" end)
@@ -214,6 +223,37 @@ describe("sd.lock #redis", function()
                     { key = "k", ttl = 1, seconds = 0 }).result.a == "done"
             end, "Redis is back")
         end
+    end)
+
+    it("that expired while its function computed was lost", function()
+        assert.same({ b = "closed: the lock was lost" }, by_slot[0]:call("l/compute",
+            { key = "k", ttl = 0.1, seconds = 0.4 }).result)
+        assert.same({ a = "done" }, by_slot[0]:call("l/compute",
+            { key = "k", ttl = 60, seconds = 0.4 }).result)
+    end)
+
+    it("has higher numbers also when Redis has lost its data", function()
+        local last = 0
+        for i = 0, 7 do
+            local result = by_slot[i % 4]:call("l/hold",
+                { key = "k", ttl = 30, seconds = 0 }).result
+            assert.equal("done", result.a)
+            assert.is_true(result.b > last)
+            last = result.b
+            r:cli("flushall")
+        end
+    end)
+
+    it("is renewed while its call outlives a reload", function()
+        begin(by_slot[0], "l/hold", { key = "k", ttl = 1, seconds = 3 })
+        holders(1)
+        local text, code = s:run("reload")
+        assert.equal(0, code, text)
+        assert.same({ b = "busy" }, by_slot[1]:call("l/hold",
+            { key = "k", ttl = 1, seconds = 0, wait = 1.5 }).result)
+        assert.equal("done", finish(by_slot[0]).result.a)
+        assert.equal("done", by_slot[1]:call("l/hold",
+            { key = "k", ttl = 1, seconds = 0 }).result.a)
     end)
 
     it("of a process that was killed expires", function()

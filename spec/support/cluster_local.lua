@@ -91,6 +91,7 @@ local function start_dispatch(seed)
         ["config/server.lua"] = 'return { name = "d" }',
         ["config/cluster.lua"] = conf(seed, seed),
         ["config/dispatch.lua"] = "return { relays = 2 }",
+        ["config/admin.lua"] = "return { listen = '127.0.0.1:0' }",
         ["config/ports.lua"] = false,
         ["scripts/controllers/probe.lua"] = false,
     })
