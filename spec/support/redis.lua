@@ -26,14 +26,15 @@ support.read = read
 
 --- What `f` returns, as soon as that is true; fails after `seconds`.
 function support.until_(f, seconds)
-    for _ = 1, (seconds or 10) * 100 do
+    seconds = seconds or 60
+    for _ = 1, seconds * 100 do
         local value = f()
         if value then
             return value
         end
         ffi.C.usleep(10000)
     end
-    error("in vain: nothing came within " .. (seconds or 10) .. " s", 2)
+    error("in vain: nothing came within " .. seconds .. " s", 2)
 end
 
 function support.run(command)
@@ -66,10 +67,12 @@ function Redis:start()
                 self.options
             )
     )
-    support.until_(function()
-        return (read(self.dir .. "/log") or ""):find("Ready to accept", 1, true)
-            or (read(self.dir .. "/log") or ""):find("accept connections at", 1, true)
+    local log
+    local is_ready = pcall(support.until_, function()
+        log = read(self.dir .. "/log") or ""
+        return log:find("Ready to accept", 1, true) or log:find("accept connections at", 1, true)
     end)
+    assert(is_ready, "Redis does not start: " .. log)
     self.pid = support.until_(function()
         return tonumber(read(self.dir .. "/pid") or "")
     end)

@@ -27,8 +27,9 @@ local valgrind = os.getenv("SD_VALGRIND")
         .. "--errors-for-leak-kinds=definite --main-stacksize=8000000 "
         .. "--log-file=%s/valgrind.%%p "
 
--- Seconds; a sanitized build on a loaded machine is slow.
-local DEADLINE = valgrind and 120 or 20
+-- Seconds; a sanitized build on a loaded machine is slow. Nothing waits for
+-- it in vain unless it fails.
+local DEADLINE = valgrind and 120 or 60
 
 local cwd
 do
