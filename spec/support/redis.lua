@@ -1,5 +1,6 @@
 --- Redis servers of a spec: own folder, Unix socket, stopped by pid.
 local ffi = require("ffi")
+local server = require("spec.support.server")
 
 ffi.cdef([[ int usleep(unsigned us); int kill(int pid, int sig); ]])
 
@@ -86,8 +87,7 @@ end
 function Redis:kill()
     self:signal(9)
     support.until_(function()
-        return not read("/proc/" .. self.pid .. "/cmdline")
-            or read("/proc/" .. self.pid .. "/stat"):find(") Z", 1, true)
+        return not server.is_alive(self.pid)
     end)
     os.remove(self.dir .. "/log")
     os.remove(self.dir .. "/pid")
