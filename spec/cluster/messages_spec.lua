@@ -117,13 +117,6 @@ describe("messages of a cluster", function()
         end)
     end
 
-    it("are kept right while a relay is frozen", function()
-        trouble("a frozen relay", 5, function(_, d)
-            bed:freeze(t:pick(t:processes("relay", { d })).pid)
-            socket.sleep(5)
-        end)
-    end)
-
     it("are kept right while a worker is frozen", function()
         trouble("frozen workers", 3, function(s)
             bed:freeze(t:pick(t:processes("worker", { s })).pid)
