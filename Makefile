@@ -40,7 +40,7 @@ fuzz: deps
 	spec/fuzz.sh $(SECONDS)
 
 # The slow versions of the stress programs.
-soak: dev
+soak: dev release
 	spec/soak.sh
 
 # Debian packages, by name: those that are missing, all of them or (deps-run)

@@ -5,7 +5,6 @@ local cjson = require("cjson")
 local client = require("spec.support.client")
 local cluster_local = require("spec.support.cluster_local")
 local server = require("spec.support.server")
-local socket = require("socket")
 
 local plain = calls.plain
 
@@ -28,7 +27,6 @@ describe("calls between nodes whose processes fail", function()
         for _, pid in ipairs(relays) do
             t.nodes.dispatch:kill("STOP", pid)
         end
-        c.sock:settimeout(30)
         local r = c:call("c/fill", { uid = own("ben"), most = 1000000 })
         for _, pid in ipairs(relays) do
             t.nodes.dispatch:kill("CONT", pid)
@@ -118,11 +116,9 @@ describe("calls between nodes whose processes fail", function()
         begin(c, "worker", "ask_uid", own("ben"), { q = 1 }, { timeout = 25 })
         push(x)
         local slot = x:call("c/me").result.slot
-        local began = socket.gettime()
         t.nodes.b:kill("KILL", t.nodes.b:process("worker", slot).pid)
-        c.sock:settimeout(24)
+        -- At its deadline it would be "timeout".
         assert.same({ nil, "closed" }, { finish(c) })
-        assert.is_true(socket.gettime() - began < 20)
         t.nodes:join()
     end)
 
@@ -200,7 +196,6 @@ describe("calls to a node that fails", function()
         for _, pid in ipairs(nodes.b:pids()) do
             nodes.b:kill("KILL", pid)
         end
-        c.sock:settimeout(24)
         local r = assert(c:receive()).result.r
         assert.same({ cjson.null, "closed", cjson.null }, r)
         -- Whoever was there is offline once that is known.
@@ -224,11 +219,9 @@ describe("calls to a node that fails", function()
         for _, pid in ipairs(nodes.b:pids()) do
             nodes.b:kill("STOP", pid)
         end
-        local began = socket.gettime()
         local n, err, silent = results(c, "count_online")
         assert.same({ 1, nil, { "b" } }, { n, err, silent })
         n, err, silent = results(c, "topic_count", "f")
         assert.same({ 1, nil, { "b" } }, { n, err, silent })
-        assert.is_true(socket.gettime() - began < 8)
     end)
 end)

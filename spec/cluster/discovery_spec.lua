@@ -9,7 +9,7 @@ local server = require("spec.support.server")
 local socket = require("socket")
 
 local GROUP = "239.192.79.46" -- announcements
-local SLOWER = 5 -- than promised this machine may be
+local SLOWER = 20 -- than promised this machine may be
 
 describe("a cluster", function()
     local bed, store, c
@@ -341,7 +341,7 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         c:wait_members({ "a", "b", "d", "late" })
         c:wait_linked()
         for _, s in ipairs(c.members) do
-            for _, word in ipairs({ "is dead", "is silent", "has left", "a datagram from" }) do
+            for _, word in ipairs({ "is dead", "has left", "a datagram from" }) do
                 assert.is_nil(s:output():find(word, 1, true), s:output())
             end
         end
@@ -390,6 +390,5 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             assert.truthy(a:output():find(s.name .. " at %S+ has left"), a:output())
         end
         assert.is_nil(a:output():find("is dead", 1, true))
-        assert.is_nil(a:output():find("is silent", 1, true))
     end)
 end)

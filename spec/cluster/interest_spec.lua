@@ -35,7 +35,7 @@ end
 
 --- Until it is taken: "busy" is not delivered.
 local function publish(topic, data)
-    for _ = 1, 2000 do
+    for _ = 1, 10000 do
         local ok, err = sd.publish(topic, data)
         if ok or err ~= "busy" then
             return ok, err

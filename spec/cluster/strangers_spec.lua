@@ -92,7 +92,7 @@ describe("strangers", function()
         assert.is_true(grown < 16 * 2 ^ 20, grown .. " bytes more")
         for _, s in ipairs(c.members) do
             local text = s:output()
-            for _, word in ipairs({ "is dead", "is silent", "has left" }) do
+            for _, word in ipairs({ "is dead", "has left" }) do
                 assert.is_nil(text:find(word, 1, true), text)
             end
             local _, n = text:gsub("was dropped:", "")
@@ -118,7 +118,6 @@ describe("strangers", function()
         print(cjson.encode(came))
         assert.is_true(came.questions > 0 and came.proofs > 0)
         assert.equal(0, came.garbage.answered)
-        assert.is_true(came.garbage.slowest < 10)
         -- A recorded question is answered, by no more than it was.
         assert.is_true(came.replayed.answered <= came.replayed.question)
         assert.is_true(came.long.answered <= came.replayed.question)
@@ -159,7 +158,6 @@ describe("strangers", function()
         assert.equal(0, came.left)
         assert.equal(3000, came.ended)
         assert.is_true(came.waited > 0 and came.waited <= 256)
-        assert.is_true(came.slowest < 15)
         before.pids = pids()
         books:finish()
         books = ledger.start({ "tcp:" .. a:at("game"), "tcp:" .. b:at("game") },

@@ -16,7 +16,7 @@ local client = {}
 --- What a client's `pack` may be; without one it speaks JSON.
 client.msgpack = { encode = messagepack.pack, decode = messagepack.unpack }
 
-local TIMEOUT = 10 -- seconds; nothing here waits for it unless it fails
+local TIMEOUT = 60 -- seconds; nothing here waits for it unless it fails
 
 --- "address:port", of this host when only the port is given.
 ---@param port integer|string

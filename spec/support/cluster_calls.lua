@@ -4,6 +4,7 @@ local assert = require("luassert")
 local cjson = require("cjson")
 local client = require("spec.support.client")
 local cluster_local = require("spec.support.cluster_local")
+local server = require("spec.support.server")
 
 local files = {
     ["scripts/app.lua"] = [[
@@ -147,6 +148,15 @@ function calls.new(names)
         assert.is_nil(reply.error and reply.error.message)
         local r = reply.result.r
         return plain(r[1]), plain(r[2]), plain(r[3])
+    end
+
+    --- The same for what all nodes answer together: once none was silent.
+    function t.whole(c, via, fn, ...)
+        local args = { ... }
+        return server.until_(function()
+            local n, err, silent = t.call(c, via, fn, unpack(args))
+            return not err and not silent and n
+        end, "all nodes answer")
     end
 
     --- Begin the same; results come by t.finish(c).

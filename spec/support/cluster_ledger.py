@@ -245,6 +245,7 @@ class Book:
         self.args = args
         self.dice = random.Random(args.seed)
         self.fault = Fault(args.fault)
+        self.pad = "x" * args.pad
         self.messages = []
         self.counts = collections.Counter()
         self.arrived = None
@@ -303,6 +304,13 @@ class Book:
 
     # What goes -------------------------------------------------------------
 
+    def fill(self):
+        """Every conn sends until so many of its calls are unanswered."""
+        for turn, person in enumerate(self.people):
+            life = person.life()
+            for _ in range(self.args.depth - len(life.calls) if life else 0):
+                self.send_one(turn)
+
     def send_one(self, turn):
         life = self.people[turn % len(self.people)].life()
         if not life or len(life.calls) >= self.args.depth:
@@ -317,7 +325,8 @@ class Book:
         self.messages.append(message)
         life.calls[m + 1] = message
         life.call(self.args.call, {"to": to, "data": {
-            "m": m, "n": message.n, "from": life.uid, "to": to}}, m + 1)
+            "m": m, "n": message.n, "from": life.uid, "to": to,
+            "pad": self.pad}}, m + 1)
 
     def move_one(self):
         life = self.dice.choice(self.people).life()
@@ -332,6 +341,8 @@ class Book:
             for_ = time.monotonic() - start
             if self.args.seconds and for_ > self.args.seconds:
                 return
+            if self.args.rate == 0:
+                self.fill()
             while turn < for_ * self.args.rate:
                 self.send_one(turn)
                 turn += 1
@@ -341,6 +352,7 @@ class Book:
             await asyncio.sleep(0.002)
 
     async def settle(self):
+        self.fault.kind = ""  # what comes now is not kept back for ever
         if self.fault.kept:
             self.on_arrival(*self.fault.kept)
         owed = self.messages
@@ -426,7 +438,9 @@ async def main():
     add = parser.add_argument
     add("endpoints", nargs="+")
     add("--conns", type=int, default=10)
-    add("--rate", type=float, default=200, help="messages a second, together")
+    add("--rate", type=float, default=200,
+        help="messages a second, together; 0: as many as are answered")
+    add("--pad", type=int, default=0, help="bytes more in each message")
     add("--seconds", type=float, default=0)
     add("--bind", default="ledger/bind")
     add("--call", default="ledger/deliver")

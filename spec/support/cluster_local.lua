@@ -96,8 +96,11 @@ local function start_dispatch(seed)
         ["scripts/controllers/probe.lua"] = false,
     })
     local out, status = dispatch:run("dispatch start -d")
-    assert(status == 0, out)
-    return dispatch
+    if status == 0 then
+        return dispatch
+    end
+    server.shell("rm -rf '" .. dispatch.dir .. "'")
+    return nil, out
 end
 
 local function merge(into, files)
@@ -112,13 +115,23 @@ end
 ---@param files table<string, string|false>|nil of all nodes
 ---@return spec.cluster_local
 function cluster_local.launch(names, files)
-    local seed = "127.0.0.1:" .. redis.free_port()
     local self = setmetatable({ names = names, redis = redis.start() }, Cluster)
-    self.dispatch = start_dispatch(seed)
+    local seed
+    for i = 1, 10 do -- somebody may have taken the port since it was free
+        seed = "127.0.0.1:" .. redis.free_port()
+        local out
+        self.dispatch, out = start_dispatch(seed)
+        if self.dispatch then
+            break
+        end
+        assert(i < 10 and out:find(seed, 1, true), out)
+    end
     for _, name in ipairs(names) do
         self[name] = server.start(merge({
             ["config/server.lua"] = ([[
-return { name = %q, workers = 2, tasks = 1, max_conns = 1000 }]]):format(name),
+return {
+    name = %q, workers = 2, tasks = 1, max_conns = 1000, call_timeout = "20s",
+}]]):format(name),
             ["config/cluster.lua"] = conf(seed, "127.0.0.1:0"),
             ["config/redis.lua"] = ("return { default = { url = %q } }"):format(self.redis.url),
         }, files))

@@ -112,6 +112,27 @@ def build(count, mark):
     return [switch] + hosts
 
 
+def check_tools(switch):
+    """Faults are made by these; here it can be said, and later it only fails
+    whatever spec comes first."""
+    missing = [name for name in ("nft", "tc", "ss") if not shutil.which(name)]
+    if missing:
+        raise OSError(0, "no program " + ", ".join(missing))
+    checked(libc.setns(switch.net, CLONE_NEWNET))
+    rules = ("table bridge trial {\nchain forward {\n"
+             "type filter hook forward priority 0;\n"
+             "numgen random mod 1000 < 1 drop\n}\n}\n"
+             "delete table bridge trial\n")
+    for words, text in ((["nft", "-f", "-"], rules),
+                        ("tc qdisc replace dev br0 root tbf rate 1mbit "
+                         "burst 32kb latency 200ms".split(), ""),
+                        ("tc qdisc del dev br0 root".split(), "")):
+        done = subprocess.run(words, input=text, text=True,
+                              capture_output=True)
+        if done.returncode != 0:
+            raise OSError(0, "%s: %s" % (words[0], done.stderr.strip()))
+
+
 def kill_all(is_ours):
     """Until nobody is left, also of those who were just being born."""
     for _ in range(200):
@@ -186,11 +207,13 @@ def main():
     os.mkdir(folder, 0o755)
     try:
         spaces = build(count, mark)
+        check_tools(spaces[0])
     except OSError as e:
         os.rmdir(folder)
         sys.exit("cannot build hosts out of network namespaces: %s; this "
                  "needs root with CAP_SYS_ADMIN and CAP_NET_ADMIN (in a "
-                 "container: --privileged), iproute2 and IPv6"
+                 "container: --privileged), iproute2, nftables, IPv6, and "
+                 "veth, bridge, nft and tbf in the kernel"
                  % ": ".join(filter(None, (e.filename, e.strerror))))
     print(json.dumps({"pid": os.getpid(), "dir": folder, "mark": mark,
                       "net": [s.net for s in spaces],

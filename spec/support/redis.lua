@@ -1,5 +1,6 @@
 --- Redis servers of a spec: own folder, Unix socket, stopped by pid.
 local ffi = require("ffi")
+local server = require("spec.support.server")
 
 ffi.cdef([[ int usleep(unsigned us); int kill(int pid, int sig); ]])
 
@@ -26,14 +27,15 @@ support.read = read
 
 --- What `f` returns, as soon as that is true; fails after `seconds`.
 function support.until_(f, seconds)
-    for _ = 1, (seconds or 10) * 100 do
+    seconds = seconds or 60
+    for _ = 1, seconds * 100 do
         local value = f()
         if value then
             return value
         end
         ffi.C.usleep(10000)
     end
-    error("in vain: nothing came within " .. (seconds or 10) .. " s", 2)
+    error("in vain: nothing came within " .. seconds .. " s", 2)
 end
 
 function support.run(command)
@@ -66,10 +68,12 @@ function Redis:start()
                 self.options
             )
     )
-    support.until_(function()
-        return (read(self.dir .. "/log") or ""):find("Ready to accept", 1, true)
-            or (read(self.dir .. "/log") or ""):find("accept connections at", 1, true)
+    local log
+    local is_ready = pcall(support.until_, function()
+        log = read(self.dir .. "/log") or ""
+        return log:find("Ready to accept", 1, true) or log:find("accept connections at", 1, true)
     end)
+    assert(is_ready, "Redis does not start: " .. log)
     self.pid = support.until_(function()
         return tonumber(read(self.dir .. "/pid") or "")
     end)
@@ -83,8 +87,7 @@ end
 function Redis:kill()
     self:signal(9)
     support.until_(function()
-        return not read("/proc/" .. self.pid .. "/cmdline")
-            or read("/proc/" .. self.pid .. "/stat"):find(") Z", 1, true)
+        return not server.is_alive(self.pid)
     end)
     os.remove(self.dir .. "/log")
     os.remove(self.dir .. "/pid")

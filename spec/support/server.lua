@@ -27,8 +27,9 @@ local valgrind = os.getenv("SD_VALGRIND")
         .. "--errors-for-leak-kinds=definite --main-stacksize=8000000 "
         .. "--log-file=%s/valgrind.%%p "
 
--- Seconds; a sanitized build on a loaded machine is slow.
-local DEADLINE = valgrind and 120 or 20
+-- Seconds; a sanitized build on a loaded machine is slow. Nothing waits for
+-- it in vain unless it fails.
+local DEADLINE = valgrind and 120 or 60
 
 local cwd
 do
@@ -114,12 +115,14 @@ function server.until_(fn, what)
     error("not within " .. DEADLINE .. " s: " .. (what or "condition"), 2)
 end
 
---- Is there a process of that pid that has not ended? (A zombie has.)
+--- Is there a process of that pid that has not ended? A zombie has, with its
+--- last thread: until then its ports are taken.
 ---@param pid integer
 ---@return boolean
 function server.is_alive(pid)
     local stat = read_file("/proc/" .. pid .. "/stat")
-    return stat ~= nil and stat:match("%) (%u)") ~= "Z"
+    local state, threads = (stat or ""):match("%) (%u)" .. (" %S+"):rep(16) .. " (%d+)")
+    return state ~= nil and (state ~= "Z" or tonumber(threads) > 1)
 end
 
 --- Install the build into a new folder of /tmp that every user may read; the

@@ -27,6 +27,8 @@ GOSSIP, ANNOUNCE = 7946, 7947
 
 # --- keeping -----------------------------------------------------------------
 
+PATIENCE = 60  # seconds; waited for in vain only
+
 
 def ports_and_payload(frame):
     """("udp" or "tcp", source and port, payload) of an IPv4 frame."""
@@ -110,8 +112,8 @@ def datagrams(path, address):
 
 def say(address, port, *texts):
     """Bytes that come back until the other side closes, and after how long."""
-    s = socket.create_connection((address, int(port)), 10)
-    s.settimeout(15)
+    s = socket.create_connection((address, int(port)), PATIENCE)
+    s.settimeout(PATIENCE)
     start, got = time.monotonic(), 0
     try:
         for text in texts:
@@ -167,7 +169,7 @@ def silent(address, port, count):
         begun[s] = time.monotonic()
         chooser.register(s, selectors.EVENT_READ)
     print(json.dumps({"connected": time.monotonic() - start}), flush=True)
-    while begun and time.monotonic() - start < 40:
+    while begun and time.monotonic() - start < PATIENCE:
         for key, _ in chooser.select(1):
             chooser.unregister(key.fileobj)
             ends.append(time.monotonic() - begun.pop(key.fileobj))
@@ -202,8 +204,8 @@ def join(address, port, key, name):
     entropy = os.urandom(64)
     question = links.hello(key, cluster, entropy, 0)
     question += links.mac(links.hkdf(key, b"question"), question)
-    s = socket.create_connection((address, int(port)), 10)
-    s.settimeout(15)
+    s = socket.create_connection((address, int(port)), PATIENCE)
+    s.settimeout(PATIENCE)
     s.sendall(question)
     answer = exactly(s, 116)
     secret = links.mac(key, links.x25519(entropy[32:], answer[52:84]))

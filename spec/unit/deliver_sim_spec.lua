@@ -2,7 +2,7 @@
 local build = os.getenv("SD_BUILD") or "build/dev"
 
 local function run(seeds, first, mutation)
-    local pipe = io.popen(("timeout 120 %s/spec/stress/deliver_sim %d %d %s 2>&1; echo rc $?")
+    local pipe = io.popen(("timeout 600 %s/spec/stress/deliver_sim %d %d %s 2>&1; echo rc $?")
         :format(build, seeds, first, mutation or "none"))
     local out = pipe:read("*a")
     pipe:close()
