@@ -395,6 +395,12 @@ const struct hand_session *hand_session(const struct hand *h)
     return h->state == STATE_DONE ? &h->session : NULL;
 }
 
+bool hand_has_asked(const struct hand *h)
+{
+    sd_check(h, HAND_MAGIC);
+    return h->state == STATE_PROOF || h->state == STATE_DONE;
+}
+
 enum hand_why hand_why(const struct hand *h)
 {
     sd_check(h, HAND_MAGIC);

@@ -84,6 +84,10 @@ int hand_feed(struct hand *h, struct slice in, struct buf *out);
  * `out`; else NULL.  Open the stream with it, then free the hand. */
 const struct hand_session *hand_session(const struct hand *h);
 
+/* Has the peer's first message shown that its maker had the key?  Of a worker
+ * that may be a recording, so it proves nothing yet. */
+bool hand_has_asked(const struct hand *h);
+
 enum hand_why hand_why(const struct hand *h);
 const char *hand_why_text(enum hand_why why); /* one line for a person */
 unsigned hand_peer_version(const struct hand *h);

@@ -7,10 +7,7 @@
  * answered, so a relay may be killed at any moment. */
 #include "proc/relay.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -20,14 +17,13 @@
 #include "cluster/hub.h"
 #include "cluster/link.h"
 #include "cluster/proof.h"
-#include "loop/pollfd.h"
 #include "proc/child.h"
 #include "proc/process.h"
+#include "proc/relay_door.h"
 #include "proc/tables.h"
 
 enum {
     RELAY_MAGIC = 0x72656c61,
-    ACCEPTS_MAX = 64,      /* in one turn */
     COMPLAIN_AGAIN = 1000, /* ms */
     END_WAIT = 10,         /* ms for goodbyes to leave */
     BOARD = 500 /* ms from one telling how the links are to the next */
@@ -40,10 +36,11 @@ struct relay {
     struct links *links;
     struct hub *hub;
     struct list peers;
-    struct pollfd_watch *watch; /* of the listening socket */
+    struct relay_door *door;
     struct loop_hook hook;
     struct timer end, board;
     uint64_t complained;
+    unsigned unsaid; /* complaints since then */
     unsigned npeers;
 };
 
@@ -111,11 +108,17 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 static void complain(struct relay *r, const struct link *l, const char *why)
 {
     uint64_t now = clock_ms();
+    char more[48] = "";
 
-    if (now - r->complained < COMPLAIN_AGAIN)
+    if (now - r->complained < COMPLAIN_AGAIN) {
+        r->unsaid++;
         return;
+    }
+    if (r->unsaid > 0)
+        snprintf(more, sizeof(more), " (and %u more before)", r->unsaid);
     r->complained = now;
-    log_warn("a link from %s was refused: %s", link_peer(l), why);
+    r->unsaid = 0;
+    log_warn("a link from %s was refused: %s%s", link_peer(l), why, more);
 }
 
 static void on_close(void *arg, struct link *l, const char *why)
@@ -149,32 +152,18 @@ static void on_emit(void *arg, void *owner, unsigned type,
     sd_assert(link_write(p->link, (uint8_t)type, v, n) == 0);
 }
 
-static void accept_one(struct relay *r, int fd)
+static void on_fd(void *arg, int fd)
 {
+    struct relay *r = arg;
     struct peer *p = mem_zalloc(sizeof(*p));
 
+    sd_check(r, RELAY_MAGIC);
     p->relay = r;
     p->link = link_accept(r->links, fd, p);
     if (p->link == NULL)
         mem_free(p);
     else
         list_add(&r->peers, &p->node);
-}
-
-static void on_acceptable(void *arg)
-{
-    struct relay *r = arg;
-    int listening, fd, i;
-
-    sd_check(r, RELAY_MAGIC);
-    listening = r->process.h->cluster.relay[r->process.h->index];
-    for (i = 0; i < ACCEPTS_MAX; i++) {
-        fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            accept_one(r, fd);
-        else if (errno != EINTR && errno != ECONNABORTED)
-            return;
-    }
 }
 
 /* Answers leave once a turn. */
@@ -244,7 +233,7 @@ static void drain(struct relay *r)
     struct list *it;
 
     slots_set_state(p->slots, p->h->slot, SLOT_DRAINING);
-    pollfd_close(&r->watch);
+    relay_door_close(&r->door);
     list_each (it, &r->peers) {
         struct peer *peer = list_entry(it, struct peer, node);
 
@@ -272,13 +261,15 @@ static void on_config(struct process *p)
 
     if (proof_take(r->proof, p->conf, &why) < 0)
         log_error("cluster.key: %s", why);
+    else
+        links_judge_keys(r->links);
 }
 
 static void on_end(struct process *p)
 {
     struct relay *r = list_entry(p, struct relay, process);
 
-    pollfd_close(&r->watch);
+    relay_door_close(&r->door);
     if (r->hook.fn != NULL)
         loop_hook_del(&r->hook);
     timer_stop(p->loop, &r->end);
@@ -311,6 +302,10 @@ static int start(struct relay *r, const char **why)
     struct hub_calls calls = {.arg = r, .emit = on_emit};
     struct links_config config = {
         .loop = p->loop, .role = HAND_RELAY, .ops = &link_ops};
+    struct relay_door_config door = {.loop = p->loop,
+                                     .fd = p->h->cluster.relay[p->h->index],
+                                     .on_fd = on_fd,
+                                     .arg = r};
     struct hash_key key;
     int err = open_proof(r, why);
 
@@ -323,8 +318,8 @@ static int start(struct relay *r, const char **why)
     r->hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_WORK};
     loop_hook_add(p->loop, &r->hook);
     timer_start(p->loop, &r->board, BOARD);
-    err = pollfd_open(&r->watch, p->loop, p->h->cluster.relay[p->h->index],
-                      on_acceptable, r);
+    door.links = r->links;
+    err = relay_door_open(&r->door, &door);
     *why = err_str(err);
     return err;
 }
