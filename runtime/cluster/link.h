@@ -20,7 +20,8 @@
 #include "loop/loop.h"
 
 enum {
-    LINK_SILENCE = 2500 /* ms */
+    LINK_SILENCE = 2500, /* ms */
+    LINK_BATCH = 16      /* frames */
 };
 
 struct link;
@@ -32,6 +33,9 @@ struct link_ops {
     /* Both sides have proved who they are; the peer's identity is borrowed.
      * False: it is not welcome, the link is closed. */
     bool (*on_open)(void *arg, struct link *l, struct slice peer);
+    /* These will come next, at most LINK_BATCH, unless the link ends.  May be
+     * NULL. */
+    void (*on_batch)(void *arg, const struct stream_frame *f, unsigned n);
     /* A frame of another type than those of the link itself, borrowed. */
     void (*on_frame)(void *arg, struct link *l, const struct stream_frame *f);
     /* The last word.  `why` is for people; `l` is freed. */

@@ -120,17 +120,31 @@ static size_t prove(struct link *l, struct slice in)
     return (size_t)n;
 }
 
+static void take_frame(struct link *l, const struct stream_frame *f)
+{
+    if (f->type != FRAMES_HEARTBEAT)
+        l->links->config.ops->on_frame(l->arg, l, f);
+    else if (beats_take(&l->beats, f->payload, clock_ns() / 1000) < 0)
+        link_close(l, "a beat that is none");
+}
+
 static void take_frames(struct link *l)
 {
     const struct link_ops *ops = l->links->config.ops;
-    struct stream_frame f;
+    struct stream_frame f[LINK_BATCH];
+    unsigned i, n;
     int got = 1;
 
-    while (l->state == LINK_OPEN && (got = stream_next(l->stream, &f)) == 1) {
-        if (f.type != FRAMES_HEARTBEAT)
-            ops->on_frame(l->arg, l, &f);
-        else if (beats_take(&l->beats, f.payload, clock_ns() / 1000) < 0)
-            link_close(l, "a beat that is none");
+    while (got == 1 && l->state == LINK_OPEN) {
+        for (n = 0; n < LINK_BATCH; n++) {
+            got = stream_next(l->stream, &f[n]);
+            if (got != 1)
+                break;
+        }
+        if (n > 1 && ops->on_batch != NULL)
+            ops->on_batch(l->arg, f, n);
+        for (i = 0; i < n && l->state == LINK_OPEN; i++)
+            take_frame(l, &f[i]);
     }
     if (got < 0)
         link_close(l, "a record that is none");

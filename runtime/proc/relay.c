@@ -93,6 +93,13 @@ static bool on_open(void *arg, struct link *l, struct slice identity)
     return true;
 }
 
+static void on_batch(void *arg, const struct stream_frame *f, unsigned n)
+{
+    const struct peer *p = arg;
+
+    hub_expect(p->relay->hub, f, n);
+}
+
 static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 {
     struct peer *p = arg;
@@ -139,8 +146,12 @@ static void on_close(void *arg, struct link *l, const char *why)
     mem_free(p);
 }
 
-static const struct link_ops link_ops = {
-    .on_open = on_open, .on_frame = on_frame, .on_close = on_close};
+static const struct link_ops link_ops = {.on_open = on_open,
+                                         .on_batch = on_batch,
+                                         .on_frame = on_frame,
+                                         .on_close = on_close};
+
+_Static_assert((int)LINK_BATCH <= (int)HUB_EXPECT, "no room");
 
 static void on_emit(void *arg, void *owner, unsigned type,
                     const struct slice *v, unsigned n)
