@@ -11,7 +11,8 @@ local socket = require("socket")
 local until_ = server.until_
 
 local PORT = 7960
-local SLOWER = 5 -- than promised this machine may be
+-- Than promised this machine may be; sanitizers take their part, too.
+local SLOWER = os.getenv("SD_PRELOAD") and 15 or 5
 local UIDS = 24 -- so that every relay is somebody's
 local FAR = 3 -- seconds of waiting that must not cost a relay anything
 
@@ -199,7 +200,9 @@ describe("links", function()
         end)
 
         --- A message to everybody, all at once, and wait until each has it.
+        --- Returns how long that took.
         local function round(mark)
+            local begun = socket.gettime()
             for i = 1, UIDS do
                 sender:cast("ledger/post", { to = "far" .. i, data = { mark = mark } })
             end
@@ -208,57 +211,60 @@ describe("links", function()
                 assert(packet, why)
                 assert.equal(mark, packet.mark)
             end
+            return socket.gettime() - begun
         end
 
-        local function figure(what, begun, promised)
+        --- `calm` is what a round takes here when nothing is wrong.
+        local function figure(what, begun, promised, calm)
             local took = socket.gettime() - begun
-            print(("%s is out of use after %.3f s (%g promised)"):format(what, took, promised))
-            assert.is_true(took < promised * SLOWER, took .. " s")
+            print(("%s is out of use after %.3f s (%g promised; in calm %.3f)"):format(
+                what, took, promised, calm))
+            assert.is_true(took < promised * SLOWER + 5 * calm, took .. " s")
         end
 
         it("go another way at once when links break", function()
-            round("calm")
+            local calm = round("calm")
             local pids = table.concat(d:pids(), " ")
             local begun = socket.gettime()
             server.shell("kill -KILL " .. pids)
             round("killed")
-            figure("a dispatch that was killed", begun, 0.1)
+            figure("a dispatch that was killed", begun, 0.1, calm)
             d:launch()
             d:wait_ready()
             c:wait_linked()
         end)
 
         it("go another way when a dispatch stops", function()
-            round("calm")
+            local calm = round("calm")
             local begun = socket.gettime()
             assert.equal(0, (select(2, d:run("stop"))))
             print(("a dispatch stops in %.3f s"):format(socket.gettime() - begun))
             begun = socket.gettime()
             round("stopped")
-            figure("a dispatch that has stopped", begun, 0.1)
+            figure("a dispatch that has stopped", begun, 0.1, calm)
             d:launch()
             d:wait_ready()
             c:wait_linked()
         end)
 
         it("go another way when a dispatch falls silent", function()
-            round("calm")
+            local calm = round("calm")
             local pids, begun = d:pids(), socket.gettime()
             for _, pid in ipairs(pids) do
                 bed:freeze(pid)
             end
             round("frozen")
-            figure("a dispatch that fell silent", begun, 3)
+            figure("a dispatch that fell silent", begun, 3, calm)
             bed:heal()
             c:wait_linked()
         end)
 
         it("go another way when packets are dropped", function()
-            round("calm")
+            local calm = round("calm")
             local begun = socket.gettime()
             bed:isolate(d.host)
             round("cut off")
-            figure("a dispatch that was cut off", begun, 7)
+            figure("a dispatch that was cut off", begun, 7, calm)
             bed:heal()
             c:wait_linked()
         end)
@@ -302,7 +308,7 @@ describe("links", function()
             print(("%d messages of 16 KiB to frozen workers, %d times busy; relays grew by %.1f MB")
                 :format(sent, busy, most / 2 ^ 20))
             assert.is_true(busy > 0 and sent > 10)
-            assert.is_true(most < 40 * 2 ^ 20, most .. " bytes more")
+            assert.is_true(most < 64 * 2 ^ 20, most .. " bytes more")
             bed:heal()
             c:wait_linked()
             -- It goes on where it stood still.
