@@ -228,7 +228,8 @@ static void on_broken(void *arg)
     struct master *m = arg;
 
     sd_check(m, MASTER_MAGIC);
-    log_error("every worker is broken: giving up");
+    log_error("every %s is broken: giving up",
+              m->node.workers > 0 ? "worker" : "relay");
     stop(m, 0, EXIT_FAILURE);
 }
 

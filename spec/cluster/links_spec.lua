@@ -49,6 +49,7 @@ describe("links", function()
         a.env, b.env = "SD_NODE_NAME=a", "SD_NODE_NAME=b"
         d = c:new_dispatch("d", bed[3], {
             ["config/dispatch.lua"] = "return { relays = 1, port = " .. PORT .. " }",
+            ["config/server.lua"] = "return { hang_timeout = '1s' }",
         })
         e = c:new_dispatch("e", bed[4])
         c:launch()
@@ -173,6 +174,18 @@ describe("links", function()
         assert.is_true(n <= 2, n .. " complaints of two workers")
         bed[3]:run("nft flush ruleset")
         cluster.wait_links(d, 4)
+    end)
+
+    it("are made anew when a relay that hangs was killed", function()
+        local before = relay(d).pid
+        local out, status = server.shell(
+            "env -u LD_PRELOAD /usr/bin/python3 spec/support/hang.py " .. before)
+        assert.equal(0, status, out)
+        until_(function()
+            return relay(d).pid ~= before and cluster.are_linked(d, 4)
+        end, "there is another one")
+        assert.truthy(d:output():find("relay 0 %(pid " .. before .. "%) has not answered for "
+            .. "[^\n]* of CPU: killed"), d:output())
     end)
 
     describe("between uids", function()
