@@ -43,7 +43,8 @@ struct link {
     struct stream *stream; /* from then on */
     unsigned char key_id[HAND_KEY_ID];
     struct buf out;
-    bool is_blocked; /* the socket takes no more for now */
+    bool is_blocked; /* the socket takes no more for now ... */
+    bool may_write;  /* ... but has woken us: perhaps it does */
     const char *why; /* it ends */
     char text[LINK_WHY];
     char peer[LINK_SOCKET_NAME];

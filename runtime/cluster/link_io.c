@@ -57,7 +57,10 @@ int link_send(struct link *l)
         return 0;
     if (l->stream != NULL)
         stream_seal(l->stream, &l->out);
-    return l->is_blocked ? 0 : send_all(l);
+    if (l->is_blocked && !l->may_write)
+        return 0;
+    l->may_write = false;
+    return send_all(l);
 }
 
 int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n)
@@ -192,8 +195,8 @@ static void read_some(struct link *l)
 
 void link_receive(struct link *l)
 {
-    if (l->is_blocked) { /* perhaps it is writable, too */
-        set_blocked(l, false);
+    if (l->is_blocked) {
+        l->may_write = true;
         link_mark(l);
     }
     read_some(l);
