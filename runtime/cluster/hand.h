@@ -20,6 +20,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "cluster/questions.h"
 #include "cluster/terms.h" /* enum hand_role */
 
 enum {
@@ -44,6 +45,7 @@ enum hand_why {
     HAND_UNKNOWN_KEY,
     HAND_WRONG_PROOF, /* another key under the same id, or a forger */
     HAND_MALFORMED,
+    HAND_REPEATED, /* a question that was asked before */
 };
 
 struct hand_key {
@@ -55,8 +57,9 @@ struct hand_conf {
     const struct hand_key *keys; /* a worker uses the first */
     unsigned nkeys;              /* 1 to HAND_KEYS */
     unsigned char cluster[HAND_CLUSTER];
-    bool plain;            /* do without encryption if the peer agrees */
-    struct slice identity; /* ours, opaque here */
+    bool plain;              /* do without encryption if the peer agrees */
+    struct slice identity;   /* ours, opaque here */
+    struct questions *asked; /* a relay's, borrowed; NULL: not remembered */
 };
 
 struct hand_session {

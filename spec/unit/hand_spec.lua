@@ -45,6 +45,7 @@ local function new(conf)
     local id = bytes.slice(identity)
     local cf = ffi.new("struct hand_conf", { keys = k, nkeys = #keys, identity = id })
     cf.plain = conf.plain or false
+    cf.asked = conf.asked
     ffi.copy(cf.cluster, conf.cluster or "cluster1", 8)
     made = made + 1
     local entropy = conf.entropy or sha256("n" .. made) .. sha256("k" .. made)
@@ -291,6 +292,30 @@ describe("hand", function()
         assert.is_false(lib.hand_has_asked(forged.h))
     end)
 
+    it("answers a question once, also beside many others", function()
+        local asked = ffi.new("struct questions")
+        local questions = {}
+        for i = 1, 3 do
+            local w = worker()
+            questions[i] = w:says()
+            relay({ asked = asked }):hears(questions[i])
+        end
+        for _, question in ipairs(questions) do
+            local r = relay({ asked = asked })
+            assert.equal(lib.SD_EPROTO, r:hears(question))
+            r:assert_refused("HAND_REPEATED")
+        end
+        converse(worker(), relay({ asked = asked }))
+        -- A relay that has been started since does not know it.
+        local r = relay({ asked = ffi.new("struct questions") })
+        assert.equal(HELLO, r:hears(questions[1]))
+        -- One with a wrong check is not remembered.
+        local w = worker()
+        local question = w:says()
+        relay({ asked = asked }):hears(question:sub(1, -2) .. "\255")
+        assert.equal(HELLO, relay({ asked = asked }):hears(question))
+    end)
+
     it("leaves what follows the handshake to others", function()
         local to, m = before(3)
         assert.equal(#m, to:hears(m .. "records"))
@@ -498,7 +523,7 @@ describe("hand", function()
 
     it("has one line for every reason", function()
         local seen = {}
-        for why = lib.HAND_FINE, lib.HAND_MALFORMED do
+        for why = lib.HAND_FINE, lib.HAND_REPEATED do
             local text = ffi.string(lib.hand_why_text(why))
             assert.is_nil(seen[text])
             seen[text] = true
