@@ -1,8 +1,10 @@
 /* stall.c - see stall.h.
  *
  * A worker, or a relay, shows that its loop turns by a heartbeat four times a
- * second. One that has not for a second is named in a warning, once; a worker
- * is asked before, by a signal, what it is at (vm/note.h).  It is killed when two things have come together:
+ * second.  One that has not for a second is named in a warning, once; a worker
+ * is asked before, by a signal, what it is at (vm/note.h).
+ *
+ * It is killed when two things have come together:
  * no heartbeat for server.hang_timeout, and half of that time burnt as CPU by
  * this process since we noticed.  A process that is stopped, or starved by
  * others, burns nothing without a heartbeat, as its loop turns when it is let;
