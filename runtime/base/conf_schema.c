@@ -72,8 +72,8 @@ static const struct conf_key keys[] = {
          "is stopped; 0: no limit")},
     {.path = "server.hang_timeout", TYPE(DURATION), DEFAULT("10s"),
      RANGE(0, DAY), APPLIES, AS(U64, server, hang_timeout),
-     DOC("how long a worker may burn CPU without answering before it is "
-         "killed; 0: no limit")},
+     DOC("how long a worker or relay may burn CPU without answering before "
+         "it is killed; 0: no limit")},
     {.path = "server.watchdog", TYPE(BOOL), DEFAULT("true"), APPLIES,
      AS(BOOL, server, watchdog),
      DOC("in workers, stop Lua that runs longer than `max_run`")},

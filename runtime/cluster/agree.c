@@ -51,13 +51,23 @@ void agree_public(unsigned char *out, const unsigned char *private_key)
     EVP_PKEY_free(key);
 }
 
-void agree_mac(unsigned char *out, const unsigned char *key, struct slice bytes)
+static void mac(unsigned char *out, struct slice key, struct slice bytes)
 {
     unsigned n = 0;
 
-    sd_assert(HMAC(EVP_sha256(), key, AGREE_LEN, (const unsigned char *)bytes.p,
-                   bytes.len, out, &n) != NULL);
+    sd_assert(HMAC(EVP_sha256(), key.p, (int)key.len,
+                   (const unsigned char *)bytes.p, bytes.len, out, &n) != NULL);
     sd_assert(n == AGREE_LEN);
+}
+
+void agree_mac(unsigned char *out, const unsigned char *key, struct slice bytes)
+{
+    mac(out, slice_make(key, AGREE_LEN), bytes);
+}
+
+void agree_extract(unsigned char *out, struct slice salt, struct slice secret)
+{
+    mac(out, salt, secret);
 }
 
 /* One block of HKDF-Expand is all that 32 bytes take. */

@@ -1,8 +1,9 @@
 /* agree.h - what two processes that share a key can agree on in public.
  *
- * The few uses of libcrypto that the handshake of a link is made of: an
- * X25519 exchange, HKDF with SHA-256 (RFC 5869), HMAC, and a way to hide a
- * short text under a key that is used once.  Every secret is 32 bytes. */
+ * The few uses of libcrypto that the handshake of a link and the keys of
+ * datagrams are made of: an X25519 exchange, HKDF with SHA-256 (RFC 5869),
+ * HMAC, and a way to hide a short text under a key that is used once.  Every
+ * secret is 32 bytes. */
 #ifndef SD_CLUSTER_AGREE_H
 #define SD_CLUSTER_AGREE_H
 
@@ -25,11 +26,15 @@ void agree_public(unsigned char *out, const unsigned char *private_key);
 bool agree_shared(unsigned char *out, const unsigned char *private_key,
                   const unsigned char *public_key);
 
-/* HMAC-SHA256; HKDF-Extract is this with the salt as key. */
+/* HMAC-SHA256. */
 void agree_mac(unsigned char *out, const unsigned char *key,
                struct slice bytes);
 
-/* HKDF-Expand of `secret` to 32 bytes, the info being label | context. */
+/* HKDF-Extract: a secret of 32 bytes, made of one of any length. */
+void agree_extract(unsigned char *out, struct slice salt, struct slice secret);
+
+/* HKDF-Expand of `secret` to 32 bytes, the info being label | context.  `out`
+ * may be where `secret` is. */
 void agree_expand(unsigned char *out, const unsigned char *secret,
                   const char *label, struct slice context);
 

@@ -24,6 +24,10 @@
 #include "base/assert.h"
 #include "base/err.h"
 
+enum {
+    ORDER = 13 /* bytes */
+};
+
 struct reader {
     const char *p, *end;
     bool is_bad;
@@ -129,6 +133,13 @@ static void read_uid(struct reader *r, struct frames_data *d)
     n = get(r, 1);
     need(r, n <= FRAMES_PLACES);
     d->spots = get_bytes(r, n * FRAMES_SPOT_SIZE);
+}
+
+struct slice frames_peek_uid(struct slice p)
+{
+    struct reader r = reader_of(slice_skip(p, p.len < ORDER ? p.len : ORDER));
+
+    return get_bytes(&r, get(&r, 1));
 }
 
 static void read_publish(struct reader *r, struct frames_data *d)

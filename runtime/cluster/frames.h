@@ -186,6 +186,9 @@ int frames_read_locate(struct frames_locate *out, struct slice p);
 int frames_read_interest(struct frames_interest *out, struct slice p);
 int frames_read_cover(struct frames_cover *out, struct slice p);
 
+/* The uid of a FRAMES_UID, before it is read; empty: it is none. */
+struct slice frames_peek_uid(struct slice p);
+
 /* The next of several: true while there are any.  Lists were checked by the
  * calls above, ACK and NACK by those below. */
 bool frames_next_spot(struct frames_spot *out, struct slice *rest);

@@ -14,8 +14,10 @@
  * worker's proof.  How each is made is in cluster/terms.h.
  *
  * The check in the question costs the relay one HMAC and spares it the rest:
- * who has no key gets no answer, not one byte, and no X25519 computed. A
- * recorded question gets an answer, with which its owner can do nothing.
+ * who has no key gets no answer, not one byte, and no X25519 computed.  Nor
+ * does a recorded question, as long as the relay remembers it
+ * (cluster/questions.h); an older one gets an answer, with which its owner can
+ * do nothing.
  *
  * Identities are hidden unless the link is plain.  The proof covers the hidden
  * form, so an identity is looked at only after the proof was right. */
@@ -65,6 +67,7 @@ struct hand {
     unsigned nkeys;
     struct hand_key keys[HAND_KEYS];
     const struct hand_key *key; /* of `keys`, the one in use */
+    struct questions *asked;    /* or NULL */
 
     unsigned char own_private[AGREE_LEN];
     unsigned char own[HAND_HELLO];
@@ -174,6 +177,8 @@ static enum hand_why take_question(struct hand *h, struct buf *out)
     terms_check(check, h->key->key, slice_make(h->in, AT_CHECK));
     if (!agree_same(check, h->in + AT_CHECK))
         return HAND_WRONG_PROOF;
+    if (h->asked != NULL && !questions_add(h->asked, check))
+        return HAND_REPEATED;
     memcpy(h->own + AT_KEY_ID, h->key->id, HAND_KEY_ID);
     agree_public(h->own + AT_PUBLIC, h->own_private);
     if (!agree(h))
@@ -304,6 +309,7 @@ struct hand *hand_create(enum hand_role role, const struct hand_conf *conf,
     h->magic = HAND_MAGIC;
     h->role = role;
     h->nkeys = conf->nkeys;
+    h->asked = conf->asked;
     memcpy(h->keys, conf->keys, conf->nkeys * sizeof(*conf->keys));
     h->identity_len = conf->identity.len;
     memcpy(h->identity, conf->identity.p, conf->identity.len);
@@ -395,6 +401,12 @@ const struct hand_session *hand_session(const struct hand *h)
     return h->state == STATE_DONE ? &h->session : NULL;
 }
 
+bool hand_has_asked(const struct hand *h)
+{
+    sd_check(h, HAND_MAGIC);
+    return h->state == STATE_PROOF || h->state == STATE_DONE;
+}
+
 enum hand_why hand_why(const struct hand *h)
 {
     sd_check(h, HAND_MAGIC);
@@ -417,6 +429,7 @@ const char *hand_why_text(enum hand_why why)
         [HAND_UNKNOWN_KEY] = "uses a key that is not among ours",
         [HAND_WRONG_PROOF] = "could not prove that it has the cluster's key",
         [HAND_MALFORMED] = "sent a malformed handshake",
+        [HAND_REPEATED] = "repeats what another link has begun with",
     };
 
     sd_assert((unsigned)why < sizeof(texts) / sizeof(texts[0]));

@@ -20,6 +20,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "cluster/questions.h"
 #include "cluster/terms.h" /* enum hand_role */
 
 enum {
@@ -44,6 +45,7 @@ enum hand_why {
     HAND_UNKNOWN_KEY,
     HAND_WRONG_PROOF, /* another key under the same id, or a forger */
     HAND_MALFORMED,
+    HAND_REPEATED, /* a question that was asked before */
 };
 
 struct hand_key {
@@ -55,8 +57,9 @@ struct hand_conf {
     const struct hand_key *keys; /* a worker uses the first */
     unsigned nkeys;              /* 1 to HAND_KEYS */
     unsigned char cluster[HAND_CLUSTER];
-    bool plain;            /* do without encryption if the peer agrees */
-    struct slice identity; /* ours, opaque here */
+    bool plain;              /* do without encryption if the peer agrees */
+    struct slice identity;   /* ours, opaque here */
+    struct questions *asked; /* a relay's, borrowed; NULL: not remembered */
 };
 
 struct hand_session {
@@ -83,6 +86,10 @@ int hand_feed(struct hand *h, struct slice in, struct buf *out);
 /* What was agreed, once the peer has proved its key and all of ours is in
  * `out`; else NULL.  Open the stream with it, then free the hand. */
 const struct hand_session *hand_session(const struct hand *h);
+
+/* Has the peer's first message shown that its maker had the key?  Of a worker
+ * that may be a recording, so it proves nothing yet. */
+bool hand_has_asked(const struct hand *h);
 
 enum hand_why hand_why(const struct hand *h);
 const char *hand_why_text(enum hand_why why); /* one line for a person */

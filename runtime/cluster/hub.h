@@ -14,6 +14,11 @@
 #include "base/hash.h"
 #include "base/slice.h"
 #include "cluster/frames.h"
+#include "cluster/stream.h"
+
+enum {
+    HUB_EXPECT = 16
+};
 
 struct hub;
 struct hub_link;
@@ -57,6 +62,10 @@ void hub_close(struct hub *h, struct hub_link *l);
 /* A frame has come.  0; SD_EPROTO: close the link. */
 int hub_take(struct hub *h, struct hub_link *l, unsigned type,
              struct slice payload);
+
+/* These will be taken next, at most HUB_EXPECT of them: asks for the memory
+ * that it takes to find their uids, and changes nothing. */
+void hub_expect(struct hub *h, const struct stream_frame *f, unsigned n);
 
 /* What a link has told us that it wants. */
 struct hub_wants {

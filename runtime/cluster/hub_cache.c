@@ -15,7 +15,8 @@
 #include "base/mem.h"
 
 enum {
-    CHANCES = 16
+    CHANCES = 16,
+    LARGE = 4096 /* uids */
 };
 
 #define CACHE_MAGIC 0xcac4e00du
@@ -108,6 +109,22 @@ struct hub_uid *hub_cache_find(struct hub_cache *c, uint64_t hash,
     if (e != NULL)
         e->is_used = true;
     return e;
+}
+
+bool hub_cache_is_large(const struct hub_cache *c)
+{
+    return c->table.count >= LARGE;
+}
+
+void hub_cache_expect(const struct hub_cache *c, const uint64_t *hash,
+                      unsigned n)
+{
+    unsigned i;
+
+    for (i = 0; i < n; i++)
+        table_expect(&c->table, (uint32_t)hash[i]);
+    for (i = 0; i < n; i++)
+        table_expect_node(&c->table, (uint32_t)hash[i], sizeof(struct hub_uid));
 }
 
 static struct hub_uid *make(struct hub_cache *c, uint64_t hash,

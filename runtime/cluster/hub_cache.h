@@ -44,6 +44,13 @@ void hub_cache_free(struct hub_cache **cp);
 struct hub_uid *hub_cache_find(struct hub_cache *c, uint64_t hash,
                                struct slice uid);
 
+/* More than what the CPU has in its cache? */
+bool hub_cache_is_large(const struct hub_cache *c);
+
+/* Uids of these hashes will be looked for: see table_expect(). */
+void hub_cache_expect(const struct hub_cache *c, const uint64_t *hash,
+                      unsigned n);
+
 /* A sender tells all places, encoded, at least one. */
 struct hub_uid *hub_cache_learn(struct hub_cache *c, uint64_t hash,
                                 struct slice uid, struct slice spots,

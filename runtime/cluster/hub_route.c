@@ -4,6 +4,7 @@
  * goes to those of its places that can take it now; a publish goes to all or,
  * when one of them is too far behind, to nobody: the sender hears "busy" and
  * nothing was done by halves. */
+#include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/hub_state.h"
@@ -252,6 +253,23 @@ static void route_publish(struct route *r)
         send_to_all(r);
     else
         hub_reply(h, r->from, r->number, 0);
+}
+
+/* Of a million uids hardly one is in the CPU's cache, and each is four waits
+ * for memory: those of several messages overlap. */
+void hub_expect(struct hub *h, const struct stream_frame *f, unsigned n)
+{
+    uint64_t hash[HUB_EXPECT];
+    unsigned i, found = 0;
+
+    sd_assert(n <= HUB_EXPECT);
+    if (!hub_cache_is_large(h->cache))
+        return;
+    for (i = 0; i < n; i++) {
+        if (f[i].type == FRAMES_UID)
+            hash[found++] = hash_bytes(&h->key, frames_peek_uid(f[i].payload));
+    }
+    hub_cache_expect(h->cache, hash, found);
 }
 
 /* A process speaks for itself only. */

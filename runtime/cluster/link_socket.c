@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum {
@@ -23,21 +24,47 @@ int link_socket_tune(int fd)
     return 0;
 }
 
+union peer {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static union peer peer_of(int fd)
+{
+    union peer a = {0};
+    socklen_t len = sizeof(a);
+
+    if (getpeername(fd, &a.any, &len) < 0)
+        a.any.sa_family = AF_UNSPEC;
+    return a;
+}
+
 void link_socket_name(char *out, int fd)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } a = {0};
-    socklen_t len = sizeof(a);
+    union peer a = peer_of(fd);
     char ip[INET6_ADDRSTRLEN] = "?";
 
-    if (getpeername(fd, &a.any, &len) == 0 && a.any.sa_family == AF_INET6) {
+    if (a.any.sa_family == AF_INET6) {
         inet_ntop(AF_INET6, &a.v6.sin6_addr, ip, sizeof(ip));
         snprintf(out, LINK_SOCKET_NAME, "[%s]:%u", ip, ntohs(a.v6.sin6_port));
         return;
     }
     inet_ntop(AF_INET, &a.v4.sin_addr, ip, sizeof(ip));
     snprintf(out, LINK_SOCKET_NAME, "%s:%u", ip, ntohs(a.v4.sin_port));
+}
+
+/* An IPv4 address on an IPv6 socket has it in its last four bytes. */
+uint64_t link_socket_origin(int fd)
+{
+    union peer a = peer_of(fd);
+    uint64_t net = 0;
+
+    if (a.any.sa_family != AF_INET6)
+        return a.v4.sin_addr.s_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr))
+        memcpy(&net, &a.v6.sin6_addr.s6_addr[12], 4);
+    else
+        memcpy(&net, &a.v6.sin6_addr, sizeof(net));
+    return net;
 }

@@ -21,6 +21,7 @@ struct proof {
     struct keys *keys;
     struct hand_key shown[HAND_KEYS];
     struct hand_conf hand;
+    struct questions asked;
     struct buf identity;
     struct hash_key hash;
 };
@@ -63,6 +64,7 @@ int proof_new(struct proof **out, const struct conf *conf,
     }
     identity_write(&p->identity, self);
     p->hand.keys = p->shown;
+    p->hand.asked = &p->asked;
     p->hand.identity = buf_slice(&p->identity);
     memcpy(p->hand.cluster, keys_name(p->keys), HAND_CLUSTER);
     fill(p, conf);

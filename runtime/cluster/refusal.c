@@ -17,6 +17,7 @@ static const struct {
     [REFUSAL_KEY] = {"unknown_key", HAND_UNKNOWN_KEY, NULL},
     [REFUSAL_PROOF] = {"bad_proof", HAND_WRONG_PROOF, NULL},
     [REFUSAL_MALFORMED] = {"malformed", HAND_MALFORMED, NULL},
+    [REFUSAL_REPEATED] = {"repeated", HAND_REPEATED, NULL},
     [REFUSAL_LATE] = {"late", HAND_FINE, "no proof in time"},
     [REFUSAL_CROWDED] = {"crowded", HAND_FINE, "too many that prove nothing"},
     [REFUSAL_UNWELCOME] = {"unwelcome", HAND_FINE, "not welcome"},

@@ -10,6 +10,7 @@ enum refusal {
     REFUSAL_KEY,     /* unknown */
     REFUSAL_PROOF,   /* wrong */
     REFUSAL_MALFORMED,
+    REFUSAL_REPEATED,  /* as another one began */
     REFUSAL_LATE,      /* no proof in time */
     REFUSAL_CROWDED,   /* too many prove nothing */
     REFUSAL_UNWELCOME, /* it proved to be nobody we want */

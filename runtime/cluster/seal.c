@@ -33,7 +33,7 @@
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "cluster/hkdf.h"
+#include "cluster/agree.h"
 #include "cluster/senders.h"
 
 #define SEAL_STRUCT_MAGIC 0x7365616c
@@ -54,7 +54,6 @@ struct seal {
     unsigned magic;
     const struct keys *ring;
     uint64_t version; /* of the ring, that the rest follows */
-    struct hkdf *hkdf;
     EVP_CIPHER *aes;
 
     /* sending */
@@ -78,10 +77,11 @@ struct seal {
 static void rekey(struct seal *s, EVP_CIPHER_CTX *ctx, const struct key *key,
                   const uint8_t *salt, int enc)
 {
-    uint8_t secret[HKDF_OUT];
+    uint8_t secret[AGREE_LEN];
 
-    hkdf_make(s->hkdf, secret, slice_make(key->secret, KEYS_SECRET),
-              slice_make(salt, SEAL_SALT), slice_make(info, strlen(info)));
+    agree_extract(secret, slice_make(salt, SEAL_SALT),
+                  slice_make(key->secret, KEYS_SECRET));
+    agree_expand(secret, secret, info, slice_make("", 0));
     sd_assert(EVP_CipherInit_ex2(ctx, s->aes, secret, NULL, enc, NULL) == 1);
     OPENSSL_cleanse(secret, sizeof(secret));
 }
@@ -260,7 +260,6 @@ struct seal *seal_new(const struct keys *ring, const uint8_t salt[SEAL_SALT],
 
     s->magic = SEAL_STRUCT_MAGIC;
     s->ring = ring;
-    s->hkdf = hkdf_new();
     s->aes = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     sd_assert(s->aes != NULL);
     s->cipher = new_cipher();
@@ -284,7 +283,6 @@ void seal_free(struct seal **sp)
     EVP_CIPHER_CTX_free(s->trial); /* these wipe their keys */
     EVP_CIPHER_CTX_free(s->cipher);
     EVP_CIPHER_free(s->aes);
-    hkdf_free(&s->hkdf);
     s->magic = 0;
     mem_free(s);
 }

@@ -42,7 +42,8 @@ bool terms_make(struct terms *t, const unsigned char *cluster_key,
 
     if (!agree_shared(shared, own_private, peer_public))
         return false;
-    agree_mac(t->secret, cluster_key, slice_make(shared, AGREE_LEN));
+    agree_extract(t->secret, slice_make(cluster_key, AGREE_LEN),
+                  slice_make(shared, AGREE_LEN));
     agree_wipe(shared, sizeof(shared));
     agree_hash(t->transcript, question, answer);
     return true;

@@ -28,7 +28,10 @@ enum {
     LOOK = 100, /* ms */
     WAIT_LEAST = 100,
     WAIT_MOST = 3000,
-    INBOX_TICK = 1000
+    INBOX_TICK = 1000,
+    COMPLAIN_FIRST =
+        6, /* failure in succession, some seconds after the first */
+    COMPLAIN_EVERY = 16
 };
 
 struct relay {
@@ -41,7 +44,8 @@ struct relay {
     struct inbox_link *in;
     uint64_t received, sent; /* messages, also by its earlier links */
     uint32_t wait;
-    uint64_t next; /* try to link */
+    uint64_t next;     /* try to link */
+    unsigned failures; /* in succession */
 };
 
 struct uplink {
@@ -97,6 +101,7 @@ static bool on_open(void *arg, struct link *l, struct slice identity)
         return false;
     }
     r->wait = WAIT_LEAST;
+    r->failures = 0;
     r->out = outbox_open(u->outbox, r, identity_relay(r->at.boot, r->at.index),
                          clock_ms());
     r->in = inbox_open(u->inbox, r);
@@ -135,6 +140,16 @@ static void relay_free(struct relay *r)
     mem_free(r);
 }
 
+/* One that has died is forgotten before this; then about every 50 s. */
+static void complain(struct relay *r, const struct link *l, const char *why)
+{
+    bool is_said = ++r->failures % COMPLAIN_EVERY == COMPLAIN_FIRST;
+
+    log_event(is_said ? LOG_WARN : LOG_DEBUG, NULL, NULL,
+              "no link to relay %u of %s at %s: %s", r->at.index,
+              r->at.dispatch, link_peer(l), why);
+}
+
 static void on_close(void *arg, struct link *l, const char *why)
 {
     struct relay *r = arg;
@@ -150,8 +165,7 @@ static void on_close(void *arg, struct link *l, const char *why)
         u->config.calls.on_relay_gone(u->config.calls.arg, r);
         arm_tick(u);
     } else {
-        log_debug("no link to relay %u of %s at %s: %s", r->at.index,
-                  r->at.dispatch, link_peer(l), why);
+        complain(r, l, why);
     }
     r->in = NULL;
     r->out = NULL;
@@ -355,8 +369,13 @@ void uplink_close(struct uplink **up)
 
 int uplink_take(struct uplink *u, const struct conf *conf, const char **why)
 {
+    int err;
+
     sd_check(u, UPLINK_MAGIC);
-    return proof_take(u->proof, conf, why);
+    err = proof_take(u->proof, conf, why);
+    if (err == 0)
+        links_judge_keys(u->links);
+    return err;
 }
 
 void uplink_leave(struct uplink *u)

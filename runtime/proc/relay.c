@@ -7,10 +7,7 @@
  * answered, so a relay may be killed at any moment. */
 #include "proc/relay.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -21,14 +18,13 @@
 #include "cluster/link.h"
 #include "cluster/proof.h"
 #include "cluster/refusal.h"
-#include "loop/pollfd.h"
 #include "proc/child.h"
 #include "proc/process.h"
+#include "proc/relay_door.h"
 #include "proc/tables.h"
 
 enum {
     RELAY_MAGIC = 0x72656c61,
-    ACCEPTS_MAX = 64,      /* in one turn */
     COMPLAIN_AGAIN = 1000, /* ms */
     END_WAIT = 10,         /* ms for goodbyes to leave */
     BOARD = 500 /* ms from one telling how the links are to the next */
@@ -41,10 +37,11 @@ struct relay {
     struct links *links;
     struct hub *hub;
     struct list peers;
-    struct pollfd_watch *watch; /* of the listening socket */
+    struct relay_door *door;
     struct loop_hook hook;
     struct timer end, board;
     uint64_t complained;
+    unsigned unsaid; /* complaints since then */
     unsigned npeers;
     uint64_t refused[REFUSAL_COUNT];
 };
@@ -98,6 +95,13 @@ static bool on_open(void *arg, struct link *l, struct slice identity)
     return true;
 }
 
+static void on_batch(void *arg, const struct stream_frame *f, unsigned n)
+{
+    const struct peer *p = arg;
+
+    hub_expect(p->relay->hub, f, n);
+}
+
 static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 {
     struct peer *p = arg;
@@ -113,11 +117,17 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 static void complain(struct relay *r, const struct link *l, const char *why)
 {
     uint64_t now = clock_ms();
+    char more[48] = "";
 
-    if (now - r->complained < COMPLAIN_AGAIN)
+    if (now - r->complained < COMPLAIN_AGAIN) {
+        r->unsaid++;
         return;
+    }
+    if (r->unsaid > 0)
+        snprintf(more, sizeof(more), " (and %u more before)", r->unsaid);
     r->complained = now;
-    log_warn("a link from %s was refused: %s", link_peer(l), why);
+    r->unsaid = 0;
+    log_warn("a link from %s was refused: %s%s", link_peer(l), why, more);
 }
 
 static void on_close(void *arg, struct link *l, const char *why)
@@ -139,8 +149,12 @@ static void on_close(void *arg, struct link *l, const char *why)
     mem_free(p);
 }
 
-static const struct link_ops link_ops = {
-    .on_open = on_open, .on_frame = on_frame, .on_close = on_close};
+static const struct link_ops link_ops = {.on_open = on_open,
+                                         .on_batch = on_batch,
+                                         .on_frame = on_frame,
+                                         .on_close = on_close};
+
+_Static_assert((int)LINK_BATCH <= (int)HUB_EXPECT, "no room");
 
 static void on_emit(void *arg, void *owner, unsigned type,
                     const struct slice *v, unsigned n)
@@ -152,32 +166,18 @@ static void on_emit(void *arg, void *owner, unsigned type,
     sd_assert(link_write(p->link, (uint8_t)type, v, n) == 0);
 }
 
-static void accept_one(struct relay *r, int fd)
+static void on_fd(void *arg, int fd)
 {
+    struct relay *r = arg;
     struct peer *p = mem_zalloc(sizeof(*p));
 
+    sd_check(r, RELAY_MAGIC);
     p->relay = r;
     p->link = link_accept(r->links, fd, p);
     if (p->link == NULL)
         mem_free(p);
     else
         list_add(&r->peers, &p->node);
-}
-
-static void on_acceptable(void *arg)
-{
-    struct relay *r = arg;
-    int listening, fd, i;
-
-    sd_check(r, RELAY_MAGIC);
-    listening = r->process.h->cluster.relay[r->process.h->index];
-    for (i = 0; i < ACCEPTS_MAX; i++) {
-        fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            accept_one(r, fd);
-        else if (errno != EINTR && errno != ECONNABORTED)
-            return;
-    }
 }
 
 /* Answers leave once a turn. */
@@ -247,7 +247,7 @@ static void drain(struct relay *r)
     struct list *it;
 
     slots_set_state(p->slots, p->h->slot, SLOT_DRAINING);
-    pollfd_close(&r->watch);
+    relay_door_close(&r->door);
     list_each (it, &r->peers) {
         struct peer *peer = list_entry(it, struct peer, node);
 
@@ -275,6 +275,8 @@ static void on_config(struct process *p)
 
     if (proof_take(r->proof, p->conf, &why) < 0)
         log_error("cluster.key: %s", why);
+    else
+        links_judge_keys(r->links);
 }
 
 static void count_refusals(const struct relay *r, uint64_t *v)
@@ -293,7 +295,7 @@ static void on_end(struct process *p)
 {
     struct relay *r = list_entry(p, struct relay, process);
 
-    pollfd_close(&r->watch);
+    relay_door_close(&r->door);
     if (r->hook.fn != NULL)
         loop_hook_del(&r->hook);
     timer_stop(p->loop, &r->end);
@@ -326,6 +328,10 @@ static int start(struct relay *r, const char **why)
     struct hub_calls calls = {.arg = r, .emit = on_emit};
     struct links_config config = {
         .loop = p->loop, .role = HAND_RELAY, .ops = &link_ops};
+    struct relay_door_config door = {.loop = p->loop,
+                                     .fd = p->h->cluster.relay[p->h->index],
+                                     .on_fd = on_fd,
+                                     .arg = r};
     struct hash_key key;
     int err = open_proof(r, why);
 
@@ -338,8 +344,8 @@ static int start(struct relay *r, const char **why)
     r->hook = (struct loop_hook){.fn = on_turn, .rank = LOOP_WORK};
     loop_hook_add(p->loop, &r->hook);
     timer_start(p->loop, &r->board, BOARD);
-    err = pollfd_open(&r->watch, p->loop, p->h->cluster.relay[p->h->index],
-                      on_acceptable, r);
+    door.links = r->links;
+    err = relay_door_open(&r->door, &door);
     *why = err_str(err);
     return err;
 }

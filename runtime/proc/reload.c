@@ -288,7 +288,7 @@ void reload_free(struct reload **rp)
     *rp = NULL;
     config_cancel(&r->job);
     watch_close(&r->watch);
-    refuse(&r->call, "the node has stopped");
+    refuse(&r->call, "sdlua has stopped");
     r->again = false;
     rest(r);
     r->magic = 0;

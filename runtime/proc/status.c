@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "codec/json.h"
 #include "net/push.h"
+#include "proc/instance.h"
 #include "proc/stall.h"
 #include "proc/status.h"
 #include "proc/tables.h"
@@ -155,7 +156,8 @@ static void put_process(const struct status *s, struct buf *out, unsigned slot,
             slot_state_name((enum slot_state)p->state), slot, p);
     put_blocked(s, out, slot);
     if (p->role != SLOT_MASTER)
-        put_hops(out, mesh_counters(s->mesh, slot), p->role != SLOT_AGENT);
+        put_hops(out, mesh_counters(s->mesh, slot),
+                 p->role == SLOT_WORKER || p->role == SLOT_TASK);
     put_end(out, "},");
 }
 
@@ -269,6 +271,7 @@ void status_json(const struct status *s, struct buf *out)
 
     buf_append_str(out, "{");
     put_string(out, "node", s->node);
+    put_string(out, "kind", instance_word());
     put_string(out, "version", s->version);
     put_number(out, "generation", s->generation);
     put_string(out, "state", s->state);

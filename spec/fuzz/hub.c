@@ -58,11 +58,14 @@ static void take(unsigned i, unsigned type, struct slice p)
 static void check_data(unsigned type, struct slice p)
 {
     char head[FRAMES_HEAD_MAX];
+    struct slice uid = frames_peek_uid(p);
     struct frames_data d;
     size_t n;
 
+    sd_assert(uid.len == 0 || (uid.p >= p.p && uid.p + uid.len <= p.p + p.len));
     if (frames_read_data(&d, type, p) < 0)
         return;
+    sd_assert(type != FRAMES_UID || slice_eq(uid, d.name));
     n = frames_write_head(head, &d);
     sd_assert(slice_eq(slice_make(head, n), slice_make(p.p, n)));
     sd_assert(p.p + n == d.mail.p && n + d.mail.len == p.len);

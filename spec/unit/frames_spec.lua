@@ -1,3 +1,4 @@
+local bytes = require("spec.support.bytes")
 local delivery = require("spec.support.delivery")
 local ffi = require("ffi")
 local lib = delivery.lib
@@ -44,6 +45,21 @@ describe("cluster/frames", function()
             assert.equal(lib.SD_EPROTO, delivery.read(t.type, payload .. "x").rc)
         end)
     end
+
+    it("finds a uid before the rest is read", function()
+        local function peek(text)
+            local p = bytes.slice(text)
+            local uid = lib.frames_peek_uid(p)
+            return ffi.string(uid.p, uid.len)
+        end
+        for _, t in ipairs({ samples.uid, samples.places }) do
+            local payload = bytes_of(delivery.data(t))
+            local _, at = payload:find(t.name, 1, true)
+            for len = 0, #payload do
+                assert.equal(len < at and "" or t.name, peek(payload:sub(1, len)))
+            end
+        end
+    end)
 
     it("reads places of a uid", function()
         local f = delivery.read(lib.FRAMES_UID, bytes_of(delivery.data(samples.places)))

@@ -45,6 +45,7 @@ local function new(conf)
     local id = bytes.slice(identity)
     local cf = ffi.new("struct hand_conf", { keys = k, nkeys = #keys, identity = id })
     cf.plain = conf.plain or false
+    cf.asked = conf.asked
     ffi.copy(cf.cluster, conf.cluster or "cluster1", 8)
     made = made + 1
     local entropy = conf.entropy or sha256("n" .. made) .. sha256("k" .. made)
@@ -156,8 +157,8 @@ describe("agree", function()
     it("derives as RFC 5869 does (A.1)", function()
         local out = ffi.new("unsigned char[32]")
         local ikm = bytes.slice(("\x0b"):rep(22))
-        local salt = bytes.hex("000102030405060708090a0b0c") .. ("\0"):rep(19)
-        lib.agree_mac(out, bytes.exact(salt), ikm)
+        local salt = bytes.slice(bytes.hex("000102030405060708090a0b0c"))
+        lib.agree_extract(out, salt, ikm)
         assert.equal("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
             hex(ffi.string(out, 32)))
         local info = bytes.slice(bytes.hex("f0f1f2f3f4f5f6f7f8f9"))
@@ -276,6 +277,43 @@ describe("hand", function()
         assert.equal("", r:says())
         assert.equal(1, r:hears(question:sub(HELLO)))
         assert.equal(HELLO, #r:says())
+    end)
+
+    it("knows who has shown the key, before he has proved it", function()
+        local w, r = worker(), relay()
+        local question = w:says()
+        r:hears(question:sub(1, -2))
+        assert.is_false(lib.hand_has_asked(r.h))
+        r:hears(question:sub(-1))
+        assert.is_true(lib.hand_has_asked(r.h))
+        assert.is_nil(r:session())
+        local forged = relay()
+        forged:hears(question:sub(1, -2) .. "\255")
+        assert.is_false(lib.hand_has_asked(forged.h))
+    end)
+
+    it("answers a question once, also beside many others", function()
+        local asked = ffi.new("struct questions")
+        local questions = {}
+        for i = 1, 3 do
+            local w = worker()
+            questions[i] = w:says()
+            relay({ asked = asked }):hears(questions[i])
+        end
+        for _, question in ipairs(questions) do
+            local r = relay({ asked = asked })
+            assert.equal(lib.SD_EPROTO, r:hears(question))
+            r:assert_refused("HAND_REPEATED")
+        end
+        converse(worker(), relay({ asked = asked }))
+        -- A relay that has been started since does not know it.
+        local r = relay({ asked = ffi.new("struct questions") })
+        assert.equal(HELLO, r:hears(questions[1]))
+        -- One with a wrong check is not remembered.
+        local w = worker()
+        local question = w:says()
+        relay({ asked = asked }):hears(question:sub(1, -2) .. "\255")
+        assert.equal(HELLO, relay({ asked = asked }):hears(question))
     end)
 
     it("leaves what follows the handshake to others", function()
@@ -485,7 +523,7 @@ describe("hand", function()
 
     it("has one line for every reason", function()
         local seen = {}
-        for why = lib.HAND_FINE, lib.HAND_MALFORMED do
+        for why = lib.HAND_FINE, lib.HAND_REPEATED do
             local text = ffi.string(lib.hand_why_text(why))
             assert.is_nil(seen[text])
             seen[text] = true

@@ -1,4 +1,6 @@
+local bytes = require("spec.support.bytes")
 local delivery = require("spec.support.delivery")
+local ffi = require("ffi")
 local lib = delivery.lib
 local place = delivery.place
 
@@ -31,6 +33,29 @@ describe("cluster/hub", function()
         h:ack(d, 1, 2)
         assert.equal("1<1+2", h:turn())
         assert.equal(0, h:figures().transits)
+    end)
+
+    it("finds one of many uids, expected or not", function()
+        local many = 5000
+        for i = 1, many do
+            h:locate(i % 2 == 0 and d or e, "u" .. i, 5)
+        end
+        delivery.drain(h.frames)
+        local coming = ffi.new("struct stream_frame[?]", lib.HUB_EXPECT)
+        local kept, n = {}, 0
+        for i = 1, lib.HUB_EXPECT do
+            local name = i == 3 and "nobody" or "u" .. i * 100
+            kept[i] = delivery.data({ type = lib.FRAMES_UID, name = name, body = name,
+                counter = i })
+            coming[i - 1].type = i == 5 and lib.FRAMES_ACK or lib.FRAMES_UID
+            coming[i - 1].payload = i == 7 and bytes.slice("x") or kept[i]
+            n = n + 1
+        end
+        lib.hub_expect(h.hub[0], coming, n)
+        assert.equal("", h:turn()) -- nothing was done
+        assert.equal(0, uid("u100", "a", 1))
+        assert.equal(0, uid("u4999", "b", 2))
+        assert.equal("2<a 3<b", h:turn())
     end)
 
     it("does not know a uid that nobody has told of", function()

@@ -258,7 +258,8 @@ end
 
 --- What the limit of open files leaves for conns of one worker, which may have
 --- all that the node may have: it holds the listening sockets of all slots, two
---- descriptors per slot of the mesh, links and files as well.
+--- descriptors per slot of the mesh, links and files as well. A dispatch has no
+--- conns.
 local function check_conns(c, server)
     local ports = 0
     for _ in pairs(c.tree.ports or {}) do
@@ -266,7 +267,7 @@ local function check_conns(c, server)
     end
     local slots = server.workers + 2 * server.tasks + 2
     local fits = c.fd_limit - RESERVE - 2 * slots - ports * server.workers
-    if server.max_conns <= fits then
+    if c.is_dispatch or server.max_conns <= fits then
         return
     elseif c.is_set("server.max_conns") or fits < 1 then
         c.report(
