@@ -170,6 +170,22 @@ function Room:census()
     return sd.publish("rooms", { event = "rooms", rooms = rooms })
 end
 
+--- From config/timers.lua: let those out who are nowhere any more. Whose worker
+--- dies is told to app.on_uid_closed; whose whole node dies, to nobody.
+---@async
+function Room:sweep()
+    local names, err = sd.redis():hkeys("chat:where")
+    if not names then
+        return nil, err
+    end
+    for _, name in ipairs(names) do
+        if sd.uid_is_online(name) == false then -- nil: nobody knows
+            self:lose(name)
+        end
+    end
+    return true
+end
+
 --- Nobody is in any room.
 ---@async
 ---@return true? ok
