@@ -178,9 +178,12 @@ function eval.all(host, note, overlay)
     elseif overlay then
         dirs[2] = "config/" .. overlay
     end
-    for _, dir in ipairs(dirs) do
-        if not host.list("app", dir) then
-            note("error", dir, nil, "no such folder")
+    for i, dir in ipairs(dirs) do
+        -- The environment may say all that a dispatch needs.
+        local may_miss = i == 1 and host.is_dispatch
+        if not may_miss and not host.list("app", dir) then
+            local where = i == 1 and ": this is no application (-C DIR is)" or ""
+            note("error", dir, nil, "no such folder" .. where)
         end
         for _, name in ipairs(lua_files(host, dir)) do
             local layer = run(host, note, dir .. "/" .. name .. ".lua")
