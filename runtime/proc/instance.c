@@ -18,6 +18,11 @@ unsigned instance_parts(void)
     return parts;
 }
 
+const char *instance_word(void)
+{
+    return name("node", "dispatch");
+}
+
 const char *instance_pidfile(void)
 {
     return name("run/sdlua.pid", "run/dispatch.pid");

@@ -17,6 +17,8 @@ enum instance_part { /* bits */
 void instance_set(unsigned is_about);
 unsigned instance_parts(void);
 
+const char *instance_word(void); /* "node" or "dispatch" */
+
 const char *instance_pidfile(void); /* run/sdlua.pid */
 const char *instance_control(void); /* run/control.sock */
 const char *instance_log(void);     /* run/sdlua.log, of a daemon */

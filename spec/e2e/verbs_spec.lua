@@ -1,5 +1,6 @@
 -- What people type first.
 local server = require("spec.support.server")
+local socket = require("socket")
 
 describe("the command line", function()
     local s
@@ -49,10 +50,37 @@ describe("the command line", function()
         end)
         local out, status = s:run("dispatch start -d")
         assert.equal(0, status, out)
-        assert.matches("relay 0", out)
+        assert.matches(": dispatch %S+, pid %d+, generation 1\n.*\nrelay 0", out)
+        assert.matches(": dispatch ", (s:run("dispatch status")))
+        assert.equal("generation 2\n", (s:run("dispatch reload")))
+        assert.matches("\nnone: no node is known\n$", (s:run("dispatch status --cluster")))
+        assert.matches("^sdlua: not running; a dispatch is: sdlua dispatch status\n", (s:run("status")))
         -- A node is not what it asks for.
         out, status = s:run("start")
         assert.equal(1, status)
         assert.matches("config: no such folder: this is no application", out, 1, true)
+    end)
+
+    it("says what is wrong with a cluster of one", function()
+        local n = server.start({
+            ["config/cluster.lua"] = 'return { enable = true, name = "verbs alone" }',
+            ["config/redis.lua"] = 'return { default = { url = "redis://127.0.0.1:1" } }',
+        })
+        finally(function()
+            n:stop()
+        end)
+        assert.matches("\nnone: no dispatch is known.*dispatch start", (n:run("status --cluster")))
+        assert.matches("^sdlua: no dispatch is running; a node is: sdlua status\n",
+            (n:run("dispatch status")))
+
+        -- Its key is another one.
+        local port = n:run("status --cluster"):match("127.0.0.1:(%d+)")
+        local udp = socket.udp()
+        udp:sendto("\213\1" .. ("x"):rep(100), "127.0.0.1", tonumber(port))
+        udp:close()
+        server.until_(function()
+            return n:output():find(
+                "was dropped: unknown_key (its sender has another cluster.key)", 1, true)
+        end, "it says why it does not listen")
     end)
 end)
