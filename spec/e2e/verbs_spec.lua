@@ -54,7 +54,8 @@ describe("the command line", function()
         assert.matches(": dispatch ", (s:run("dispatch status")))
         assert.equal("generation 2\n", (s:run("dispatch reload")))
         assert.matches("\nnone: no node is known\n$", (s:run("dispatch status --cluster")))
-        assert.matches("^sdlua: not running; a dispatch is: sdlua dispatch status\n", (s:run("status")))
+        assert.matches("^sdlua: not running; a dispatch is: sdlua dispatch status\n",
+            (s:run("status")))
         -- A node is not what it asks for.
         out, status = s:run("start")
         assert.equal(1, status)
