@@ -13,6 +13,7 @@ start: server
 # Three nodes, two dispatches and a Redis, each on a host of its own, all on this
 # machine: the example across them, until Ctrl-C.  As root.
 demo-cluster: server
+	deploy/deps.sh demo
 	deploy/demo-cluster build/release/sdlua build/demo-cluster
 
 # Everything that says whether this tree is good; ends with one line of counts.
