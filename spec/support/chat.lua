@@ -160,8 +160,11 @@ end
 function Ws:receive(seconds)
     local limit = socket.gettime() + seconds
     repeat
-        local line = self.output:read("*l")
+        -- A line may be seen before its end is written.
+        self.part = (self.part or "") .. (self.output:read("*L") or "")
+        local line = self.part:match("^(.*)\n$")
         if line then
+            self.part = nil
             return line
         end
         self.output:seek("cur", 0)
