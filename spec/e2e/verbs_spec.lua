@@ -53,7 +53,7 @@ describe("the command line", function()
         assert.matches(": dispatch %S+, pid %d+, generation 1\n.*\nrelay 0", out)
         assert.matches(": dispatch ", (s:run("dispatch status")))
         assert.equal("generation 2\n", (s:run("dispatch reload")))
-        assert.matches("\nnone: no node is known\n$", (s:run("dispatch status --cluster")))
+        assert.matches("\nnone: no node is known\n", (s:run("dispatch status --cluster")))
         assert.matches("^sdlua: not running; a dispatch is: sdlua dispatch status\n",
             (s:run("status")))
         -- A node is not what it asks for.
