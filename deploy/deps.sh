@@ -3,6 +3,7 @@
 #
 #   deploy/deps.sh          what building, running and testing need
 #   deploy/deps.sh run      only what building and running need
+#   deploy/deps.sh demo     that, and what deploy/demo-cluster needs
 #
 # As root, or with sudo.  Does nothing, fast, when nothing is missing.
 set -eu
@@ -20,9 +21,10 @@ test="git luajit lua-busted lua-check lua-cjson lua-messagepack lua-posix
 
 case ${1:-test} in
 run) wanted=$run ;;
+demo) wanted="$run python3 iproute2" ;;
 test) wanted="$run $test" ;;
 *)
-    echo "usage: deploy/deps.sh [run]" >&2
+    echo "usage: deploy/deps.sh [run|demo]" >&2
     exit 2
     ;;
 esac

@@ -365,7 +365,7 @@ local function know_redis()
     if known then
         core.cluster_id(known)
     else
-        complain("the cluster's number in Redis", err)
+        complain("the cluster's number, of Redis (it is asked again)", err)
     end
 end
 

@@ -246,7 +246,8 @@ static const struct conf_key keys[] = {
      AS(TEXT, redis, url),
      APPLIES, DOC("`\"embedded\"`: a private redis-server of this node; "
          "`\"redis://:pw@host:6379/0\"`, `\"unix:///path\"`, "
-         "`\"redis+sentinel://h1,h2/name\"`, `\"redis+cluster://h1,h2\"`")},
+         "`\"redis+sentinel://h1,h2/name\"`, `\"redis+cluster://h1,h2\"` "
+         "(these two are not served yet)")},
 
     {.path = "mysql.*.url", TYPE(STRING), NEEDED, SECRET,
      DOC("`\"mysql://user:pw@host:3306/db\"`")},

@@ -89,6 +89,16 @@ static void on_timer(struct timer *t)
 
 /* --- in ------------------------------------------------------------------- */
 
+/* What people can do about it. */
+static const char *hint_for(enum seal_verdict why)
+{
+    if (why == SEAL_BAD_KEY)
+        return " (its sender has another cluster.key)";
+    if (why == SEAL_BAD_TAG)
+        return " (its sender has another cluster.name, or it is forged)";
+    return "";
+}
+
 static void complain(struct gossip_udp *u, enum seal_verdict why,
                      const struct sockaddr *from)
 {
@@ -101,7 +111,8 @@ static void complain(struct gossip_udp *u, enum seal_verdict why,
     u->complained = now;
     if (address_from(&a, from))
         address_write(text, &a);
-    log_warn("a datagram from %s was dropped: %s", text, seal_word(why));
+    log_warn("a datagram from %s was dropped: %s%s", text, seal_word(why),
+             hint_for(why));
 }
 
 /* The plain text of a datagram, in u->plain.  Else it is dropped; `ignored`

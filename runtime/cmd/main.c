@@ -28,6 +28,7 @@ enum option_bit {
     OPT_COUNT = 128,
     OPT_INTERVAL = 256,
     OPT_CLUSTER = 512,
+    OPT_VERSION = 1024,
 };
 
 struct verb {
@@ -84,6 +85,7 @@ static const struct option long_options[] = {
     {"dispatch", no_argument, NULL, OPT_DISPATCH},
     {"cluster", no_argument, NULL, OPT_CLUSTER},
     {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
     {"rate", required_argument, NULL, OPT_RATE},
     {NULL, 0, NULL, 0},
 };
@@ -112,9 +114,10 @@ static void usage(FILE *f)
           "of a "
           "relay\n                           between nodes\n",
           f);
-    fputs("\n  -C DIR   the application folder (default: this one)\n"
-          "  --json   print data as JSON\n"
-          "  --help   this text; VERB --help: of one verb\n\n"
+    fputs("\n  -C DIR     the application folder (default: this one)\n"
+          "  --json     print data as JSON\n"
+          "  --help     this text; VERB --help: of one verb\n"
+          "  --version  the same as the verb\n\n"
           "Exit status: 0 done, 1 failed, 2 usage, 3 not running.\n",
           f);
 }
@@ -217,6 +220,14 @@ static const struct verb *read_verb(int argc, char **argv, int *at)
     return verb;
 }
 
+/* `sdlua --help`, `sdlua help`, `sdlua dispatch --help`. */
+static bool is_about_all(int argc, char **argv, int bits)
+{
+    return (bits & OPT_HELP) &&
+           (optind == argc ||
+            (optind + 1 == argc && strcmp(argv[optind], "dispatch") == 0));
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb;
@@ -228,13 +239,19 @@ int main(int argc, char **argv)
         return child_main(argv[2]);
 
     bits = read_options(argc, argv, &words);
-    if (bits < 0 || (optind == argc && !(bits & OPT_HELP))) {
-        usage(stderr);
-        return CMD_USAGE;
+    if (bits >= 0 && optind < argc && strcmp(argv[optind], "help") == 0) {
+        bits |= OPT_HELP; /* help VERB: VERB --help */
+        optind++;
     }
-    if (optind == argc) {
+    if (bits >= 0 && is_about_all(argc, argv, bits)) {
         usage(stdout);
         return CMD_DONE;
+    }
+    if (bits >= 0 && optind == argc && (bits & OPT_VERSION))
+        return cmd_version(&(struct cmd){.json = bits & OPT_JSON});
+    if (bits < 0 || optind == argc) {
+        usage(stderr);
+        return CMD_USAGE;
     }
     verb = read_verb(argc, argv, &optind);
     if (verb == NULL)

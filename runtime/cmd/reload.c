@@ -56,7 +56,9 @@ static int print(struct slice answer, bool json)
     if (json) /* for who reads the lines too: the texts go to stderr */
         printf("%.*s\n", (int)answer.len, answer.p);
     read_answer(&o, answer);
-    if (o.ok && !json)
+    if (o.ok && !json && instance_parts() == INSTANCE_DISPATCH)
+        printf("generation %.0f\n", o.generation);
+    else if (o.ok && !json)
         printf("generation %.0f: %.0f workers, %.0f tasks\n", o.generation,
                o.workers, o.tasks);
     return o.ok ? CMD_DONE : CMD_FAILED;

@@ -78,8 +78,8 @@ static bool print_field(struct json *j, struct row *head)
 
     if (slice_is(j->text, "ports")) {
         row_duration(age, sizeof(age), row_number(head, "uptime"));
-        printf("sdlua %s: node %s, pid %s, generation %s, up %s, %s\n\n",
-               row_get(head, "version"), row_get(head, "node"),
+        printf("sdlua %s: %s %s, pid %s, generation %s, up %s, %s\n\n",
+               row_get(head, "version"), instance_word(), row_get(head, "node"),
                row_get(head, "pid"), row_get(head, "generation"), age,
                row_get(head, "state"));
         printf("%-16s %-9s %s\n", "port", "protocol", "address");
@@ -139,7 +139,7 @@ static void print_link(void *ctx, const struct row *row)
     char to[4 * ROW_TEXT];
     bool is_relay = row_get(row, "relay")[0] != '\0';
 
-    (void)ctx;
+    ++*(unsigned *)ctx;
     row_printable(to, sizeof(to), row_get(row, "to"));
     printf("%-12s %-20s %-6s %5s %-7s %8.1fK %8.1fs %9.1fms\n",
            row_get(row, "process"), to, is_relay ? "relay" : "worker",
@@ -158,6 +158,23 @@ static void print_queue(void *ctx, const struct row *row)
            row_get(row, "resent"));
 }
 
+static bool print_links(struct json *j)
+{
+    unsigned count = 0;
+    bool is_whole;
+
+    printf("\n%-12s %-20s %-12s %-7s %9s %9s %11s\n", "process", "link to", "",
+           "state", "unsent", "silent", "round trip");
+    is_whole = row_read_list(j, print_link, &count);
+    if (is_whole && count == 0)
+        printf("none: %s\n",
+               instance_parts() == INSTANCE_DISPATCH
+                   ? "no node is known"
+                   : "no dispatch is known, and without one nodes do not "
+                     "reach each other (sdlua dispatch start)");
+    return is_whole;
+}
+
 static bool print_cluster_field(struct json *j, struct row *head)
 {
     if (slice_is(j->text, "queues")) {
@@ -166,11 +183,8 @@ static bool print_cluster_field(struct json *j, struct row *head)
                "resent");
         return row_read_list(j, print_queue, NULL);
     }
-    if (slice_is(j->text, "links")) {
-        printf("\n%-12s %-20s %-12s %-7s %9s %9s %11s\n", "process", "link to",
-               "", "state", "unsent", "silent", "round trip");
-        return row_read_list(j, print_link, NULL);
-    }
+    if (slice_is(j->text, "links"))
+        return print_links(j);
     if (!slice_is(j->text, "members"))
         return row_read_field(head, j);
     printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s\n", "member", "kind",
@@ -181,9 +195,14 @@ static bool print_cluster_field(struct json *j, struct row *head)
 static int not_running(void)
 {
     pid_t pid = pidfile_owner(instance_pidfile());
+    bool is_dispatch = instance_parts() == INSTANCE_DISPATCH;
 
     if (pid != 0)
         cmd_complain("starting or stopping (pid %d)", (int)pid);
+    else if (!is_dispatch && pidfile_owner("run/dispatch.pid") != 0)
+        cmd_complain("not running; a dispatch is: sdlua dispatch status");
+    else if (is_dispatch && pidfile_owner("run/sdlua.pid") != 0)
+        cmd_complain("no dispatch is running; a node is: sdlua status");
     else
         cmd_complain("not running");
     return CMD_NOT_RUNNING;

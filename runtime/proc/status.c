@@ -301,8 +301,8 @@ void status_table(const struct status *s, struct buf *out)
     unsigned master = mesh_master(s->mesh);
     struct slot_info p;
 
-    buf_printf(out, "sdlua %s: node %s, pid %d, generation %u\n\n", s->version,
-               s->node, (int)getpid(), s->generation);
+    buf_printf(out, "sdlua %s: %s %s, pid %d, generation %u\n\n", s->version,
+               instance_word(), s->node, (int)getpid(), s->generation);
     buf_printf(out, "%-16s %-9s %s\n", "port", "protocol", "address");
     for (unsigned i = 0; i < s->ports->count; i++)
         buf_printf(out, "%-16s %-9s %s\n", s->conf->ports[i].name,
