@@ -123,7 +123,7 @@ static struct source *make_source(struct seens *s, const struct place *place,
 
     if (s->sources.count >= s->most_sources) {
         from = list_entry(s->used.next, struct source, used);
-        if (from->used_at + INBOX_SOURCE_MS > now || from->node.number > 0)
+        if (from->used_at + INBOX_SOURCE_LEAST > now || from->node.number > 0)
             return NULL;
         free_source(s, from);
     }
