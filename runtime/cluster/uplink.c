@@ -288,7 +288,8 @@ static void make_boxes(struct uplink *u)
     struct outbox_calls out = {.arg = calls->arg,
                                .emit = on_emit,
                                .resolve = calls->resolve,
-                               .settled = calls->settled};
+                               .settled = calls->settled,
+                               .lives = calls->lives};
     struct inbox_calls in = {.arg = calls->arg,
                              .emit = on_emit,
                              .has = calls->has,

@@ -285,6 +285,7 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
                   .deliver = abroad_on_deliver,
                   .resolve = abroad_on_resolve,
                   .settled = on_settled,
+                  .lives = abroad_on_lives,
                   .on_relay = abroad_on_relay,
                   .on_relay_gone = abroad_on_relay_gone},
     };

@@ -82,7 +82,8 @@ static void tick(unsigned w)
     unsigned r;
 
     for (r = 0; r < world->relays; r++) {
-        if (world->relay[r].is_alive) {
+        if (world->relay[r].is_alive &&
+            world->relay[r].frozen_until <= world->now) {
             check_relay(&world->relay[r]);
             hub_turn(world->relay[r].hub);
         }
@@ -93,7 +94,10 @@ static void tick(unsigned w)
         inbox_tick(me->in, now_ms());
         inbox_turn(me->in);
     }
-    after(world->is_quiet ? 50 * MS : 10 * MS, TICK, w, 0, 0, 0);
+    after(!world->is_quiet                       ? 10 * MS
+          : world->now < world->end + 10000 * MS ? 50 * MS
+                                                 : 400 * MS,
+          TICK, w, 0, 0, 0);
 }
 
 static void settle_later(const struct event *e)
@@ -130,6 +134,22 @@ static int worker_of(const struct event *e)
     }
 }
 
+static unsigned whom(enum event_type type)
+{
+    switch (type) {
+    case SEND:
+        return below(world->senders);
+    case MOVE:
+    case HOP:
+        return below(world->uids);
+    case KILL_RELAY:
+    case FREEZE_RELAY:
+        return below(world->relays);
+    default:
+        return below(world->workers);
+    }
+}
+
 static void again_later(const struct event *e)
 {
     uint64_t us = 1;
@@ -151,12 +171,7 @@ static void again_later(const struct event *e)
         us = (uint64_t)(100 + below(4000)) * MS * 50 /
              (world->faults > 0 ? world->faults : 1);
     }
-    after(us, e->type,
-          below(e->type == SEND                     ? world->senders
-                : e->type == MOVE || e->type == HOP ? world->uids
-                : e->type == KILL_RELAY             ? world->relays
-                                                    : world->workers),
-          0, 0, 0);
+    after(us, e->type, whom(e->type), 0, 0, 0);
 }
 
 static struct chan *some_chan(unsigned w)
@@ -168,10 +183,15 @@ static struct chan *some_chan(unsigned w)
     return &world->chan[world->worker[w].chan[r]];
 }
 
-static void freeze(unsigned w, uint64_t until)
+/* One end has heard nothing for too long. */
+static void end_silent(const struct event *e)
 {
-    if (world->worker[w].frozen_until < until)
-        world->worker[w].frozen_until = until;
+    struct chan *c = &world->chan[e->a];
+
+    if (e->b == 0)
+        give_up_chan(c);
+    else if (world->worker[c->w].frozen_until > world->now)
+        break_chan(c);
 }
 
 static void fault(const struct event *e)
@@ -190,7 +210,9 @@ static void fault(const struct event *e)
     else if (e->type == KILL_RELAY && chance(60))
         kill_relay(e->a);
     else if (e->type == FREEZE)
-        freeze(e->a, world->now + below(1500 * MS));
+        freeze_worker(e->a);
+    else if (e->type == FREEZE_RELAY)
+        freeze_relay(e->a);
     else if (e->type == OUTAGE && world->has_outage)
         world->bad_until = world->now + below(3000 * MS);
     again_later(e);
@@ -247,6 +269,9 @@ static void act(struct event *e)
     case SETTLE:
         settle_later(e);
         break;
+    case SILENT:
+        end_silent(e);
+        break;
     case CLOSE_CONN:
         close_conn(e->a);
         break;
@@ -258,14 +283,28 @@ static void act(struct event *e)
     }
 }
 
+/* Until when whoever has to act on it stands still. */
+static uint64_t held_until(const struct event *e)
+{
+    int w = worker_of(e);
+    const struct chan *c;
+
+    if (w >= 0)
+        return world->worker[w].frozen_until;
+    if ((e->type == FRAME && e->b == 0) || (e->type == NOTICE && e->b == 1)) {
+        c = &world->chan[e->a];
+        return c->relay_open ? c->held_until : 0;
+    }
+    return 0;
+}
+
 static void step(void)
 {
     struct event e = pop();
-    int w = worker_of(&e);
 
     world->now = e.at;
-    if (w >= 0 && world->worker[w].frozen_until > world->now) {
-        e.at = world->worker[w].frozen_until;
+    if (held_until(&e) > world->now) {
+        e.at = held_until(&e);
         push(e);
         return;
     }
@@ -278,8 +317,9 @@ static void step(void)
 
 static void build(uint64_t seed)
 {
-    static const enum event_type faults[] = {
-        BREAK, KILL_WORKER, KILL_RELAY, FREEZE, OUTAGE, MOVE, SLOW, HOP};
+    static const enum event_type faults[] = {BREAK,  KILL_WORKER,  KILL_RELAY,
+                                             FREEZE, FREEZE_RELAY, OUTAGE,
+                                             MOVE,   SLOW,         HOP};
     unsigned i;
 
     world = calloc(1, sizeof(*world));
@@ -296,6 +336,7 @@ static void build(uint64_t seed)
     world->is_sole = chance(60);
     world->floods = chance(30);
     world->has_outage = chance(50);
+    world->members_err = chance(20);
     world->faults = chance(90) ? 1 + below(60) : 0;
     for (i = 0; i < UIDS; i++)
         snprintf(world->uid[i].name, sizeof(world->uid[i].name), "u%u", i);
@@ -312,12 +353,8 @@ static void build(uint64_t seed)
         open_conn(i, below(world->workers));
     after(20 * MS, SEND, 0, 0, 0, 0);
     for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        unsigned n = faults[i] == MOVE || faults[i] == HOP ? world->uids
-                     : faults[i] == KILL_RELAY             ? world->relays
-                                                           : world->workers;
-
         if (chance(70) && world->faults > 0)
-            after(below(2000 * MS), faults[i], below(n), 0, 0, 0);
+            after(below(2000 * MS), faults[i], whom(faults[i]), 0, 0, 0);
     }
 }
 
