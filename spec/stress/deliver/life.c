@@ -40,7 +40,8 @@ static void send_one(unsigned w, enum kind kind, unsigned to)
                           .counter = ++me->counter,
                           .life_ms = chance(80) ? 30000 : 20 + below(3000)};
     struct outbox_to dest = {.type = FRAMES_UID,
-                             .name = slice_str(world->uid[to % UIDS].name)};
+                             .name = slice_str(world->uid[to % UIDS].name),
+                             .is_newest = kind == TO_UID && chance(10)};
     char body[600] = {0}, topic[16];
     struct slice v = {body, sizeof(index) + below(chance(80) ? 64 : 500)};
     struct outbox_mail mail = {&h, &v, 1, index};
@@ -87,6 +88,9 @@ void send_some(unsigned w)
     to = below(kind == TO_UID     ? world->uids
                : kind == TO_PLACE ? world->workers
                                   : TOPICS);
+    if (kind == TO_UID && chance(10))
+        (void)outbox_drop(world->worker[w].out, slice_str(world->uid[to].name),
+                          now_ms());
     while (n-- > 0)
         send_one(w, kind, to);
 }
