@@ -65,7 +65,7 @@ void seens_remove(struct seens *s, struct seen *e)
         mem_free(e);
         return;
     }
-    list_add(&s->blocks, &e->age);
+    list_add(s->blocks.next, &e->age); /* in front, as it is warm */
     s->free_blocks++;
 }
 

@@ -68,12 +68,13 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
     sd_check(u, UPLINK_MAGIC);
     if (frames_is_data(f->type)) {
         r->received++;
-        err = inbox_take(u->inbox, r->in, f->type, f->payload, clock_ms());
+        err = inbox_take(u->inbox, r->in, f->type, f->payload, link_heard(l));
     } else if (f->type == FRAMES_BYE) {
         link_close(l, "the relay stops");
         return;
     } else {
-        err = outbox_take(u->outbox, r->out, f->type, f->payload, clock_ms());
+        err =
+            outbox_take(u->outbox, r->out, f->type, f->payload, link_heard(l));
     }
     if (err < 0)
         link_close(l, "a frame that is none");
