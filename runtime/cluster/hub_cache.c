@@ -163,7 +163,7 @@ static void make_room(struct hub_uid *e)
         e->spot = mem_alloc(SPOTS_FEW * sizeof(*e->spot));
         e->spot[0] = e->one;
     } else if (e->spot != &e->one && is_full) {
-        e->spot = mem_realloc(e->spot, 2u * e->count * sizeof(*e->spot));
+        e->spot = mem_realloc(e->spot, (size_t)2 * e->count * sizeof(*e->spot));
     }
 }
 
