@@ -238,4 +238,10 @@ void kill_relay(unsigned r);
 void freeze_worker(unsigned w);
 void freeze_relay(unsigned r);
 
+/* faults.c */
+unsigned whom(enum event_type type);
+void again_later(const struct event *e);
+void end_silent(const struct event *e);
+void fault(const struct event *e);
+
 #endif
