@@ -158,8 +158,13 @@ uint64_t missing_next(const struct outbox *o)
     return oldest(o)->lost_at + MISSING_MS;
 }
 
+/* Who comes this late stood still, and has not heard who is back. */
 void missing_tick(struct outbox *o)
 {
+    uint64_t due = missing_next(o);
+
+    if (due <= o->now && o->now - due >= STILL_MS)
+        missing_linked(o);
     while (missing_next(o) <= o->now)
         forget(o, oldest(o));
 }

@@ -21,6 +21,7 @@ enum {
     REGAIN_MS = 20,      /* until publishes go again to places that came back */
     SPOTS = 64 * 1024,
     MISSING_MS = 5000, /* a place without any link may come back */
+    STILL_MS = 500,    /* so late a tick: the process stood still */
     LOOKS = 8          /* waits until members are believed: a second */
 };
 
