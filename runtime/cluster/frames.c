@@ -92,12 +92,11 @@ static int result(const struct reader *r)
     return r->is_bad ? SD_EPROTO : 0;
 }
 
-static char *put(char *p, uint64_t x, unsigned bytes)
+static inline __attribute__((always_inline)) char *put(char *p, uint64_t x,
+                                                       size_t bytes)
 {
-    unsigned i;
-
-    for (i = 0; i < bytes; i++)
-        p[i] = (char)(x >> (8 * i) & 0xff);
+    x = htole64(x);
+    memcpy(p, &x, bytes);
     return p + bytes;
 }
 

@@ -16,7 +16,8 @@
 
 enum {
     CHANCES = 16,
-    LARGE = 4096 /* uids */
+    LARGE = 4096, /* uids */
+    SPOTS_FEW = 4
 };
 
 #define CACHE_MAGIC 0xcac4e00du
@@ -170,6 +171,19 @@ static struct hub_spot *find_spot(const struct hub_uid *e,
     return NULL;
 }
 
+/* For one more.  Most have one place, and most of the others a few. */
+static void make_room(struct hub_uid *e)
+{
+    bool is_full = e->count >= SPOTS_FEW && (e->count & (e->count - 1)) == 0;
+
+    if (e->count == 1 && e->spot == &e->one) {
+        e->spot = mem_alloc(SPOTS_FEW * sizeof(*e->spot));
+        e->spot[0] = e->one;
+    } else if (e->spot != &e->one && is_full) {
+        e->spot = mem_realloc(e->spot, (size_t)2 * e->count * sizeof(*e->spot));
+    }
+}
+
 static void add_spot(struct hub_uid *e, const struct frames_spot *at)
 {
     struct hub_spot *s = find_spot(e, &at->place);
@@ -177,10 +191,7 @@ static void add_spot(struct hub_uid *e, const struct frames_spot *at)
     if (at->bind < e->floor || (s == NULL && e->count == FRAMES_PLACES))
         return;
     if (s == NULL) {
-        if (e->count == 1 && e->spot == &e->one) {
-            e->spot = mem_alloc(FRAMES_PLACES * sizeof(*e->spot));
-            e->spot[0] = e->one;
-        }
+        make_room(e);
         s = &e->spot[e->count++];
         *s = (struct hub_spot){.at = *at};
     }

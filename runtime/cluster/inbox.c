@@ -28,6 +28,7 @@ enum {
 struct inbox_link {
     void *relay;
     uint64_t taken; /* number of its last data frame */
+    uint32_t owed;  /* of them without answer */
     uint32_t index, generation;
     bool is_dirty;
     struct answers answers;
@@ -104,6 +105,7 @@ static void answer(struct inbox_link *l, uint64_t number,
 {
     struct frames_nack n = {number, reason, 0};
 
+    l->owed--;
     l->is_dirty = true;
     if (reason == 0)
         answers_ack(&l->answers, number);
@@ -293,9 +295,10 @@ int inbox_take(struct inbox *i, struct inbox_link *l, unsigned type,
 
     sd_check(i, INBOX_MAGIC);
     i->now = now > i->now ? now : i->now;
-    if (frames_read_data(&d, type, payload) < 0)
+    if (l->owed == INBOX_OWED || frames_read_data(&d, type, payload) < 0)
         return SD_EPROTO;
     l->taken++;
+    l->owed++;
     i->figures.taken++;
     from = seens_source(i->seens,
                         &(struct place){d.head.boot, d.head.epoch, d.head.slot},

@@ -17,9 +17,11 @@ struct inbox;
 struct inbox_link;
 
 enum {
-    INBOX_LATER = 1,        /* the outcome comes by inbox_settle() */
-    INBOX_SEEN_MS = 30000,  /* an id is remembered, at most */
-    INBOX_SOURCE_MS = 60000 /* ... a process from which nothing comes */
+    INBOX_LATER = 1,            /* the outcome comes by inbox_settle() */
+    INBOX_SEEN_MS = 30000,      /* an id is remembered, at most */
+    INBOX_SOURCE_MS = 3600000,  /* ... a process from which nothing comes, */
+    INBOX_SOURCE_LEAST = 60000, /* ... where there is no room for more */
+    INBOX_OWED = 64 * 1024      /* answers to one link, at most */
 };
 
 /* None of them may call the inbox. */

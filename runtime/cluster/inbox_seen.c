@@ -65,7 +65,7 @@ void seens_remove(struct seens *s, struct seen *e)
         mem_free(e);
         return;
     }
-    list_add(&s->blocks, &e->age);
+    list_add(s->blocks.next, &e->age); /* in front, as it is warm */
     s->free_blocks++;
 }
 
@@ -123,7 +123,7 @@ static struct source *make_source(struct seens *s, const struct place *place,
 
     if (s->sources.count >= s->most_sources) {
         from = list_entry(s->used.next, struct source, used);
-        if (from->used_at + INBOX_SOURCE_MS > now || from->node.number > 0)
+        if (from->used_at + INBOX_SOURCE_LEAST > now || from->node.number > 0)
             return NULL;
         free_source(s, from);
     }

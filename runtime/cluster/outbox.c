@@ -161,10 +161,10 @@ void outbox_tick(struct outbox *o, uint64_t now)
     set_now(o, now);
     while ((t = wheel_pop(&o->lives, o->now)) != NULL)
         end_life(o, list_entry(t, struct letter, life));
-    cover_tick(o);
+    missing_tick(o);
     while ((t = wheel_pop(&o->waits, o->now)) != NULL) {
         if (t == &o->regain)
-            cover_regain(o);
+            missing_regain(o);
         else
             lane_on_wait(o, list_entry(t, struct lane, wait));
     }
@@ -173,7 +173,7 @@ void outbox_tick(struct outbox *o, uint64_t now)
 uint64_t outbox_next(const struct outbox *o)
 {
     uint64_t a = wheel_next(&o->lives), b = wheel_next(&o->waits);
-    uint64_t c = cover_next(o);
+    uint64_t c = missing_next(o);
 
     a = a < b ? a : b;
     return a < c ? a : c;
@@ -240,7 +240,8 @@ static struct lane *open_lane(struct outbox *o, const struct outbox_to *to,
     if (s->relays == 0) {
         s->state = LANE_WAITING;
         list_add(&o->waiting, &s->queue);
-        wheel_start(&o->waits, &s->wait, o->now + WAIT_FIRST);
+        if (o->ready != 0)
+            wheel_start(&o->waits, &s->wait, o->now + WAIT_FIRST);
     } else if (!lane_has_window(o, s, len)) {
         (void)lane_free_if_empty(o, s);
         return NULL;
@@ -342,17 +343,6 @@ bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now)
     if (s != NULL)
         lane_settle_all(o, s, SD_ECLOSED);
     return true;
-}
-
-void outbox_dead(struct outbox *o, const struct place *place, uint64_t now)
-{
-    struct outbox_to to = {.type = FRAMES_PLACE, .place = *place};
-    struct lane *s = lane_find(o, &to, hash_to(o, &to));
-
-    set_now(o, now);
-    cover_dead(o, place);
-    if (s != NULL)
-        lane_settle_all(o, s, SD_EGONE);
 }
 
 void *outbox_owner(const struct outbox *o, struct slice uid)

@@ -39,6 +39,10 @@ struct outbox_calls {
     /* 0: delivered.  SD_ETIMEOUT and SD_ECLOSED: unknown.  Any other code: it
      * was not, and will not be. */
     void (*settled)(void *arg, uint64_t token, int outcome);
+    /* May the process at this place be alive, as far as the members of the
+     * cluster say?  What waits for one that no relay leads to ends with
+     * SD_EGONE if not; SD_ECLOSED, if it may have arrived.  NULL: yes. */
+    bool (*lives)(void *arg, const struct place *place);
 };
 
 /* Zero in any of them: a default. */
@@ -132,9 +136,6 @@ bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now);
 
 /* Has any relay a link to that process? */
 bool outbox_covers(const struct outbox *o, const struct place *place);
-
-/* That process has ended for sure: nothing waits for it any more. */
-void outbox_dead(struct outbox *o, const struct place *place, uint64_t now);
 
 /* End lives and waits.  Call it when outbox_next() has come. */
 void outbox_tick(struct outbox *o, uint64_t now);

@@ -4,21 +4,17 @@
  * mask of the relays that cover it.  A uid goes to the relay that owns its
  * name, of those that cover its places when these are known; a publish to the
  * owner of its name among those that cover every place, and when there is
- * none, to as many as it takes.
- *
- * A spot that loses its last relay is missing for a while: the process may be
- * alive and on its way to another relay, so publishes of this time are held,
- * and go once more when it is back. */
+ * none, to as many as it takes.  A spot that loses its last relay is missing
+ * for a while, see outbox_missing.c. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "cluster/outbox_state.h"
 #include "cluster/owner.h"
 
-static uint32_t hash_place(const struct place *p)
+/* Those that fill a slot one after the other are found together. */
+static uint32_t hash_slot(const struct place *p)
 {
-    uint64_t x = p->boot ^ (uint64_t)p->epoch << 8 ^ p->slot;
-
-    return (uint32_t)(owner_score(x, 1) >> 16);
+    return (uint32_t)(owner_score(p->boot ^ p->slot, 1) >> 16);
 }
 
 static bool same_place(const struct place *a, const struct place *b)
@@ -31,9 +27,14 @@ static struct spot *spot_of(struct table_node *node)
     return list_entry(node, struct spot, node);
 }
 
+struct table_node *cover_first(const struct outbox *o, const struct place *p)
+{
+    return table_first(&o->spots, hash_slot(p));
+}
+
 struct spot *cover_find(const struct outbox *o, const struct place *p)
 {
-    struct table_node *node = table_first(&o->spots, hash_place(p));
+    struct table_node *node = cover_first(o, p);
 
     while (node != NULL && !same_place(&spot_of(node)->place, p))
         node = table_next(node);
@@ -144,110 +145,11 @@ uint64_t cover_pick(struct outbox *o, const struct lane *s)
 
 /* --- what relays tell ----------------------------------------------------- */
 
-static void free_spot(struct outbox *o, struct spot *p)
+void cover_free_spot(struct outbox *o, struct spot *p)
 {
     list_del(&p->missing);
     table_del(&o->spots, &p->node);
     mem_free(p);
-}
-
-/* All that was held goes again, soon: others may come back, too. */
-static void found_missing(struct outbox *o)
-{
-    o->found++;
-    if (!list_empty(&o->holding) && !timer_is_on(&o->regain))
-        wheel_start(&o->waits, &o->regain, o->now + REGAIN_MS);
-}
-
-void cover_regain(struct outbox *o)
-{
-    struct list all;
-
-    list_init(&all);
-    while (!list_empty(&o->holding)) {
-        struct list *it = o->holding.next;
-
-        list_del(it);
-        list_add(&all, it);
-    }
-    while (!list_empty(&all)) {
-        struct lane *s = list_entry(all.next, struct lane, holding);
-
-        list_del(&s->holding);
-        list_add(&o->holding, &s->holding);
-        if (s->state != LANE_FLOWING)
-            continue; /* it goes again anyway */
-        list_del(&s->queue);
-        s->state = LANE_DRAINING;
-        lane_went_on(o, s);
-    }
-}
-
-static void settle_held_of(struct outbox *o, struct lane *s)
-{
-    struct list *it, *next;
-
-    list_each_safe (it, next, &s->letters) {
-        struct letter *m = letter_of(it);
-
-        if (m->is_held && m->found == o->found) {
-            o->figures.missed++;
-            outbox_settle(o, m, 0);
-        }
-    }
-    lane_went_on(o, s);
-}
-
-/* Nothing is missing any more: what was held has reached everybody, but for
- * those that came back since; to them it is about to go. */
-static void settle_held(struct outbox *o)
-{
-    struct list all;
-
-    list_init(&all);
-    while (!list_empty(&o->holding)) {
-        struct list *it = o->holding.next;
-
-        list_del(it);
-        list_add(&all, it);
-    }
-    while (!list_empty(&all)) {
-        struct lane *s = list_entry(all.next, struct lane, holding);
-
-        list_del(&s->holding);
-        list_add(&o->holding, &s->holding);
-        settle_held_of(o, s);
-    }
-}
-
-/* A missing process has ended, or was waited for long enough. */
-static void forget(struct outbox *o, struct spot *p)
-{
-    free_spot(o, p);
-    if (list_empty(&o->missing) && !timer_is_on(&o->regain))
-        settle_held(o);
-}
-
-void cover_dead(struct outbox *o, const struct place *place)
-{
-    struct spot *p = cover_find(o, place);
-
-    if (p != NULL && p->relays == 0)
-        forget(o, p);
-}
-
-/* Whoever filled that slot before has ended. */
-static void forget_predecessors(struct outbox *o, const struct place *place)
-{
-    struct list *it, *next;
-
-    list_each_safe (it, next, &o->missing) {
-        struct spot *p = list_entry(it, struct spot, missing);
-
-        if (p->place.boot == place->boot && p->place.slot == place->slot &&
-            p->place.epoch != place->epoch)
-            forget(o, p);
-    }
 }
 
 static void add_place(struct outbox *o, struct outbox_link *l,
@@ -262,13 +164,13 @@ static void add_place(struct outbox *o, struct outbox_link *l,
         p = mem_zalloc(sizeof(*p));
         p->place = *place;
         list_init(&p->missing);
-        table_add(&o->spots, &p->node, hash_place(place));
-        found_missing(o); /* it may have been there, unseen by us */
+        table_add(&o->spots, &p->node, hash_slot(place));
+        missing_found(o); /* it may have been there, unseen by us */
     } else if ((p->relays & bit_of(l)) != 0) {
         return;
     } else if (p->relays == 0) {
         list_del(&p->missing);
-        found_missing(o);
+        missing_found(o);
     }
     if (p->relays == 0 && is_remote) {
         o->remote++;
@@ -277,7 +179,7 @@ static void add_place(struct outbox *o, struct outbox_link *l,
     l->covered += is_remote;
     p->relays |= bit_of(l);
     if (!list_empty(&o->missing))
-        forget_predecessors(o, place);
+        missing_succeeded(o, place);
 }
 
 static void remove_place(struct outbox *o, struct outbox_link *l,
@@ -291,12 +193,11 @@ static void remove_place(struct outbox *o, struct outbox_link *l,
     if (p->relays != 0)
         return;
     if (!is_remote) {
-        free_spot(o, p);
+        cover_free_spot(o, p);
         return;
     }
     o->remote--;
-    p->lost_at = o->now;
-    list_add(&o->missing, &p->missing);
+    missing_add(o, p);
 }
 
 /* Lanes that wait need not do so longer. */
@@ -319,6 +220,8 @@ int cover_take(struct outbox *o, struct outbox_link *l, struct slice payload)
     l->losses = c.losses;
     if (!l->is_ready) {
         l->is_ready = true;
+        if (o->ready == 0)
+            missing_linked(o);
         o->ready |= bit_of(l);
         wake_waiting(o);
     }
@@ -368,20 +271,6 @@ void cover_close(struct outbox *o, struct outbox_link *l)
     }
 }
 
-uint64_t cover_next(const struct outbox *o)
-{
-    if (list_empty(&o->missing))
-        return UINT64_MAX;
-    return list_entry(o->missing.next, struct spot, missing)->lost_at +
-           MISSING_MS;
-}
-
-void cover_tick(struct outbox *o)
-{
-    while (cover_next(o) <= o->now)
-        forget(o, list_entry(o->missing.next, struct spot, missing));
-}
-
 void cover_free(struct outbox *o)
 {
     uint64_t cursor;
@@ -389,13 +278,13 @@ void cover_free(struct outbox *o)
     struct sweep s = {.mask = UINT64_MAX};
 
     while (!list_empty(&o->missing))
-        free_spot(o, list_entry(o->missing.next, struct spot, missing));
+        cover_free_spot(o, list_entry(o->missing.next, struct spot, missing));
     list_init(&s.found);
     cursor = 0;
     do {
         table_scan(&o->spots, &cursor, sweep_one, &s);
     } while (cursor != 0);
     while (!list_empty(&s.found))
-        free_spot(o, list_entry(s.found.next, struct spot, missing));
+        cover_free_spot(o, list_entry(s.found.next, struct spot, missing));
     table_fini(&o->spots);
 }

@@ -112,8 +112,8 @@ void lane_remove(struct lane *s, struct letter *m)
 
 /* --- sending -------------------------------------------------------------- */
 
-static bool has_window(const struct outbox *o, const struct outbox_link *l,
-                       uint32_t len)
+bool link_has_window(const struct outbox *o, const struct outbox_link *l,
+                     uint32_t len)
 {
     return l->sent.count < o->max.window_count &&
            (l->sent.count == 0 || l->bytes + len <= o->max.window_bytes) &&
@@ -129,7 +129,7 @@ static struct outbox_link *full_link(const struct outbox *o,
     for (; left != 0; left &= left - 1) {
         struct outbox_link *l = o->link[__builtin_ctzll(left)];
 
-        if (l != NULL && !has_window(o, l, len))
+        if (l != NULL && !link_has_window(o, l, len))
             return l;
     }
     return NULL;

@@ -99,23 +99,24 @@ static int take_nacks(struct outbox *o, struct outbox_link *l, struct slice p)
     return 0;
 }
 
-/* Windows have room again. */
+static bool can_go(const struct outbox *o, const struct outbox_link *l,
+                   const struct lane *s)
+{
+    return s->unsent == &s->letters ||
+           link_has_window(o, l, letter_of(s->unsent)->len);
+}
+
+/* The window has room again.  Who came first goes first, however large, so
+ * nobody is looked at in vain while thousands wait. */
 static void pump_stalled(struct outbox *o, struct outbox_link *l)
 {
-    struct list stalled;
-
-    list_init(&stalled);
     while (!list_empty(&l->stalled)) {
-        struct list *it = l->stalled.next;
+        struct lane *s = list_entry(l->stalled.next, struct lane, queue);
 
-        list_del(it);
-        list_add(&stalled, it);
-    }
-    while (!list_empty(&stalled)) {
-        struct list *it = stalled.next;
-
-        list_del(it);
-        lane_pump(o, list_entry(it, struct lane, queue));
+        if (!can_go(o, l, s))
+            return;
+        list_del(&s->queue);
+        lane_pump(o, s);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "cluster/outbox_state.h"
 
+/* Without any relay for the first of them, which wakes all. */
 void lane_wait(struct outbox *o, struct lane *s)
 {
     unsigned shift = s->attempt < 8 ? s->attempt : 8;
@@ -24,8 +25,9 @@ void lane_wait(struct outbox *o, struct lane *s)
         s->attempt++;
     list_del(&s->queue);
     list_add(&o->waiting, &s->queue);
-    wheel_start(&o->waits, &s->wait,
-                o->now + (ms < WAIT_MOST ? ms : WAIT_MOST));
+    if (o->ready != 0)
+        wheel_start(&o->waits, &s->wait,
+                    o->now + (ms < WAIT_MOST ? ms : WAIT_MOST));
 }
 
 /* A question may be lost with the script that was to answer it. */
@@ -74,6 +76,14 @@ static void end_holding(struct outbox *o, struct lane *s)
     list_del(&s->holding);
 }
 
+static void wait_for_relay(struct outbox *o, struct lane *s)
+{
+    if (missing_has_ended(o, s))
+        lane_settle_all(o, s, SD_EGONE);
+    else
+        lane_wait(o, s);
+}
+
 void lane_pick(struct outbox *o, struct lane *s)
 {
     s->relays = cover_pick(o, s);
@@ -98,7 +108,7 @@ void lane_begin(struct outbox *o, struct lane *s)
     s->last = 0;
     lane_pick(o, s);
     if (s->relays == 0) {
-        lane_wait(o, s);
+        wait_for_relay(o, s);
         return;
     }
     s->state = LANE_FLOWING;
@@ -111,9 +121,10 @@ static void step(struct outbox *o, struct lane *s)
 {
     if (lane_free_if_empty(o, s))
         return;
-    if (!s->asks) {
+    if (!s->asks && s->rounds < ROUNDS_AT_ONCE) {
+        s->rounds++;
         lane_begin(o, s);
-    } else if (s->type == FRAMES_UID && s->attempt == 0) {
+    } else if (s->asks && s->type == FRAMES_UID && s->attempt == 0) {
         s->attempt++;
         resolve(o, s);
     } else {
@@ -180,7 +191,7 @@ void lane_answered(struct outbox *o, struct letter *m)
     m->worst = 0;
     s->in_flight--;
     if (reason == 0) {
-        s->attempt = 0;
+        s->attempt = s->rounds = 0;
         if (m->lacks)
             took_some(o, s, m);
         else

@@ -17,9 +17,12 @@ enum {
     ASK_AGAIN = 5000,             /* ms until a uid is asked for again */
     WAIT_FIRST = 5,               /* ms until the first further try; doubles */
     WAIT_MOST = 250,
-    REGAIN_MS = 20, /* until publishes go again to places that came back */
+    ROUNDS_AT_ONCE = 16, /* of a lane, without anything delivered */
+    REGAIN_MS = 20,      /* until publishes go again to places that came back */
     SPOTS = 64 * 1024,
-    MISSING_MS = 5000 /* a place without any link may come back */
+    MISSING_MS = 5000, /* a place without any link may come back */
+    STILL_MS = 500,    /* so late a tick: the process stood still */
+    LOOKS = 8          /* waits until members are believed: a second */
 };
 
 /* A message, in one block with its bytes. */
@@ -72,6 +75,7 @@ struct lane {
     uint8_t state;      /* enum lane_state */
     uint8_t type;       /* enum frames_type */
     uint8_t attempt;    /* waits since something was delivered */
+    uint8_t rounds;     /* and rounds that did not wait */
     bool asks;          /* it drains because a place was wrong or lost */
     bool is_flooding;
     bool is_sole;
@@ -150,6 +154,8 @@ void lane_add(struct lane *s, struct letter *m);
 void lane_remove(struct lane *s, struct letter *m);
 void lane_drop_spots(struct lane *s);
 bool lane_free_if_empty(struct outbox *o, struct lane *s);
+bool link_has_window(const struct outbox *o, const struct outbox_link *l,
+                     uint32_t len);
 bool lane_has_window(const struct outbox *o, const struct lane *s,
                      uint32_t len);
 
@@ -174,11 +180,25 @@ struct outbox_link *cover_best(const struct outbox *o, uint64_t hash,
 uint64_t cover_pick(struct outbox *o, const struct lane *s);
 int cover_take(struct outbox *o, struct outbox_link *l, struct slice payload);
 void cover_close(struct outbox *o, struct outbox_link *l);
-void cover_dead(struct outbox *o, const struct place *place);
-void cover_tick(struct outbox *o);
-void cover_regain(struct outbox *o);
-uint64_t cover_next(const struct outbox *o);
+void cover_free_spot(struct outbox *o, struct spot *p);
 void cover_free(struct outbox *o);
+
+/* The first of the spots of a slot, among others; table_next() goes on. */
+struct table_node *cover_first(const struct outbox *o, const struct place *p);
+
+/* outbox_missing.c: a spot has lost its last relay; one is covered again, or
+ * for the first time; a place has come, and ends those before it; the first
+ * link is up; what is held goes again. */
+void missing_add(struct outbox *o, struct spot *p);
+void missing_found(struct outbox *o);
+void missing_succeeded(struct outbox *o, const struct place *place);
+void missing_linked(struct outbox *o);
+void missing_regain(struct outbox *o);
+void missing_tick(struct outbox *o);
+uint64_t missing_next(const struct outbox *o);
+
+/* Has the process ended to which the letters of this lane go? */
+bool missing_has_ended(const struct outbox *o, const struct lane *s);
 
 static inline bool cover_lacks(const struct outbox *o)
 {

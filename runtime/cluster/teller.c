@@ -3,14 +3,7 @@
  * Order within a link is what keeps it right.  A slice shows what is held when
  * it is written, and a change is written when it happens; so whatever a relay
  * heard last of a filter is true, however the two mix.  A filter may be told
- * twice, which means nothing.
- *
- * A filter that has lost its last holder is taken back a while later, unless
- * somebody holds it then.  A conn that moves to another worker of our node is
- * thus wanted by the old one until every relay has heard of it from the new
- * one, and who comes and goes all the time is told once.  Those that linger
- * are of two ages: the old ones are taken back, slice by slice, then the young
- * ones are the old ones.
+ * twice, which means nothing.  Those without a holder are in teller_leaving.c.
  *
  * Memory is bounded: slices wait for room in the link, and so do relays that
  * changes cannot reach in time.  Such a one is told to forget all, which is
@@ -19,54 +12,12 @@
  * written, and at most all of it. */
 #include "cluster/teller.h"
 
-#include <string.h>
-
 #include "base/assert.h"
-#include "base/list.h"
 #include "base/mem.h"
-#include "cluster/frames.h"
+#include "cluster/teller_state.h"
 
 enum {
-    TELLER_MAGIC = 0x74656c6c,
-    AGAIN_MS = 1,
-    SHARE = 8 /* of the filters a relay keeps, one part may linger */
-};
-
-enum hearer_state {
-    HEARER_BEHIND,  /* was told to forget all; waits for room */
-    HEARER_LEARNS,  /* is told all, up to `cursor` */
-    HEARER_KNOWS,   /* was told all */
-    HEARER_IS_FULL, /* we are over the limit: it sends everything */
-};
-
-/* A relay. */
-struct hearer {
-    struct list node;
-    void *relay;
-    enum hearer_state state;
-    enum frames_kind kind; /* what it is told the filters of */
-    uint64_t cursor;
-    size_t ours; /* bytes in its link, at most */
-};
-
-/* A filter that has lost its last holder. */
-struct leaving {
-    struct list node;
-    enum frames_kind kind;
-    uint16_t len;
-    char text[];
-};
-
-struct teller {
-    unsigned magic;
-    bool is_over;
-    struct teller_calls calls;
-    struct teller_limits max;
-    struct topics *topics, *groups;
-    struct list hearers;
-    struct list young, old; /* of struct leaving */
-    uint64_t old_at;        /* when the old ones are taken back */
-    struct teller_figures figures;
+    AGAIN_MS = 1
 };
 
 /* --- to one relay --------------------------------------------------------- */
@@ -112,7 +63,7 @@ static void reset(struct teller *t, struct hearer *h, enum hearer_state state)
 
 /* --- changes -------------------------------------------------------------- */
 
-static void tell_change(struct teller *t, const struct frames_interest *change)
+void teller_tell(struct teller *t, const struct frames_interest *change)
 {
     struct list *it;
 
@@ -126,46 +77,6 @@ static void tell_change(struct teller *t, const struct frames_interest *change)
         else
             reset(t, h, HEARER_BEHIND);
     }
-}
-
-static struct topics *of_kind(const struct teller *t, enum frames_kind kind)
-{
-    return kind == FRAMES_TOPIC ? t->topics : t->groups;
-}
-
-static void take_back(struct teller *t, struct leaving *l)
-{
-    struct frames_interest change = {.op = FRAMES_REMOVE,
-                                     .kind = l->kind,
-                                     .name = slice_make(l->text, l->len)};
-
-    if (topics_count(of_kind(t, l->kind), change.name) == 0)
-        tell_change(t, &change);
-    list_del(&l->node);
-    mem_free(l);
-    t->figures.leaving--;
-}
-
-static void take_back_first(struct teller *t)
-{
-    struct list *from = list_empty(&t->old) ? &t->young : &t->old;
-
-    take_back(t, list_entry(from->next, struct leaving, node));
-}
-
-static void linger(struct teller *t, enum frames_kind kind, struct slice filter)
-{
-    struct leaving *l;
-
-    if (list_empty(&t->hearers))
-        return;
-    l = mem_alloc(sizeof(*l) + filter.len);
-    l->kind = kind;
-    l->len = (uint16_t)filter.len;
-    memcpy(l->text, filter.p, filter.len);
-    list_add(&t->young, &l->node);
-    if (++t->figures.leaving > t->max.filters / SHARE)
-        take_back_first(t);
 }
 
 static uint32_t count(const struct teller *t)
@@ -201,11 +112,12 @@ static void change(struct teller *t, enum frames_kind kind, struct slice filter,
 
     sd_check(t, TELLER_MAGIC);
     if (!is_held)
-        linger(t, kind, filter);
-    else if (!t->is_over && count(t) > t->max.filters - t->max.filters / SHARE)
+        leaving_add(t, kind, filter);
+    else if (!t->is_over &&
+             count(t) > t->max.filters - t->max.filters / TELLER_SHARE)
         go_over(t); /* a relay has these and what lingers */
     else
-        tell_change(t, &add);
+        teller_tell(t, &add);
 }
 
 static void on_topic(void *arg, struct slice filter, bool is_held)
@@ -242,7 +154,7 @@ static void step(struct slice_of *s)
 {
     struct hearer *h = s->h;
 
-    topics_scan(of_kind(s->t, h->kind), &h->cursor, show, s);
+    topics_scan(teller_topics(s->t, h->kind), &h->cursor, show, s);
     if (h->cursor != 0)
         return;
     if (h->kind == FRAMES_TOPIC) {
@@ -275,23 +187,6 @@ static bool is_done(const struct hearer *h)
     return h->state == HEARER_KNOWS || h->state == HEARER_IS_FULL;
 }
 
-/* What has lingered for long enough; then its heirs begin to. */
-static void take_back_some(struct teller *t, uint64_t now)
-{
-    uint32_t n = 0;
-
-    if (now < t->old_at)
-        return;
-    while (!list_empty(&t->old) && n++ < t->max.slice)
-        take_back_first(t);
-    if (!list_empty(&t->old) || list_empty(&t->young))
-        return;
-    t->old = t->young;
-    t->old.next->prev = t->old.prev->next = &t->old;
-    list_init(&t->young);
-    t->old_at = now + t->max.linger_ms;
-}
-
 uint32_t teller_turn(struct teller *t, uint64_t now)
 {
     struct list *it;
@@ -301,7 +196,7 @@ uint32_t teller_turn(struct teller *t, uint64_t now)
     sd_check(t, TELLER_MAGIC);
     if (t->is_over && count(t) <= t->max.filters / 2)
         come_back(t);
-    take_back_some(t, now);
+    leaving_end_some(t, now);
     list_each (it, &t->hearers) {
         struct hearer *h = list_entry(it, struct hearer, node);
 
@@ -402,14 +297,7 @@ void teller_free(struct teller **tp)
     topics_watch(t->groups, NULL, NULL);
     while (!list_empty(&t->hearers))
         drop(t, list_entry(t->hearers.next, struct hearer, node));
-    while (t->figures.leaving > 0) {
-        struct list *from = list_empty(&t->old) ? &t->young : &t->old;
-        struct leaving *l = list_entry(from->next, struct leaving, node);
-
-        list_del(&l->node);
-        mem_free(l);
-        t->figures.leaving--;
-    }
+    leaving_drop(t);
     t->magic = 0;
     mem_free(t);
     *tp = NULL;

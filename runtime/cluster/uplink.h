@@ -20,6 +20,7 @@ struct uplink_calls {
     /* As in cluster/outbox.h. */
     void (*resolve)(void *arg, const struct slice *uid);
     void (*settled)(void *arg, uint64_t token, int outcome);
+    bool (*lives)(void *arg, const struct place *place);
     /* A link is up: tell that relay, by uplink_tell_one(), all it is to know
      * of us. */
     void (*on_relay)(void *arg, void *relay);

@@ -20,12 +20,11 @@ enum {
     WIRE_LIFE = 36 /* where it is in a head */
 };
 
-static char *put(char *p, uint64_t x, int bytes)
+static inline __attribute__((always_inline)) char *put(char *p, uint64_t x,
+                                                       size_t bytes)
 {
-    int i;
-
-    for (i = 0; i < bytes; i++)
-        p[i] = (char)(x >> (8 * i) & 0xff);
+    x = htole64(x);
+    memcpy(p, &x, bytes);
     return p + bytes;
 }
 

@@ -6,6 +6,7 @@
 #include "vm/abroad.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -28,7 +29,8 @@
 /* A send to a uid whose hook is to be told when nobody took it. */
 struct uid_send {
     struct pending pending; /* first */
-    struct buf uid, body;   /* struct msg_uid_send, value */
+    uint32_t uid_len, len;
+    char bytes[]; /* uid, struct msg_uid_send, value */
 };
 
 /* --- out ------------------------------------------------------------------ */
@@ -52,19 +54,17 @@ static void drop_uid_send(struct abroad *a, struct pending *p)
 
     (void)a;
     list_del(&p->node);
-    buf_fini(&s->uid);
-    buf_fini(&s->body);
     mem_free(s);
 }
 
 static void end_uid_send(struct abroad *a, struct pending *p, int outcome)
 {
     struct uid_send *s = (struct uid_send *)(void *)p;
-    struct slice body = buf_slice(&s->body);
+    struct slice uid = {s->bytes, s->uid_len};
+    struct slice body = {s->bytes + s->uid_len, s->len};
 
     if (outcome != 0)
-        undelivered_tell_one(reach_undelivered(a->all->reach),
-                             buf_slice(&s->uid), outcome,
+        undelivered_tell_one(reach_undelivered(a->all->reach), uid, outcome,
                              slice_skip(body, sizeof(struct msg_uid_send)));
     drop_uid_send(a, p);
 }
@@ -72,13 +72,22 @@ static void end_uid_send(struct abroad *a, struct pending *p, int outcome)
 static struct pending *add_uid_send(struct abroad *a,
                                     const struct abroad_letter *l)
 {
-    struct uid_send *s = mem_zalloc(sizeof(*s));
+    struct slice uid = l->to.name;
+    struct uid_send *s;
+    size_t len = 0;
+    unsigned i;
 
-    s->pending.done = end_uid_send;
-    s->pending.drop = drop_uid_send;
-    buf_append(&s->uid, l->to.name.p, l->to.name.len);
-    for (unsigned i = 0; i < l->n; i++)
-        buf_append(&s->body, l->body[i].p, l->body[i].len);
+    for (i = 0; i < l->n; i++)
+        len += l->body[i].len;
+    s = mem_alloc(sizeof(*s) + uid.len + len);
+    s->pending = (struct pending){.done = end_uid_send, .drop = drop_uid_send};
+    s->uid_len = (uint32_t)uid.len;
+    s->len = (uint32_t)len;
+    memcpy(s->bytes, uid.p, uid.len);
+    for (i = 0, len = uid.len; i < l->n; len += l->body[i++].len) {
+        if (l->body[i].len > 0)
+            memcpy(s->bytes + len, l->body[i].p, l->body[i].len);
+    }
     list_add(&a->pending, &s->pending.node);
     return &s->pending;
 }
@@ -287,6 +296,7 @@ struct abroad *abroad_new(struct vms *all, const struct conf *conf)
                   .deliver = abroad_on_deliver,
                   .resolve = abroad_on_resolve,
                   .settled = on_settled,
+                  .lives = abroad_on_lives,
                   .on_relay = abroad_on_relay,
                   .on_relay_gone = abroad_on_relay_gone},
     };

@@ -143,6 +143,7 @@ int abroad_take_reply(struct abroad *a, const struct frames_data *d);
 /* --- abroad_take.c -------------------------------------------------------- */
 
 bool abroad_on_has(void *arg, const struct slice *uid);
+bool abroad_on_lives(void *arg, const struct place *p);
 int abroad_on_deliver(void *arg, const struct frames_data *d, uint64_t token);
 
 #endif

@@ -85,6 +85,11 @@ bool abroad_lives(struct abroad *a, const struct place *p)
            (a->uplink != NULL && outbox_covers(uplink_outbox(a->uplink), p));
 }
 
+bool abroad_on_lives(void *arg, const struct place *p)
+{
+    return abroad_lives(arg, p);
+}
+
 static bool is_same(const struct place *a, const struct place *b)
 {
     return a->boot == b->boot && a->slot == b->slot && a->epoch == b->epoch;

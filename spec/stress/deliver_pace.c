@@ -109,7 +109,7 @@ static struct place here = {1, 1, 0}, there = {2, 1, 0};
 static void open_all(void)
 {
     struct hash_key key = {1, 2};
-    struct outbox_calls out_calls = {NULL, emit, resolve, on_settled};
+    struct outbox_calls out_calls = {NULL, emit, resolve, on_settled, NULL};
     struct inbox_calls in_calls = {NULL, emit, has, deliver};
     struct hub_calls hub_calls = {NULL, emit};
     struct slice rest, payload;

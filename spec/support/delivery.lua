@@ -108,6 +108,10 @@ function delivery.outbox(limits)
         o.settled[#o.settled + 1] = ("%d:%s"):format(tonumber(token),
             rc == 0 and "ok" or ffi.string(lib.err_word(rc)))
     end))
+    o.dead = {} -- boots of nodes
+    calls.lives = keep(ffi.cast("bool (*)(void *, const struct place *)", function(_, p)
+        return not o.dead[tonumber(p.boot)]
+    end))
     o.box = ffi.gc(ffi.new("struct outbox *[1]",
         lib.outbox_new(calls, ffi.new("struct outbox_limits", limits or {}), key, 1)),
         lib.outbox_free)

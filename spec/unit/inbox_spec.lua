@@ -131,6 +131,28 @@ describe("cluster/inbox", function()
         assert.equal(0, i:figures().sources)
     end)
 
+    it("knows copies that come late, from a relay that stood still", function()
+        take({ counter = 1, term = 1, flags = lib.FRAMES_AGAIN })
+        for now = 1000, 600000, 1000 do
+            lib.inbox_tick(i.box[0], now)
+        end
+        take({ counter = 1 }, 600000, other)
+        assert_turn("m1", "1<1+1 2<1:" .. lib.FRAMES_STALE .. "/0")
+    end)
+
+    it("ends a link that waits for more answers than any relay may", function()
+        i.outcome = lib.INBOX_LATER
+        take({ counter = 1 })
+        for _ = 2, lib.INBOX_OWED do
+            assert.equal(0, i:data(link, { counter = 1, name = "anna",
+                flags = lib.FRAMES_AGAIN }))
+        end
+        assert.equal(lib.SD_EPROTO, i:data(link, { counter = 1, name = "anna",
+            flags = lib.FRAMES_AGAIN }))
+        lib.inbox_settle(i.box[0], i.tokens[1], 0)
+        assert.equal(0, i:data(link, { counter = 2, name = "anna" }))
+    end)
+
     it("cannot tell doubles of what it forgot too early, and says so", function()
         i = delivery.inbox({ seen = 4 })
         link = i:open(1)

@@ -127,6 +127,7 @@ void judge_all(void)
         expect_none("lanes", i, outbox_figures(w->out)->lanes);
         expect_none("pending", i, inbox_figures(w->in)->pending);
         expect_none("ids", i, inbox_figures(w->in)->seen);
+        inbox_tick(w->in, now_ms() + INBOX_SOURCE_MS);
         expect_none("sources", i, inbox_figures(w->in)->sources);
     }
     for (i = 0; i < world->relays; i++) {

@@ -6,6 +6,15 @@
 
 #include "base/err.h"
 
+/* A relay that stands still knows what it was told before. */
+static bool is_known(uint64_t since)
+{
+    bool is_still = world->now < world->still_until;
+
+    return since > 0 &&
+           since + CALM < (is_still ? world->still_from : world->now);
+}
+
 static void expect(struct message *m)
 {
     unsigned w;
@@ -13,11 +22,10 @@ static void expect(struct message *m)
     for (w = 0; w < world->workers; w++) {
         const struct worker *to = &world->worker[w];
 
-        m->expects[w] =
-            to->is_alive && to->place.boot != world->worker[m->w].place.boot &&
-            to->since[m->to] > 0 && to->since[m->to] + CALM < world->now &&
-            to->born + CALM < world->now &&
-            world->worker[m->w].born + KNOWN < world->now;
+        m->expects[w] = to->is_alive &&
+                        to->place.boot != world->worker[m->w].place.boot &&
+                        is_known(to->since[m->to]) && is_known(to->born) &&
+                        world->worker[m->w].born + KNOWN < world->now;
     }
 }
 
@@ -32,7 +40,8 @@ static void send_one(unsigned w, enum kind kind, unsigned to)
                           .counter = ++me->counter,
                           .life_ms = chance(80) ? 30000 : 20 + below(3000)};
     struct outbox_to dest = {.type = FRAMES_UID,
-                             .name = slice_str(world->uid[to % UIDS].name)};
+                             .name = slice_str(world->uid[to % UIDS].name),
+                             .is_newest = kind == TO_UID && chance(10)};
     char body[600] = {0}, topic[16];
     struct slice v = {body, sizeof(index) + below(chance(80) ? 64 : 500)};
     struct outbox_mail mail = {&h, &v, 1, index};
@@ -79,6 +88,9 @@ void send_some(unsigned w)
     to = below(kind == TO_UID     ? world->uids
                : kind == TO_PLACE ? world->workers
                                   : TOPICS);
+    if (kind == TO_UID && chance(10))
+        (void)outbox_drop(world->worker[w].out, slice_str(world->uid[to].name),
+                          now_ms());
     while (n-- > 0)
         send_one(w, kind, to);
 }
@@ -105,7 +117,7 @@ void start_worker(unsigned w)
 {
     struct worker *me = &world->worker[w];
     struct outbox_calls out = {(void *)(uintptr_t)w, worker_emit, resolve,
-                               settled};
+                               settled, lives};
     struct inbox_calls in = {(void *)(uintptr_t)w, worker_emit, has_uid,
                              deliver};
     bool few = me->holds_few = chance(10);
@@ -125,6 +137,7 @@ void start_worker(unsigned w)
     me->counter = 0;
     me->linkless = world->now;
     me->linkless_most = 0;
+    me->frozen_until = 0;
     me->place.epoch++;
     me->out = outbox_new(&out, &most, &world->key, me->place.boot);
     me->in = inbox_new(&in, &seen);
@@ -190,6 +203,7 @@ void start_relay(unsigned r)
                               .filters = 1 + below(8)};
 
     world->relay[r].is_alive = true;
+    world->relay[r].frozen_until = 0;
     world->relay[r].id = ++world->relay_ids;
     world->relay[r].hub = hub_new(&calls, &most, &world->key);
 }
@@ -215,4 +229,59 @@ void kill_relay(unsigned r)
     }
     end_relay(r);
     after((20 + below(2000)) * MS, START_RELAY, r, 0, 0, 0);
+}
+
+/* --- standing still ---- */
+
+static uint64_t how_long(void)
+{
+    if (chance(5))
+        return 60000 * MS + below(30000 * MS);
+    return below(chance(30) ? 6000 * MS : 1500 * MS);
+}
+
+/* The other ends give its links up meanwhile. */
+void freeze_worker(unsigned w)
+{
+    struct worker *me = &world->worker[w];
+    uint64_t us = how_long();
+    unsigned r;
+
+    if (!me->is_alive || me->frozen_until >= world->now + us)
+        return;
+    me->frozen_until = world->now + us;
+    if (me->linkless_most < us)
+        me->linkless_most = us;
+    for (r = 0; r < world->relays && us > SILENCE; r++) {
+        if (me->chan[r] >= 0)
+            after(SILENCE + below(300 * MS), SILENT, (unsigned)me->chan[r], 1,
+                  0, 0);
+    }
+}
+
+/* Awake again, it reads old links and accepts new ones in any order. */
+void freeze_relay(unsigned r)
+{
+    struct relay *me = &world->relay[r];
+    uint64_t us = how_long(), until;
+    unsigned i;
+
+    if (!me->is_alive || me->frozen_until >= world->now + us)
+        return;
+    me->frozen_until = world->now + us;
+    if (world->still_until + CALM < world->now)
+        world->still_from = world->now;
+    if (world->still_until < me->frozen_until + 400 * MS)
+        world->still_until = me->frozen_until + 400 * MS;
+    for (i = 0; i < world->chans; i++) {
+        struct chan *c = &world->chan[i];
+
+        if (c->r != r || !c->relay_open)
+            continue;
+        until = me->frozen_until + below(chance(50) ? 1 : 400 * MS);
+        if (c->held_until < until)
+            c->held_until = until;
+        if (us > SILENCE)
+            after(SILENCE + below(300 * MS), SILENT, i, 0, 0, 0);
+    }
 }

@@ -149,7 +149,8 @@ void connect_to(unsigned w, unsigned r)
 
     if (!me->is_alive || me->chan[r] >= 0)
         return;
-    if (!to->is_alive || world->chans == CHANS) {
+    if (!to->is_alive || to->frozen_until > world->now ||
+        world->chans == CHANS) {
         after((10 + below(200)) * MS, CONNECT, w, r, 0, 0);
         return;
     }
@@ -220,4 +221,16 @@ void break_chan(struct chan *c)
         c->cut[i] = world->now + below(chance(80) ? 50 * MS : 2000 * MS);
         after(late * MS, NOTICE, (unsigned)(c - world->chan), i, 0, 0);
     }
+}
+
+/* Its worker has not heard of the relay for too long.  What it sent before is
+ * in the relay's socket, and will be read. */
+void give_up_chan(struct chan *c)
+{
+    if (!c->worker_open || c->is_broken)
+        return;
+    c->is_broken = true;
+    c->cut[1] = world->now;
+    close_worker_end(c);
+    after(below(2 * MS), NOTICE, (unsigned)(c - world->chan), 1, 0, 0);
 }

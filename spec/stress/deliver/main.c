@@ -4,7 +4,7 @@
  *
  * Workers send to uids, places and topics over relays, while links break with
  * bytes under way, each end noticing when it likes, relays and workers die
- * and come back, processes stand still, uids move, and the truth about them
+ * and come back, both stand still, uids move, and the truth about them
  * cannot be asked.  A ledger judges every message; what breaks the promise is
  * counted as wrong and printed.  The same seed gives the same hash.
  *
@@ -82,7 +82,8 @@ static void tick(unsigned w)
     unsigned r;
 
     for (r = 0; r < world->relays; r++) {
-        if (world->relay[r].is_alive) {
+        if (world->relay[r].is_alive &&
+            world->relay[r].frozen_until <= world->now) {
             check_relay(&world->relay[r]);
             hub_turn(world->relay[r].hub);
         }
@@ -93,7 +94,10 @@ static void tick(unsigned w)
         inbox_tick(me->in, now_ms());
         inbox_turn(me->in);
     }
-    after(world->is_quiet ? 50 * MS : 10 * MS, TICK, w, 0, 0, 0);
+    after(!world->is_quiet                       ? 10 * MS
+          : world->now < world->end + 10000 * MS ? 50 * MS
+                                                 : 400 * MS,
+          TICK, w, 0, 0, 0);
 }
 
 static void settle_later(const struct event *e)
@@ -128,72 +132,6 @@ static int worker_of(const struct event *e)
     default:
         return -1;
     }
-}
-
-static void again_later(const struct event *e)
-{
-    uint64_t us = 1;
-
-    if (world->is_quiet)
-        return;
-    switch (e->type) {
-    case SEND:
-        us = 1 + below(60 * MS);
-        break;
-    case MOVE:
-    case HOP:
-        us = 1 + below(400 * MS);
-        break;
-    case SUBSCRIBE:
-        us = 1 + below(8000 * MS);
-        break;
-    default:
-        us = (uint64_t)(100 + below(4000)) * MS * 50 /
-             (world->faults > 0 ? world->faults : 1);
-    }
-    after(us, e->type,
-          below(e->type == SEND                     ? world->senders
-                : e->type == MOVE || e->type == HOP ? world->uids
-                : e->type == KILL_RELAY             ? world->relays
-                                                    : world->workers),
-          0, 0, 0);
-}
-
-static struct chan *some_chan(unsigned w)
-{
-    unsigned r = below(world->relays);
-
-    if (!world->worker[w].is_alive || world->worker[w].chan[r] < 0)
-        return NULL;
-    return &world->chan[world->worker[w].chan[r]];
-}
-
-static void freeze(unsigned w, uint64_t until)
-{
-    if (world->worker[w].frozen_until < until)
-        world->worker[w].frozen_until = until;
-}
-
-static void fault(const struct event *e)
-{
-    struct chan *c;
-
-    if (world->is_quiet)
-        return;
-    c = some_chan(e->a);
-    if (e->type == BREAK && c != NULL)
-        break_chan(c);
-    else if (e->type == SLOW && c != NULL)
-        c->slow_until = world->now + below(2000 * MS);
-    else if (e->type == KILL_WORKER && chance(40))
-        kill_worker(e->a);
-    else if (e->type == KILL_RELAY && chance(60))
-        kill_relay(e->a);
-    else if (e->type == FREEZE)
-        freeze(e->a, world->now + below(1500 * MS));
-    else if (e->type == OUTAGE && world->has_outage)
-        world->bad_until = world->now + below(3000 * MS);
-    again_later(e);
 }
 
 static void act(struct event *e)
@@ -247,6 +185,9 @@ static void act(struct event *e)
     case SETTLE:
         settle_later(e);
         break;
+    case SILENT:
+        end_silent(e);
+        break;
     case CLOSE_CONN:
         close_conn(e->a);
         break;
@@ -258,14 +199,28 @@ static void act(struct event *e)
     }
 }
 
+/* Until when whoever has to act on it stands still. */
+static uint64_t held_until(const struct event *e)
+{
+    int w = worker_of(e);
+    const struct chan *c;
+
+    if (w >= 0)
+        return world->worker[w].frozen_until;
+    if ((e->type == FRAME && e->b == 0) || (e->type == NOTICE && e->b == 1)) {
+        c = &world->chan[e->a];
+        return c->relay_open ? c->held_until : 0;
+    }
+    return 0;
+}
+
 static void step(void)
 {
     struct event e = pop();
-    int w = worker_of(&e);
 
     world->now = e.at;
-    if (w >= 0 && world->worker[w].frozen_until > world->now) {
-        e.at = world->worker[w].frozen_until;
+    if (held_until(&e) > world->now) {
+        e.at = held_until(&e);
         push(e);
         return;
     }
@@ -278,8 +233,9 @@ static void step(void)
 
 static void build(uint64_t seed)
 {
-    static const enum event_type faults[] = {
-        BREAK, KILL_WORKER, KILL_RELAY, FREEZE, OUTAGE, MOVE, SLOW, HOP};
+    static const enum event_type faults[] = {BREAK,  KILL_WORKER,  KILL_RELAY,
+                                             FREEZE, FREEZE_RELAY, OUTAGE,
+                                             MOVE,   SLOW,         HOP};
     unsigned i;
 
     world = calloc(1, sizeof(*world));
@@ -296,6 +252,7 @@ static void build(uint64_t seed)
     world->is_sole = chance(60);
     world->floods = chance(30);
     world->has_outage = chance(50);
+    world->members_err = chance(20);
     world->faults = chance(90) ? 1 + below(60) : 0;
     for (i = 0; i < UIDS; i++)
         snprintf(world->uid[i].name, sizeof(world->uid[i].name), "u%u", i);
@@ -312,12 +269,8 @@ static void build(uint64_t seed)
         open_conn(i, below(world->workers));
     after(20 * MS, SEND, 0, 0, 0, 0);
     for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        unsigned n = faults[i] == MOVE || faults[i] == HOP ? world->uids
-                     : faults[i] == KILL_RELAY             ? world->relays
-                                                           : world->workers;
-
         if (chance(70) && world->faults > 0)
-            after(below(2000 * MS), faults[i], below(n), 0, 0, 0);
+            after(below(2000 * MS), faults[i], whom(faults[i]), 0, 0, 0);
     }
 }
 

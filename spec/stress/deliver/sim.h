@@ -26,7 +26,8 @@ enum {
     MS = 1000,              /* of virtual microseconds */
     CALM = 2500 * MS,       /* a subscription is known everywhere */
     KNOWN = 6000 * MS,      /* everybody alive has had a link meanwhile */
-    QUIET = 100 * 1000 * MS /* after the faults, until all has to be over */
+    SILENCE = 3000 * MS,    /* after which a link is given up */
+    QUIET = 200 * 1000 * MS /* after the faults, until all has to be over */
 };
 
 enum mutation {
@@ -49,7 +50,8 @@ struct chan { /* a link between a worker and a relay, once open */
     struct hub_link *hub;
     uint64_t last[2], cut[2]; /* arrival, of both directions */
     uint64_t slow_until;
-    uint32_t losses; /* that the relay has told */
+    uint64_t held_until; /* a relay that stood still reads it then */
+    uint32_t losses;     /* that the relay has told */
 };
 
 struct worker {
@@ -66,7 +68,7 @@ struct worker {
 
 struct relay {
     bool is_alive;
-    uint64_t id;
+    uint64_t id, frozen_until;
     struct hub *hub;
 };
 
@@ -120,6 +122,8 @@ enum event_type {
     KILL_RELAY,
     START_RELAY,
     FREEZE,
+    FREEZE_RELAY,
+    SILENT,
     SLOW,
     OUTAGE,
     RESOLVED,
@@ -153,7 +157,9 @@ struct world {
     unsigned workers, relays, uids, chans, conns, messages, senders;
     unsigned faults; /* out of 100 */
     bool is_sole, floods, has_outage, is_quiet;
+    bool members_err; /* they say that a living node has ended */
     uint64_t bad_until;
+    uint64_t still_from, still_until; /* of some relay */
     uint64_t relay_ids, wrongs;
     struct hash_key key;
 };
@@ -200,6 +206,7 @@ void tell_all(struct chan *c);
 void close_worker_end(struct chan *c);
 void close_relay_end(struct chan *c);
 void break_chan(struct chan *c);
+void give_up_chan(struct chan *c);
 
 /* ledger.c - what became of each message */
 void taken(struct message *m, unsigned by);
@@ -215,6 +222,7 @@ void close_conn(unsigned i);
 void open_conn(unsigned uid, unsigned w);
 void hop_some(unsigned uid);
 void move_uid(unsigned uid);
+bool lives(void *arg, const struct place *place);
 void resolve(void *arg, const struct slice *name);
 void resolved(const struct event *e);
 
@@ -227,5 +235,13 @@ void kill_worker(unsigned w);
 void start_relay(unsigned r);
 void end_relay(unsigned r);
 void kill_relay(unsigned r);
+void freeze_worker(unsigned w);
+void freeze_relay(unsigned r);
+
+/* faults.c */
+unsigned whom(enum event_type type);
+void again_later(const struct event *e);
+void end_silent(const struct event *e);
+void fault(const struct event *e);
 
 #endif
