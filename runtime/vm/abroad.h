@@ -98,5 +98,6 @@ void bind_abroad(lua_State *L);
 void bind_abroad_calls(lua_State *L); /* bind_abroad_calls.c */
 void bind_elsewhere(lua_State *L);    /* bind_elsewhere.c */
 void bind_oust(lua_State *L);         /* abroad_oust.c */
+void bind_left(lua_State *L);         /* abroad_left.c */
 
 #endif

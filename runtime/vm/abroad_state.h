@@ -24,8 +24,9 @@ struct abroad {
     struct uplink *uplink; /* NULL: a task, whose worker sends for it */
     struct list pending;   /* sends that somebody waits for the outcome of */
     struct list left;      /* bindings that have ended ... */
-    uint64_t taken_until;  /* ... and until when somebody takes them out */
-    struct timer board;    /* when to tell how the links are */
+    unsigned nleft;
+    uint64_t taken_until; /* ... and until when somebody takes them out */
+    struct timer board;   /* when to tell how the links are */
     struct teller *teller;
     struct timer turn;   /* its next one */
     struct list changes; /* of groups, abroad_groups.c */
@@ -83,6 +84,9 @@ const struct roster_list *abroad_roster(struct abroad *a);
 /* Can the process be alive? */
 bool abroad_lives(struct abroad *a, const struct place *p);
 
+/* A conn id, as scripts know it, on the stack. */
+void abroad_push_conn(lua_State *L, uint64_t boot, uint64_t id);
+
 /* --- abroad_board.c ------------------------------------------------------- */
 
 void abroad_open_board(struct abroad *a);
@@ -111,6 +115,8 @@ void abroad_drop_changes(struct abroad *a);
 
 /* Where is this uid?  The outbox wants to know. */
 void abroad_on_resolve(void *arg, const struct slice *uid);
+
+/* --- abroad_left.c -------------------------------------------------------- */
 
 void abroad_drop_left(struct abroad *a);
 

@@ -255,6 +255,7 @@ static void bind_core(lua_State *L)
     bind_abroad_calls(L);
     bind_elsewhere(L);
     bind_oust(L);
+    bind_left(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);

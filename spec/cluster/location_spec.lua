@@ -1,0 +1,142 @@
+-- Where uids are, in Redis: what is written there, what happens without it, and
+-- what it is told afterwards.
+local calls = require("spec.support.cluster_calls")
+local server = require("spec.support.server")
+
+describe("the location of uids", function()
+    local t = calls.new({ "a", "b", "c" })
+    local own, open, login, call = t.own, t.open, t.login, t.call
+    local push = t.push
+
+    setup(function()
+        t.start({
+            ["config/ports.lua"] = [[
+return {
+    game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
+    shy = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line", uid_policy = "refuse" },
+}]],
+        })
+    end)
+    teardown(t.stop)
+    before_each(t.before)
+    after_each(t.after)
+
+    local function redis(words)
+        return t.nodes.redis:cli(words)
+    end
+
+    local function key(uid)
+        return ("'sd:{u:%s}:conns'"):format(own(uid))
+    end
+
+    --- How many conns of it Redis knows.
+    local function known(uid)
+        return tonumber(redis("hlen " .. key(uid)):match("%d+"))
+    end
+
+    local function until_known(uid, n)
+        server.until_(function()
+            return known(uid) == n
+        end, ("Redis knows %d conns of %s"):format(n, uid))
+    end
+
+    it("obeys the policy of a port, on all nodes", function()
+        local x, y = login("a", "ann", "refuse"), open("b", "shy")
+        local reply = y:call("c/login", { uid = own("ann") }).result
+        assert.equal("refused", reply["2"])
+        x:call("c/me")
+        assert.same({ true }, open("b"):call("c/login", { uid = own("ann") }).result)
+        assert.is_true(x:is_closed())
+    end)
+
+    it("stays when a conn takes its uid again at once", function()
+        local x = login("a", "ann")
+        for _ = 1, 20 do
+            assert.is_true(x:call("c/again", { uid = own("ann") }).result)
+            assert.equal(1, known("ann"))
+        end
+        assert.is_true(call(open("b"), "worker", "uid_is_online", own("ann")))
+    end)
+
+    --- Two conns of a uid on one worker, the older one first.
+    local function pair(name, uid)
+        local at = {}
+        while true do
+            local x = login(name, uid, "allow")
+            local slot = x:call("c/me").result.slot
+            if at[slot] then
+                return at[slot], x
+            end
+            at[slot] = x
+        end
+    end
+
+    it("is not given up with one of two conns on a worker", function()
+        local far = login("a", "ann", "allow")
+        local older, newer = pair("b", "ann")
+        local c = open("c")
+        server.until_(function() -- a relay knows all its places
+            assert.is_true(call(c, "worker", "send_to_uid", own("ann"), { n = 1 }))
+            far:call("c/me")
+            older:call("c/me")
+            return #far.pushes > 0 and #older.pushes > 0
+        end, "all have it")
+        older.pushes, far.pushes = {}, {}
+        local before = known("ann")
+        newer:close()
+        until_known("ann", before - 1)
+        assert.is_true(call(c, "worker", "deliver_to_uid", own("ann"), { n = 2 }))
+        server.until_(function()
+            older:call("c/me")
+            local last = older.pushes[#older.pushes]
+            return last and last.n == 2
+        end, "the other one is found")
+    end)
+
+    it("forgets conns that nobody has spoken of for long", function()
+        local x = login("a", "ann", "allow")
+        local id = x:call("c/me").result.id
+        local ghost = id:sub(1, 16) .. ("f"):rep(16)
+        redis(("hset %s %s '5 beside 1000000000'"):format(key("ann"), ghost))
+        assert.equal(2, known("ann"))
+        login("b", "ann", "allow")
+        assert.equal(2, known("ann"))
+        assert.equal("0", redis(("hexists %s %s"):format(key("ann"), ghost)):match("%d"))
+    end)
+
+    describe("when Redis takes nothing", function()
+        before_each(function()
+            redis("config set min-replicas-to-write 1")
+        end)
+        after_each(function()
+            redis("config set min-replicas-to-write 0")
+        end)
+
+        it("is written as soon as it does", function()
+            local x = login("a", "ann")
+            assert.equal(0, known("ann"))
+            assert.is_true(call(open("a"), "worker", "deliver_to_uid", own("ann"), { n = 1 }))
+            assert.equal(1, push(x).n)
+            redis("config set min-replicas-to-write 0")
+            until_known("ann", 1)
+        end)
+
+        it("is refused as unavailable where it may not be doubted", function()
+            local x = open("a", "shy")
+            assert.equal("unavailable", x:call("c/login", { uid = own("ann") }).result["2"])
+            redis("config set min-replicas-to-write 0")
+            assert.is_true(login("b", "ann", "refuse") ~= nil)
+        end)
+
+        it("is decided for one of two, who alone is kicked", function()
+            local x = login("a", "ann")
+            local y = login("b", "ann")
+            redis("config set min-replicas-to-write 0")
+            server.until_(function()
+                return x:is_closed()
+            end, "the older one is put out")
+            y:call("c/me")
+            until_known("ann", 1)
+        end)
+    end)
+end)
