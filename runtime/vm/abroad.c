@@ -215,6 +215,7 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                               .body = v,
                               .n = 2};
 
+    l.to.is_beside = how != ABROAD_ALONE;
     if (how == ABROAD_TOO)
         l.token = ABROAD_SILENT;
     else if (!d->is_volatile)

@@ -104,6 +104,40 @@ return {
         assert.equal("0", redis(("hexists %s %s"):format(key("ann"), ghost)):match("%d"))
     end)
 
+    it("does not hold up a conn of our own for those of other nodes", function()
+        local x, y = login("a", "ann", "allow"), login("b", "ann", "allow")
+        local slot, c = x:call("c/me").result.slot, nil
+        server.until_(function() -- on its worker: what is sent is there at once
+            c = open("a")
+            return c:call("c/me").result.slot == slot
+        end, "a conn of the same worker")
+        server.until_(function() -- its node knows of the other
+            assert.is_true(call(c, "worker", "send_to_uid", own("ann"), { n = 0 }))
+            y:call("c/me")
+            return #y.pushes > 0
+        end, "both have it")
+        local relays = t.nodes:dispatch_pids("relay")
+        for _, pid in ipairs(relays) do
+            t.nodes.dispatch:kill("STOP", pid)
+        end
+        for n = 1, 20 do
+            assert.is_true(call(c, "worker", "send_to_uid", own("ann"), { n = n }))
+        end
+        x:call("c/me")
+        local last = x.pushes[#x.pushes]
+        for _, pid in ipairs(relays) do
+            t.nodes.dispatch:kill("CONT", pid)
+        end
+        assert.equal(20, last.n)
+        local n = 0
+        repeat
+            local m = push(y)
+            assert.is_true(m.n == n or m.n == n + 1)
+            n = m.n
+        until n == 20
+        t.nodes:join()
+    end)
+
     describe("when Redis takes nothing", function()
         before_each(function()
             redis("config set min-replicas-to-write 1")
