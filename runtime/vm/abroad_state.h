@@ -38,6 +38,8 @@ struct abroad {
     struct list posts;    /* of tasks, that wait for room (abroad_post.c) */
     struct timer look;    /* for both, while there are any */
 
+    uint64_t *posted; /* of a task, abroad_post.c */
+
     struct roster_list *roster; /* of a task */
     uint64_t serial;            /* of what was read of it */
 };
@@ -84,6 +86,9 @@ const struct roster_list *abroad_roster(struct abroad *a);
 /* Can the process be alive? */
 bool abroad_lives(struct abroad *a, const struct place *p);
 
+/* Has the uid a conn on our node? */
+bool abroad_is_near(const struct abroad *a, struct slice uid);
+
 /* A conn id, as scripts know it, on the stack. */
 void abroad_push_conn(lua_State *L, uint64_t boot, uint64_t id);
 
@@ -129,6 +134,9 @@ int abroad_take_oust(struct abroad *a, struct slice body);
 
 /* In a task: give it to a worker. */
 int abroad_post(struct abroad *a, const struct abroad_letter *l);
+
+/* ... and can it be that one to this uid has no outcome yet? */
+bool abroad_has_posted(const struct abroad *a, struct slice uid);
 
 /* Send what waits.  True: there is more. */
 bool abroad_send_posts(struct abroad *a);

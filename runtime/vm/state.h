@@ -312,6 +312,11 @@ struct place vm_conn_place(const struct vm_conn_id *id);
  * conn; may raise. */
 int vm_push(lua_State *L, struct conn *c, int idx);
 
+/* Send a value to all conns of a uid.  0, or why nobody has it; *is_told: that
+ * is to be reported, else nobody was told. */
+struct deliver;
+int vm_send_one(struct deliver *d, struct slice uid, bool *is_told);
+
 /* Undo a send that an error (out of memory) has left half done. */
 void vm_unsend(struct vm *vm);
 

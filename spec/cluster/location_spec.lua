@@ -138,6 +138,38 @@ return {
         t.nodes:join()
     end)
 
+    it("changes, and what a task has sent before does not come later", function()
+        local x, c = login("b", "ann"), open("a")
+        local function send(n)
+            assert.is_true(call(c, "task", "send_to_uid", own("ann"), { n = n }))
+        end
+        send(1)
+        assert.equal(1, push(x).n)
+        local relays = t.nodes:dispatch_pids("relay")
+        for _, pid in ipairs(relays) do
+            t.nodes.dispatch:kill("STOP", pid)
+        end
+        send(2)
+        x:close()
+        until_known("ann", 0)
+        local y = login("a", "ann")
+        for n = 3, 6 do
+            send(n)
+        end
+        for _, pid in ipairs(relays) do
+            t.nodes.dispatch:kill("CONT", pid)
+        end
+        for n = 2, 6 do
+            assert.equal(n, push(y).n)
+        end
+        -- None is under way any more: a worker sends what follows itself.
+        for n = 7, 9 do
+            send(n)
+            assert.equal(n, push(y).n)
+        end
+        t.nodes:join()
+    end)
+
     describe("when Redis takes nothing", function()
         before_each(function()
             redis("config set min-replicas-to-write 1")
