@@ -2,6 +2,7 @@
 -- what it is told afterwards.
 local calls = require("spec.support.cluster_calls")
 local server = require("spec.support.server")
+local socket = require("socket")
 
 describe("the location of uids", function()
     local t = calls.new({ "a", "b", "c" })
@@ -168,6 +169,52 @@ return {
             assert.equal(n, push(y).n)
         end
         t.nodes:join()
+    end)
+
+    -- So many of each node that one after the other would take a minute.
+    local CROWD = 150
+
+    --- Redis forgets everybody by `fn`; how long until all are known again.
+    local function until_told(fn)
+        for i = 1, CROWD do
+            login("a", "a" .. i)
+            login("b", "b" .. i)
+        end
+        local mine = "'sd:{u:*." .. t.run .. "}:conns'"
+        local function count()
+            return select(2, redis("--scan --pattern " .. mine):gsub("\n", ""))
+        end
+        assert.equal(2 * CROWD, count())
+        fn(mine)
+        assert.is_true(count() < 2 * CROWD)
+        local start = socket.gettime()
+        server.until_(function()
+            return count() == 2 * CROWD
+        end, "all are known again")
+        for _, name in ipairs({ "a", "b", "c" }) do
+            local n, _, silent = call(open(name), "worker", "count_online")
+            assert.same({ 2 * CROWD }, { n, silent })
+        end
+        return socket.gettime() - start
+    end
+
+    it("is told to a Redis that was away and has lost it", function()
+        local seconds = until_told(function()
+            t.nodes.redis:kill()
+            t.nodes.redis:start()
+        end)
+        print(("%d uids known again after %.1f s"):format(2 * CROWD, seconds))
+    end)
+
+    it("is told after a reconnect, also when nothing seems lost", function()
+        local seconds = until_told(function(mine)
+            redis(([[eval "
+                for _, key in ipairs(redis.call('keys', ARGV[1])) do
+                    redis.call('del', key)
+                end" 0 ]] .. mine))
+            redis("client kill type normal")
+        end)
+        print(("%d uids known again after %.1f s"):format(2 * CROWD, seconds))
     end)
 
     describe("when Redis takes nothing", function()
