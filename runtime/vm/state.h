@@ -208,6 +208,8 @@ static inline struct vm *vms_now(const struct vms *a)
     return a->current;
 }
 
+void vms_open_people(struct vms *a); /* vms_people.c */
+
 struct vm *vm_of(lua_State *L);
 
 /* Fill a fresh state with libraries, bindings and the framework; called
