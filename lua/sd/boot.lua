@@ -173,6 +173,7 @@ end
 
 --- From C; see lua/sd/location.lua.
 boot.locate = location.resolve
+boot.arrived = location.arrived
 boot.left = location.left
 
 local function run_save()

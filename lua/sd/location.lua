@@ -237,6 +237,24 @@ local function assert_some(handles)
     return true
 end
 
+--- From C: a conn has come with its uid from another worker of our node, and
+--- has another id here. The old one is taken out by the worker it has left.
+---@async
+function location.arrived(handle)
+    local ok, err = store.prepare(redis())
+    if ok then
+        ok, err = assert_some({ handle })
+    end
+    if not ok then
+        is_behind = true
+        complain("bindings", err)
+    end
+    local uid, _, number, policy = core.binding(handle)
+    if uid then
+        core.locate(uid, number, true, policy ~= "allow")
+    end
+end
+
 local cursor = 0 -- of the round of assertions
 
 --- Assert the next bindings; nil: Redis is away.

@@ -56,14 +56,14 @@ return { number, names }
 --- those who have lost to it, and the others it lives with. Of two with the
 --- same number, which two sides of a network that was cut may give, one wins,
 --- and gets a higher one; on one node its workers have decided that already
---- (vm/rivals.c).
+--- (vm/rivals.c), or it is the same conn, which has moved.
 local ASSERT = READ .. [[
 number = math.max(number, mine)
 local lost, beside, top = {}, {}, number
 for _, o in ipairs(others) do
     local is_same = o.n == number
-    local is_near = string.sub(o.id, 1, 16) == string.sub(id, 1, 16)
-    o.is_newer = o.n > number or is_same and not is_near and o.id > id
+    o.is_rival = is_same and string.sub(o.id, 1, 16) ~= string.sub(id, 1, 16)
+    o.is_newer = o.n > number or o.is_rival and o.id > id
     if o.is_newer and o.how == "alone" then
         redis.call("hdel", KEYS[1], id)
         return { 0, {}, {} }
@@ -73,7 +73,7 @@ for _, o in ipairs(others) do
     if alone and not o.is_newer then
         redis.call("hdel", KEYS[1], o.id)
         lost[#lost + 1] = o.id
-        if o.n == number then top = number + 1 end
+        if o.is_rival then top = number + 1 end
     else
         beside[#beside + 1] = o.id
     end

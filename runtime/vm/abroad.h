@@ -16,6 +16,7 @@
 
 struct abroad;
 struct conf;
+struct conn;
 struct deliver;
 struct spread;
 struct vm;
@@ -87,6 +88,9 @@ int abroad_reply(struct abroad *a, const struct place *to, uint64_t counter,
  * for it.  `is_sole`: it has one conn at a time. */
 void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
                    bool is_here, bool is_sole);
+
+/* A conn that has a uid has come from another worker of our node. */
+void abroad_arrived(struct abroad *a, struct conn *c);
 
 /* A conn of ours, or of a dead worker of our node, has a uid no more
  * (people.on_left). */

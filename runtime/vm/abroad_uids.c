@@ -2,7 +2,8 @@
  *
  * Redis knows which conns of all nodes a uid has; Lua asks it and writes to it.
  * C says when that has to be done: when a uid has to be found for a message
- * that waits (here), and when a binding has ended (abroad_left.c). */
+ * that waits, when its conn has come from another worker (here), and when a
+ * binding has ended (abroad_left.c). */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,23 @@ void abroad_on_resolve(void *arg, const struct slice *uid)
         return; /* it is asked again */
     co->on_end = vm_log_end;
     lua_pushlstring(co->L, uid->p, uid->len);
+    co_ready(co, 1);
+}
+
+void abroad_arrived(struct abroad *a, struct conn *c)
+{
+    struct vm *vm;
+    struct co *co;
+
+    if (a == NULL || a->uplink == NULL)
+        return;
+    vm = vms_now(a->all);
+    co = vm_enter(vm, vm->entry[ENTRY_ARRIVED], CO_CALL,
+                  vm->env.conf->server.call_timeout);
+    if (co == NULL)
+        return; /* it is asserted later */
+    co->on_end = vm_log_end;
+    lua_pushnumber(co->L, vm_handle(c));
     co_ready(co, 1);
 }
 

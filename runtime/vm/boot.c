@@ -39,6 +39,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_DOOR] = "door",
     [ENTRY_GROUPS] = "groups",
     [ENTRY_LOCATE] = "locate",
+    [ENTRY_ARRIVED] = "arrived",
     [ENTRY_LEFT] = "left",
     [ENTRY_EVENTS] = "events",
     [ENTRY_CONSOLE] = "console",

@@ -49,6 +49,7 @@ enum vm_entry {
     ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
     ENTRY_LOCATE,      /* (uid): find it for a message that waits */
+    ENTRY_ARRIVED,     /* (handle): its uid has come with it */
     ENTRY_LEFT,        /* (): bindings have ended */
     ENTRY_EVENTS,      /* (): some wait */
     ENTRY_RETIRE,      /* (ms): say which timers may still run */

@@ -16,7 +16,17 @@ return {
     game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
     shy = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line", uid_policy = "refuse" },
 }]],
-        })
+            ["scripts/controllers/move.lua"] = [[
+local sd, core = require("sd"), require("sd.core")
+local Move = {}
+function Move:away()
+    for _, slot in ipairs(core.worker_slots({})) do
+        if slot ~= sd.slot then sd.after(0.01, function() core.move_conns(slot, 1) end) end
+    end
+    return true
+end
+return Move]],
+        }, "SD_SPEC_MOVE=1")
     end)
     teardown(t.stop)
     before_each(t.before)
@@ -170,6 +180,31 @@ return {
         end
         t.nodes:join()
     end)
+
+    for _, policy in ipairs({ "kick", "allow" }) do
+        it("goes along when its conn moves to another worker: " .. policy, function()
+            local x, c = login("b", "ann", policy), open("c")
+            local far = policy == "allow" and login("a", "ann", policy)
+            for n = 1, 8 do
+                local was = x:call("c/me").result
+                server.until_(function()
+                    x:call("move/away")
+                    return x:call("c/me").result.slot ~= was.slot
+                end, "it has moved")
+                if not far then -- else the other one may have it alone
+                    local args = { c, "worker", "deliver_to_uid", own("ann"), { n = n } }
+                    assert.same({ true }, { call(unpack(args)) })
+                    assert.equal(n, push(x).n)
+                end
+                server.until_(function()
+                    local id = x:call("c/me").result.id
+                    return known("ann") == (far and 2 or 1)
+                        and redis(("hexists %s %s"):format(key("ann"), id)):match("1")
+                end, "Redis knows where it is now, and nothing else")
+            end
+            assert.is_true(not far or not far:call("c/me").error)
+        end)
+    end
 
     -- So many of each node that one after the other would take a minute.
     local CROWD = 150

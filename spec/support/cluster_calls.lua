@@ -108,14 +108,15 @@ function calls.new(names)
     local t = { run = 0, conns = {} }
 
     ---@param more table<string, string>|nil files
-    function t.start(more)
+    ---@param env string|nil of the nodes
+    function t.start(more, env)
         local all = {}
         for _, list in ipairs({ files, more or {} }) do
             for path, text in pairs(list) do
                 all[path] = text
             end
         end
-        t.nodes = cluster_local.start(names or { "a", "b" }, all)
+        t.nodes = cluster_local.start(names or { "a", "b" }, all, env)
     end
 
     function t.stop()
