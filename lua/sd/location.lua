@@ -28,6 +28,7 @@ local location = {}
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
 local COMPLAIN = 10 -- seconds from one line about Redis to the next
+local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- ends or assertions written at once
 local PATIENCE = 500 -- ms for those who had the uid to hear of its new conn
 
@@ -143,7 +144,8 @@ end
 function location.bound(handle, uid)
     local _, _, _, policy = core.binding(handle)
     local ok, done, err = pcall(publish, handle, uid)
-    if not (ok and done) and (ok or policy == "refuse") then
+    if not (ok and done) and (ok or policy == "refuse")
+        and core.binding(handle) == uid then
         core.unbind_uid(handle)
     end
     if not ok then
@@ -342,6 +344,21 @@ local function look()
     return is_same
 end
 
+local turned = core.now()
+
+--- Assertions note again which uids are elsewhere, so who was not noted for
+--- long is not. One worker says so for the node, when Redis was there all the
+--- time.
+local function forget_elsewhere()
+    local now = core.now()
+    if now - turned >= PERIOD then
+        turned = now
+        if core.worker_slots({})[1] == core.slot then
+            core.turn_elsewhere()
+        end
+    end
+end
+
 --- A step of the round. A Redis that was away, has lost its data or is another
 --- one is told everything at once.
 ---@async
@@ -359,8 +376,9 @@ local function step(round)
     end
     if ok then
         location.left()
+        forget_elsewhere()
     else
-        is_behind = true
+        is_behind, turned = true, core.now()
         complain("bindings", err)
     end
 end
