@@ -284,6 +284,7 @@ boot.task = task.serve
 boot.timer = timers.run
 boot.door = door.serve
 boot.groups = groups.doubted
+location.on_doubt = groups.doubted
 
 --- Somebody looks inside. Nothing of it is loaded before.
 function boot.console(number)

@@ -190,10 +190,16 @@ local function raise(b, number)
     end
 end
 
+--- The groups of its uid could not be read when it was bound.
+---@async
+function location.on_doubt(handle)
+    local _ = handle
+end
+
 --- One binding, once more; whoever has lost it is told, also when it is we.
 local function take_assertion(b, reply)
     local number, lost, beside = unpack(reply)
-    local bound, _, now = core.binding(b.handle)
+    local bound, _, now, _, knows_groups = core.binding(b.handle)
     if bound ~= b.uid or now ~= b.number then
         return -- another binding by now
     elseif number == 0 then
@@ -201,6 +207,9 @@ local function take_assertion(b, reply)
         return
     elseif number > b.number then
         raise(b, number)
+    end
+    if not knows_groups then
+        go.apart(location.on_doubt, b.handle)
     end
     if lost[1] then
         go.apart(oust, lost, b.uid, number) -- nobody waits for it

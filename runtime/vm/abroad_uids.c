@@ -181,8 +181,8 @@ static struct member *bound_at(lua_State *L, int idx)
     return m != NULL && uids_is_bound(&m->binding) ? m : NULL;
 }
 
-/* core.binding(handle) -> uid, conn id, number, policy; nothing: it is not
- * bound */
+/* core.binding(handle) -> uid, conn id, number, policy, whether its groups were
+ * read; nothing: it is not bound */
 static int l_binding(lua_State *L)
 {
     static const char *const policies[] = {
@@ -198,7 +198,8 @@ static int l_binding(lua_State *L)
     abroad_push_conn(L, vm->env.boot, m->id);
     lua_pushnumber(L, (lua_Number)(m->number & ~SETTLED));
     lua_pushstring(L, policies[m->policy]);
-    return 4;
+    lua_pushboolean(L, m->knows_groups);
+    return 5;
 }
 
 /* core.raise_binding(handle, uid, number) -> is it bound to that uid still?

@@ -252,6 +252,28 @@ return Move]],
         print(("%d uids known again after %.1f s"):format(2 * CROWD, seconds))
     end)
 
+    -- Beyond reload_timeout, when the old code has given it up, or shorter.
+    local AWAY = tonumber(os.getenv("SD_SPEC_SECONDS") or 20) > 20 and 34 or 3
+
+    it("has its groups when Redis is back, also in the code of a reload", function()
+        local c, x = open("b"), open("a")
+        assert.is_true(call(c, "worker", "add_to_group", own("ann"), own("g")))
+        x.sock:settimeout(60)
+        t.nodes.redis:signal(19)
+        local bound = x:call("c/login", { uid = own("ann") })
+        local out, status = t.nodes.a:run("reload")
+        socket.sleep(AWAY)
+        t.nodes.redis:signal(18)
+        assert.same({ true }, bound.result)
+        assert.equal(0, status, out)
+        server.until_(function()
+            call(c, "worker", "send_to_group", own("g"), { n = 1 })
+            x:call("c/me")
+            return #x.pushes > 0
+        end, "its group is sent to it")
+        t.nodes:join()
+    end)
+
     describe("when Redis takes nothing", function()
         before_each(function()
             redis("config set min-replicas-to-write 1")
