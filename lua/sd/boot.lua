@@ -173,6 +173,7 @@ end
 
 --- From C; see lua/sd/location.lua.
 boot.locate = location.resolve
+boot.arrived = location.arrived
 boot.left = location.left
 
 local function run_save()
@@ -283,6 +284,7 @@ boot.task = task.serve
 boot.timer = timers.run
 boot.door = door.serve
 boot.groups = groups.doubted
+location.on_doubt = groups.doubted
 
 --- Somebody looks inside. Nothing of it is loaded before.
 function boot.console(number)

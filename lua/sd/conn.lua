@@ -154,7 +154,7 @@ function base:bind_uid(uid, opts)
     local ok, err = core.bind_uid(self[1], conn.uid_text(uid), policy)
     conn.close_kicked("replaced")
     if ok and core.in_cluster() then
-        ok, err = conn.on_located(self[1], conn.uid_text(uid), policy)
+        ok, err = conn.on_located(self[1], conn.uid_text(uid))
         conn.close_kicked("replaced")
     end
     if ok then

@@ -1,72 +1,36 @@
 --- Where uids are in the cluster: Redis is the truth, and workers write it.
 ---
---- Of each uid there is a hash sd:{u:UID}:conns: conn id -> bind number. A bind
---- gets a number above all others of its uid, in one script with the policy; so
---- of two nodes that bind a uid at the same time one loses, and the winner
---- tells the loser's worker. A close takes its own conn id out, so a late one
---- never takes a newer binding away.
+--- A bind gets a number above all others of its uid, in one script with the
+--- policy (location_store.lua); so of two nodes that bind a uid at the same
+--- time one loses, and the winner tells the loser's worker. A close takes its
+--- own conn id out, so a late one never takes a newer binding away.
 ---
---- The hash of a uid expires some minutes after the last worker has said that
---- its binding holds, which every worker does with each of its bindings again
---- and again: so what a dead node has left behind goes, and a Redis that has
---- lost its data has it again.
+--- Every worker says of each of its bindings again and again that it holds, and
+--- of all of them when Redis was away: so a Redis that has lost its data has it
+--- again, and what was bound without it is decided then.
+---
+--- While Redis is away nobody knows where a uid is that relays do not know: all
+--- processes are asked, but not for more than each of them can bear, nor again
+--- and again for one that nobody has.
 
 local conn = require("sd.conn")
 local core = require("sd.core")
+local floods = require("sd.floods")
 local go = require("sd.go")
 local log = require("sd.log")
 local redis = require("sd.redis")
 local settle = require("sd.wait").settle
+local store = require("sd.location_store")
 
 ---@class sd.location
 local location = {}
 
-local EXPIRES = 660 -- seconds after the last assertion
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
 local COMPLAIN = 10 -- seconds from one line about Redis to the next
+local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- ends or assertions written at once
-local OWED = 100000 -- ends kept while Redis is away
 local PATIENCE = 500 -- ms for those who had the uid to hear of its new conn
-
---- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
---- Returns 0 and the others when it is refused, else the number and, in turn,
---- the conns that were there before with their numbers.
-local BIND = [[
-for i = 5, #ARGV do redis.call("hdel", KEYS[1], ARGV[i]) end
-local all, last = redis.call("hgetall", KEYS[1]), tonumber(ARGV[2]) - 1
-local others = {}
-for i = 1, #all, 2 do
-    if all[i] ~= ARGV[1] then
-        others[#others + 1], others[#others + 2] = all[i], all[i + 1]
-    end
-    if tonumber(all[i + 1]) > last then last = tonumber(all[i + 1]) end
-end
-if ARGV[3] == "refuse" and #others > 0 then return { 0, others } end
-if ARGV[3] == "kick" then redis.call("del", KEYS[1]) end
-redis.call("hset", KEYS[1], ARGV[1], string.format("%.0f", last + 1))
-redis.call("expire", KEYS[1], ARGV[4])
-return { last + 1, others }
-]]
-
---- KEYS: the hash. ARGV: conn, number, whether it is the only one, seconds.
---- Returns 0 when a newer one has it alone, else 1, those who have lost, and
---- the others it lives with.
-local ASSERT = [[
-local all, lost, others = redis.call("hgetall", KEYS[1]), {}, {}
-for i = 1, #all, 2 do
-    if ARGV[3] == "1" and all[i] ~= ARGV[1] then
-        if tonumber(all[i + 1]) > tonumber(ARGV[2]) then return { 0, lost } end
-        lost[#lost + 1] = all[i]
-        redis.call("hdel", KEYS[1], all[i])
-    elseif all[i] ~= ARGV[1] then
-        others[#others + 1] = all[i]
-    end
-end
-redis.call("hset", KEYS[1], ARGV[1], ARGV[2])
-redis.call("expire", KEYS[1], ARGV[4])
-return { 1, lost, others }
-]]
 
 --- KEYS: where the mark is. ARGV: another one. Returns the one that is there:
 --- it goes when all the rest goes.
@@ -75,9 +39,7 @@ redis.call("set", KEYS[1], ARGV[1], "nx")
 return redis.call("get", KEYS[1])
 ]]
 
-local function key(uid)
-    return "sd:{u:" .. uid .. "}:conns"
-end
+local is_behind = false -- Redis does not know all of our bindings
 
 --- Redis is away: one line in a while.
 local complained = 0
@@ -89,18 +51,14 @@ local function complain(what, err)
     end
 end
 
-local function digits(n)
-    return ("%.0f"):format(n)
-end
-
 --- Call fn(conn) of all these conns that live on other nodes, at the same time,
 --- and wait for all.
-local function each(conns, step, fn)
+local function each(conns, fn)
     local runs = {}
-    for i = 1, #conns, step do
-        if conns[i]:sub(1, 16) ~= core.boot and core.conn_lives(conns[i]) then
+    for _, id in ipairs(conns) do
+        if id:sub(1, 16) ~= core.boot and core.conn_lives(id) then
             runs[#runs + 1] = function()
-                fn(conns[i])
+                fn(id)
             end
         end
     end
@@ -113,43 +71,37 @@ end
 --- heard of it is waited for, so that nobody is there twice when bind_uid() has
 --- returned; but not for long, and who does not hear it learns it by asserting
 --- his binding.
-local function oust(conns, step, uid, number)
-    each(conns, step, function(id)
+local function oust(conns, uid, number)
+    each(conns, function(id)
         settle(core.oust(id, uid, number, "replaced", PATIENCE))
     end)
 end
 
 --- The uid has those conns, too. Their nodes are told, as above, so that sends
 --- from there reach the new one.
-local function join(conns, step, uid)
-    each(conns, step, function(id)
+local function join(conns, uid)
+    each(conns, function(id)
         if core.mark_elsewhere(uid, id) then
             settle(core.tell_elsewhere(uid, id, PATIENCE))
         end
     end)
 end
 
---- Of those who are in the way, who cannot be there any more; nil: somebody
---- can.
-local function all_dead(others)
-    local dead = {}
-    for i = 1, #others, 2 do
-        if core.conn_lives(others[i]) then
-            return nil
+--- Can none of those be there any more?
+local function are_dead(conns)
+    for _, id in ipairs(conns) do
+        if core.conn_lives(id) then
+            return false
         end
-        dead[#dead + 1] = others[i]
     end
-    return dead
+    return true
 end
 
 local function bind(uid, id, number, policy)
     local server = redis()
-    local reply, err = server:eval(BIND, 1, key(uid), id, digits(number),
-        policy, EXPIRES)
-    local dead = reply and reply[1] == 0 and all_dead(reply[2])
-    if dead then
-        reply, err = server:eval(BIND, 1, key(uid), id, digits(number), policy,
-            EXPIRES, unpack(dead))
+    local reply, err = store.bind(server, uid, id, number, policy, {})
+    if reply and reply[1] == 0 and are_dead(reply[2]) then
+        reply, err = store.bind(server, uid, id, number, policy, reply[2])
     end
     return reply, err
 end
@@ -158,158 +110,177 @@ end
 ---@async
 ---@return true? ok
 ---@return string? err "refused", or with that policy "unavailable"
-local function publish(handle, uid, policy)
-    local bound, id, number, is_sole = core.binding(handle)
+local function publish(handle, uid)
+    local bound, id, number, policy = core.binding(handle)
     if bound ~= uid then
         return true -- somebody was quicker
     end
-    local reply, err = bind(uid, id, number, policy or
-        (is_sole and "kick" or "allow"))
+    local reply, err = bind(uid, id, number, policy)
     if not reply then
         if policy == "refuse" then
             return nil, "unavailable"
         end
+        is_behind = true
         complain("location of " .. uid, err)
         return true -- asserted later
     elseif reply[1] == 0 then
         return nil, "refused"
     end
     if not core.raise_binding(handle, uid, reply[1]) then
-        redis():hdel(key(uid), id) -- it has gone meanwhile
+        store.forget(redis(), { uid, id }) -- it has gone meanwhile
         return true
     end
-    core.locate(uid, reply[1], true, is_sole)
-    if is_sole then
-        oust(reply[2], 2, uid, reply[1])
+    core.locate(uid, reply[1], true, policy ~= "allow")
+    if policy == "allow" then
+        join(reply[2], uid)
     else
-        join(reply[2], 2, uid)
+        oust(reply[2], uid, reply[1])
     end
     return true
 end
 
+--- Who has not heard that nobody else has the uid may not keep it.
 ---@async
-function location.bound(handle, uid, policy)
-    local ok, done, err = pcall(publish, handle, uid, policy)
+function location.bound(handle, uid)
+    local _, _, _, policy = core.binding(handle)
+    local ok, done, err = pcall(publish, handle, uid)
+    if not (ok and done) and (ok or policy == "refuse")
+        and core.binding(handle) == uid then
+        core.unbind_uid(handle)
+    end
     if not ok then
         error(done, 0)
-    elseif not done then
-        core.unbind_uid(handle)
-        return nil, err
     end
-    return true
+    return done, err
 end
 
---- Conns and uids, in turn, whose end Redis does not know yet.
-local owed = {}
-
---- Take those ends out of Redis. What fails is owed, within bounds: of what is
---- beyond them the hashes expire.
+--- From C: bindings have ended. What cannot be written now stays there.
 ---@async
-local function write_ends(list)
-    local replies, err = redis():pipeline(function(p)
-        for i = 1, #list, 2 do
-            p:hdel(key(list[i]), list[i + 1])
-        end
-    end)
-    for i = 1, replies and 0 or math.min(#list, 2 * OWED - #owed) do
-        owed[#owed + 1] = list[i]
-    end
-    return replies, err
-end
-
---- From C: bindings have ended.
----@async
+---@return true? ok
 function location.left()
     local list = core.take_left(PART)
     while #list > 0 do
-        local ok, err = write_ends(list)
-        if not ok then
-            complain("ends of bindings", err)
+        local ok, done, err = pcall(store.forget, redis(), list)
+        if not ok or not done then
+            core.keep_left(list)
+            complain("ends of bindings", ok and err or done)
+            return nil
         end
         list = core.take_left(PART)
     end
-end
-
----@async
-local function pay()
-    local list = owed
-    owed = {}
-    for first = 1, #list, 2 * PART do
-        local last = math.min(first + 2 * PART - 1, #list)
-        write_ends({ unpack(list, first, last) })
-    end
+    return true
 end
 
 --- From C: a message waits for this uid.
 ---@async
 function location.resolve(uid)
-    local ok, reply, err = pcall(function()
-        return redis():hgetall(key(uid))
-    end)
-    if not ok or not reply then
-        complain("location of " .. uid, err or reply)
-        core.located(uid, "flood")
-        return
+    local ok, list, sole = pcall(store.find, redis(), uid)
+    if ok and list then
+        core.located(uid, "at", list, sole)
+    else
+        complain("location of " .. uid, ok and sole or list)
+        core.located(uid, floods.found(uid))
     end
-    local list = {}
-    for id, number in pairs(reply) do
-        list[#list + 1], list[#list + 2] = id, tonumber(number)
+end
+
+--- Its number is this one by now: relays compare by it.
+local function raise(b, number)
+    if core.raise_binding(b.handle, b.uid, number) then
+        core.locate(b.uid, number, true, b.policy ~= "allow")
     end
-    core.located(uid, "at", list, #list == 2)
+end
+
+--- The groups of its uid could not be read when it was bound.
+---@async
+function location.on_doubt(handle)
+    local _ = handle
 end
 
 --- One binding, once more; whoever has lost it is told, also when it is we.
-local function take_assertion(handle, uid, number, reply)
-    if type(reply) ~= "table" or reply.err then
-        return false
-    elseif reply[1] == 1 then
-        if reply[2][1] then
-            go.apart(oust, reply[2], 1, uid, number) -- nobody waits for it
+local function take_assertion(b, reply)
+    local number, lost, beside = unpack(reply)
+    local bound, _, now, _, knows_groups = core.binding(b.handle)
+    if bound ~= b.uid or now ~= b.number then
+        return -- another binding by now
+    elseif number == 0 then
+        core.close(b.handle, "replaced")
+        return
+    elseif number > b.number then
+        raise(b, number)
+    end
+    if not knows_groups then
+        go.apart(location.on_doubt, b.handle)
+    end
+    if lost[1] then
+        go.apart(oust, lost, b.uid, number) -- nobody waits for it
+    end
+    for _, id in ipairs(beside) do
+        core.mark_elsewhere(b.uid, id)
+    end
+end
+
+---@async
+---@return true? ok
+---@return string? err
+local function assert_some(handles)
+    local list, failed, why = {}, 0, nil
+    for _, handle in ipairs(handles) do
+        local uid, id, number, policy = core.binding(handle)
+        if uid then
+            list[#list + 1] = { handle = handle, uid = uid, id = id,
+                number = number, policy = policy }
         end
-        for _, id in ipairs(reply[3]) do
-            core.mark_elsewhere(uid, id)
+    end
+    local replies, err = store.assert_all(redis(), list)
+    for i, reply in ipairs(replies or {}) do
+        if reply.err then
+            failed, why = failed + 1, reply.err
+        else
+            take_assertion(list[i], reply)
         end
-    elseif core.binding(handle) == uid then
-        core.close(handle, "replaced")
+    end
+    if failed > 0 then
+        complain("bindings", why)
+    end
+    if not replies or failed > 0 and failed == #list then
+        return nil, err or why
     end
     return true
 end
 
+--- From C: a conn has come with its uid from another worker of our node, and
+--- has another id here. The old one is taken out by the worker it has left.
 ---@async
----@return any[]? replies
-local function assert_some(handles)
-    local those = {}
-    local replies = redis():pipeline(function(p)
-        for _, handle in ipairs(handles) do
-            local uid, id, number, is_sole = core.binding(handle)
-            if uid then
-                those[#those + 1] = { handle, uid, number }
-                p:eval(ASSERT, 1, key(uid), id, digits(number),
-                    is_sole and "1" or "0", EXPIRES)
-            end
-        end
-    end)
-    for i, reply in ipairs(replies or {}) do
-        take_assertion(those[i][1], those[i][2], those[i][3], reply)
+function location.arrived(handle)
+    local ok, err = store.prepare(redis())
+    if ok then
+        ok, err = assert_some({ handle })
     end
-    return replies
+    if not ok then
+        is_behind = true
+        complain("bindings", err)
+    end
+    local uid, _, number, policy = core.binding(handle)
+    if uid then
+        core.locate(uid, number, true, policy ~= "allow")
+    end
 end
 
 local cursor = 0 -- of the round of assertions
-local last_mark
-local is_behind = false -- Redis does not know all of them
 
---- Assert the next bindings; false: Redis is away.
+--- Assert the next bindings; nil: Redis is away.
 ---@async
 local function assert_part(most)
-    local before = cursor
-    local handles
-    cursor, handles = core.bindings(cursor, most)
-    if #handles > 0 and not assert_some(handles) then
-        cursor = before
-        return false
+    local ok, err = store.prepare(redis())
+    if not ok then
+        return nil, err
     end
-    return true
+    local following, handles = core.bindings(cursor, most)
+    ok, err = assert_some(handles)
+    if ok then
+        cursor = following
+    end
+    return ok, err
 end
 
 --- Assert all bindings.
@@ -317,55 +288,107 @@ end
 local function assert_all()
     cursor = 0
     repeat
-        if not assert_part(PART) then
-            return false
+        local ok, err = assert_part(PART)
+        if not ok then
+            return nil, err
         end
     until not cursor
     cursor = 0
     return true
 end
 
---- A step of the round. A Redis that has lost its data, or is another one, has
---- another mark: it is told everything at once.
----@async
-local function step(round)
-    local mark = redis():eval(MARK, 1, "sd:mark", core.random(16))
-    if not mark then
-        return
-    end
-    if last_mark and mark ~= last_mark then
-        log.info("the Redis has lost where uids are: it is told again")
-        is_behind = true
-    end
-    last_mark = mark
-    if is_behind then
-        is_behind = not assert_all()
-    else
-        assert_part(math.max(1, math.ceil(core.online_here() * STEP / round)))
-        cursor = cursor or 0
-    end
-    pay()
-end
-
---- Members compare by a number in it whether they have the same Redis. One
+--- By a number in it members compare whether they have the same Redis. One
 --- that has lost its data is given the number again that it had.
----@async
-local function know_redis()
+local function number_of_redis()
     local id = core.cluster_id()
     if id == 0 then
         for _, byte in ipairs({ core.random(6):byte(1, 6) }) do
             id = id * 256 + byte
         end
     end
+    return ("%.0f"):format(id)
+end
+
+local last = {} -- what was seen of Redis
+
+--- What is there now; nil: it is away.
+---@async
+---@return {mark: string, conn: integer}? seen
+---@return string? err
+local function look_at_redis()
     local replies, err = redis():pipeline(function(p)
-        p:set("sd:cluster", digits(id), "nx")
+        p:set("sd:cluster", number_of_redis(), "nx")
         p:get("sd:cluster")
+        p:eval(MARK, 1, "sd:mark", core.random(16))
+        p:client("id")
     end)
-    local known = replies and tonumber(replies[2])
-    if known then
-        core.cluster_id(known)
+    if not replies then
+        return nil, err
+    end
+    local number, mark = tonumber(replies[2]), replies[3]
+    if number then
+        core.cluster_id(number)
+    end
+    if not number or type(mark) ~= "string" then
+        return nil, "failed: " .. (type(mark) == "table" and mark.err or "?")
+    end
+    return { mark = mark, conn = replies[4] }
+end
+
+--- Is it the Redis it was, and the connection? nil: it is away.
+---@async
+---@return boolean? is_same
+---@return string? err
+local function look()
+    local seen, err = look_at_redis()
+    if not seen then
+        return nil, err
+    end
+    local is_same = not last.mark
+        or last.mark == seen.mark and last.conn == seen.conn
+    if last.mark and last.mark ~= seen.mark then
+        log.info("the Redis has lost where uids are: it is told again")
+    end
+    last = seen
+    return is_same
+end
+
+local turned = core.now()
+
+--- Assertions note again which uids are elsewhere, so who was not noted for
+--- long is not. One worker says so for the node, when Redis was there all the
+--- time.
+local function forget_elsewhere()
+    local now = core.now()
+    if now - turned >= PERIOD then
+        turned = now
+        if core.worker_slots({})[1] == core.slot then
+            core.turn_elsewhere()
+        end
+    end
+end
+
+--- A step of the round. A Redis that was away, has lost its data or is another
+--- one is told everything at once.
+---@async
+local function step(round)
+    local is_same, err = look()
+    local is_all = is_behind or not is_same
+    is_behind = false -- what fails from now on says so again
+    local ok = is_same ~= nil
+    if ok and is_all then
+        ok, err = assert_all()
+    elseif ok then
+        local share = math.ceil(core.bound_here() * STEP / round)
+        ok, err = assert_part(math.max(1, share))
+        cursor = cursor or 0
+    end
+    if ok then
+        location.left()
+        forget_elsewhere()
     else
-        complain("the cluster's number, of Redis (it is asked again)", err)
+        is_behind, turned = true, core.now()
+        complain("bindings", err)
     end
 end
 
@@ -373,11 +396,11 @@ end
 --- bindings hold.
 function location.start()
     local round = core.location_round() or ROUND
-    know_redis()
+    look()
     go.every(STEP, function()
-        know_redis()
         local ok, err = pcall(step, round)
         if not ok then
+            is_behind = true
             complain("location", err)
         end
     end)

@@ -15,6 +15,7 @@ local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
 local go = require("sd.go")
+local location_store = require("sd.location_store")
 local redis = require("sd.redis")
 local uidcall = require("sd.uidcall")
 
@@ -25,10 +26,6 @@ local presence = {}
 
 local PATIENCE = 1000 -- ms for the answers of other nodes
 local PART = 200 -- uids looked up in Redis at once
-
-local function key(uid)
-    return "sd:{u:" .. uid .. "}:conns"
-end
 
 local function patience()
     return math.min(PATIENCE, core.time_left() or PATIENCE)
@@ -144,7 +141,7 @@ local function boots_of(uids)
         local to = math.min(from + PART - 1, #uids)
         local replies, err = server:pipeline(function(p)
             for i = from, to do
-                p:hkeys(key(uids[i]))
+                p:hkeys(location_store.key(uids[i]))
             end
         end)
         if not replies then

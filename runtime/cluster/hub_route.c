@@ -141,7 +141,7 @@ static bool is_usable(const struct hub *h, const struct hub_uid *e)
            (e->is_sole || e->opening == h->openings);
 }
 
-/* XXX All of them, also when the newest was meant: nobody knows which it is. */
+/* What is for the newest alone is never flooded (cluster/outbox.h). */
 static void route_flood(struct route *r)
 {
     struct hub *h = r->h;

@@ -213,6 +213,7 @@ static struct letter *write_letter(struct outbox *o, const struct outbox_to *to,
     m->counter = h.counter;
     m->token = mail->token;
     m->is_newest = to->is_newest;
+    m->is_beside = to->is_beside;
     list_add(&o->all, &m->of_all);
     wheel_start(&o->lives, &m->life, o->now + h.life_ms);
     return m;
@@ -274,6 +275,8 @@ int outbox_send(struct outbox *o, const struct outbox_to *to,
         return SD_ETOOLARGE;
     if (mail->head->life_ms == 0)
         return SD_ETIMEOUT;
+    if (s != NULL && s->is_flooding && to->is_newest)
+        return SD_EUNAVAILABLE;
     if (!has_room(o, s, room) ||
         (s == NULL && (s = open_lane(o, to, hash, room)) == NULL)) {
         o->figures.busy++;
@@ -330,7 +333,9 @@ static struct lane *lane_of(const struct outbox *o, struct slice uid)
 
 bool outbox_owes(const struct outbox *o, struct slice uid)
 {
-    return o->figures.count > 0 && lane_of(o, uid) != NULL;
+    const struct lane *s = o->figures.count > 0 ? lane_of(o, uid) : NULL;
+
+    return s != NULL && s->count > s->beside;
 }
 
 bool outbox_drop(struct outbox *o, struct slice uid, uint64_t now)

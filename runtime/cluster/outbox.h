@@ -72,6 +72,7 @@ struct outbox_to {
     struct place place;
     struct slice name;
     bool is_newest; /* of the uid's places only the one that came last */
+    bool is_beside; /* those of our own node have it already */
 };
 
 /* What is sent; all borrowed. */
@@ -105,14 +106,16 @@ int outbox_take(struct outbox *o, struct outbox_link *l, unsigned type,
                 struct slice payload, uint64_t now);
 
 /* Send a message, which is copied.  0: `settled` will be called.  SD_EBUSY,
- * SD_ETOOLARGE, SD_ETIMEOUT (no life): nothing was kept. */
+ * SD_ETOOLARGE, SD_ETIMEOUT (no life), SD_EUNAVAILABLE: nothing was kept. */
 int outbox_send(struct outbox *o, const struct outbox_to *to,
                 const struct outbox_mail *mail, uint64_t now);
 
 enum outbox_found {
     OUTBOX_AT,          /* these places, or none: it is offline */
     OUTBOX_UNAVAILABLE, /* nobody could be asked: once more, later */
-    OUTBOX_FLOOD        /* nor soon: ask all processes */
+    /* Nor soon: ask all processes.  Which is the newest nobody knows then:
+     * what is for that one alone ends as SD_EUNAVAILABLE. */
+    OUTBOX_FLOOD
 };
 
 struct outbox_places {
@@ -126,8 +129,8 @@ struct outbox_places {
 void outbox_resolved(struct outbox *o, struct slice uid,
                      const struct outbox_places *at, uint64_t now);
 
-/* Is any message to this uid without an outcome?  Then whoever sends to it
- * another way would overtake that. */
+/* Is any message to this uid without an outcome, but for those that were sent
+ * beside?  Then whoever sends to it another way would overtake that. */
 bool outbox_owes(const struct outbox *o, struct slice uid);
 
 /* Without any relay, what is kept for this uid would hold up the rest: it is

@@ -97,6 +97,7 @@ void lane_add(struct lane *s, struct letter *m)
     if (s->unsent == &s->letters)
         s->unsent = &m->of_lane;
     s->count++;
+    s->beside += m->is_beside;
 }
 
 void lane_remove(struct lane *s, struct letter *m)
@@ -105,6 +106,7 @@ void lane_remove(struct lane *s, struct letter *m)
         s->unsent = m->of_lane.next;
     list_del(&m->of_lane);
     s->count--;
+    s->beside -= m->is_beside;
     if (m->is_held && --s->held == 0)
         list_del(&s->holding);
     m->lane = NULL;

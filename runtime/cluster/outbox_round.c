@@ -98,6 +98,8 @@ void lane_begin(struct outbox *o, struct lane *s)
     list_each_safe (it, next, &s->letters) {
         if (letter_of(it)->tries >= OUTBOX_TRIES)
             give_up(o, letter_of(it), SD_EOFFLINE);
+        else if (s->is_flooding && letter_of(it)->is_newest)
+            give_up(o, letter_of(it), SD_EUNAVAILABLE);
     }
     if (lane_free_if_empty(o, s))
         return;

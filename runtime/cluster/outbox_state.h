@@ -46,6 +46,7 @@ struct letter {
     bool lacks;    /* a publish, when places had no link */
     bool is_held;  /* ... and it waits for them */
     bool is_newest;
+    bool is_beside;
     char bytes[]; /* wire head and body */
 };
 
@@ -72,6 +73,7 @@ struct lane {
     uint32_t count;     /* letters */
     uint32_t in_flight; /* of them waiting for answers */
     uint32_t held;      /* of them waiting for places */
+    uint32_t beside;    /* of them not for our own node */
     uint8_t state;      /* enum lane_state */
     uint8_t type;       /* enum frames_type */
     uint8_t attempt;    /* waits since something was delivered */

@@ -226,6 +226,7 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
                               .body = v,
                               .n = 2};
 
+    l.to.is_beside = how != ABROAD_ALONE;
     if (how == ABROAD_TOO)
         l.token = ABROAD_SILENT;
     else if (!d->is_volatile)
@@ -233,25 +234,24 @@ int abroad_send_uid(struct abroad *a, const struct deliver *d, struct slice uid,
     return a == NULL ? SD_EOFFLINE : abroad_send(a, &l);
 }
 
-static bool is_of_our_node(const struct vms *all, struct slice uid)
+bool abroad_is_near(const struct abroad *a, struct slice uid)
 {
+    const struct vms *all = a->all;
+
     return uids_first(all->people->uids, uid) != NULL ||
            (all->env.uids != NULL && uidmap_is_online(all->env.uids, uid));
 }
 
-/* With nobody to bring them they do not hold up what is for our own node.
- *
- * XXX: a task does not know what its worker has under way, so what it sends to
- * a uid that comes to its node at that moment may arrive in another order. */
+/* With nobody to bring them they do not hold up what is for our own node. */
 bool abroad_owes(struct abroad *a, struct slice uid)
 {
     struct outbox *o;
 
     if (a == NULL || a->uplink == NULL)
-        return false;
+        return a != NULL && abroad_has_posted(a, uid);
     o = uplink_outbox(a->uplink);
     return outbox_owes(o, uid) &&
-           !(is_of_our_node(a->all, uid) && outbox_drop(o, uid, clock_ms()));
+           !(abroad_is_near(a, uid) && outbox_drop(o, uid, clock_ms()));
 }
 
 int abroad_send_place(struct abroad *a, const struct place *place,
@@ -346,6 +346,7 @@ void abroad_free(struct abroad **ap)
     }
     abroad_drop_changes(a);
     abroad_drop_left(a);
+    mem_free(a->posted);
     mem_free(a->roster);
     a->magic = 0;
     mem_free(a);

@@ -16,6 +16,7 @@
 
 struct abroad;
 struct conf;
+struct conn;
 struct deliver;
 struct spread;
 struct vm;
@@ -91,6 +92,9 @@ int abroad_reply(struct abroad *a, const struct place *to, uint64_t counter,
 void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
                    bool is_here, bool is_sole);
 
+/* A conn that has a uid has come from another worker of our node. */
+void abroad_arrived(struct abroad *a, struct conn *c);
+
 /* A conn of ours, or of a dead worker of our node, has a uid no more
  * (people.on_left). */
 void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
@@ -101,5 +105,6 @@ void bind_abroad(lua_State *L);
 void bind_abroad_calls(lua_State *L); /* bind_abroad_calls.c */
 void bind_elsewhere(lua_State *L);    /* bind_elsewhere.c */
 void bind_oust(lua_State *L);         /* abroad_oust.c */
+void bind_left(lua_State *L);         /* abroad_left.c */
 
 #endif

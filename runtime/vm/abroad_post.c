@@ -3,6 +3,11 @@
  * A task has no links.  It gives what it sends to a worker of its node, for one
  * name always to the same one while that lives, so that order is kept.
  *
+ * A uid may come to our node while that worker still has messages to it.  Who
+ * sent them goes on by the same way for as long as they may live, and so does
+ * not overtake them; when none is under way any more, the worker sends what
+ * follows itself, to conns of our node.
+ *
  * A worker that cannot send it at once keeps it, in order, and says in its slot
  * that it is full: then tasks are told "busy".  What comes until they see that
  * is no more than was in the rings. */
@@ -20,6 +25,7 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "vm/abroad_state.h"
+#include "vm/deliver.h"
 #include "vm/letter.h"
 #include "vm/people.h"
 #include "vm/reach.h"
@@ -29,6 +35,7 @@
 enum {
     FULL = 50,  /* percent of an outbox, beyond which tasks wait */
     PIECES = 8, /* of a letter */
+    POSTED = 1 << 12,
     KEY = FRAMES_NAME_LENGTH
 };
 
@@ -47,6 +54,8 @@ struct parts {
 
 /* --- the task ------------------------------------------------------------- */
 
+static const struct hash_key key = {1, 2};
+
 /* While the node drains its tasks go on, and may send. */
 static bool is_serving(const struct slots *slots, unsigned i)
 {
@@ -57,7 +66,6 @@ static bool is_serving(const struct slots *slots, unsigned i)
 
 int abroad_worker(struct abroad *a, struct slice name)
 {
-    static const struct hash_key key = {1, 2};
     const struct slots *slots = mesh_slots(a->all->env.mesh);
     uint64_t hash = hash_bytes(&key, name), high = 0;
     int best = -1;
@@ -72,6 +80,27 @@ int abroad_worker(struct abroad *a, struct slice name)
         }
     }
     return best;
+}
+
+/* Until when uids with that hash may have messages under way.  One that has
+ * none takes the longer way, no harm is done. */
+static void note_post(struct abroad *a, const struct abroad_letter *l)
+{
+    const struct conf *conf = vms_now(a->all)->env.conf;
+
+    if (l->to.type != FRAMES_UID || l->to.is_beside)
+        return;
+    if (a->posted == NULL)
+        a->posted = mem_zalloc(POSTED * sizeof(*a->posted));
+    a->posted[hash_bytes(&key, l->to.name) % POSTED] =
+        clock_ms() +
+        2 * conf->server.call_timeout; /* in posts, in the outbox */
+}
+
+bool abroad_has_posted(const struct abroad *a, struct slice uid)
+{
+    return a->posted != NULL &&
+           a->posted[hash_bytes(&key, uid) % POSTED] > clock_ms();
 }
 
 int abroad_post(struct abroad *a, const struct abroad_letter *l)
@@ -98,6 +127,8 @@ int abroad_post(struct abroad *a, const struct abroad_letter *l)
         return SD_EBUSY;
     memcpy(v + 3, l->body, l->n * sizeof(*v));
     rc = letter_send(a->all, (unsigned)slot, MSG_ABROAD, v, 3 + l->n);
+    if (rc == 0)
+        note_post(a, l);
     /* gone: filled anew, which the mesh has not seen yet */
     return rc == SD_EGONE ? SD_EBUSY : rc;
 }
@@ -131,6 +162,39 @@ static void lose(struct vms *all, const struct parts *p, int err)
     undelivered_tell_one(reach_undelivered(all->reach), p->name, err, value);
 }
 
+/* Is it for a uid of our own node by now, and may go there? */
+static bool is_near(struct abroad *a, const struct parts *p)
+{
+    struct msg_uid_send m;
+
+    if (p->head.type != MSG_UID_SEND || p->body.len < sizeof(m))
+        return false;
+    memcpy(&m, p->body.p, sizeof(m));
+    return m.done_there == ABROAD_ALONE && abroad_is_near(a, p->name) &&
+           !abroad_owes(a, p->name);
+}
+
+static int send_near(struct abroad *a, const struct parts *p)
+{
+    struct vm *vm = vms_now(a->all);
+    bool is_told = false;
+    struct msg_uid_send m;
+    struct deliver d;
+    int rc;
+
+    memcpy(&m, p->body.p, sizeof(m));
+    deliver_begin(&d, vm, vm->L, slice_skip(p->body, sizeof(m)));
+    d.is_volatile = m.is_volatile != 0;
+    d.key = m.key;
+    d.is_single = true;
+    rc = vm_send_one(&d, p->name, &is_told);
+    deliver_end(&d);
+    if (is_told && !(rc == SD_ESLOW && d.is_volatile))
+        undelivered_tell_one(reach_undelivered(a->all->reach), p->name, rc,
+                             slice_skip(p->body, sizeof(m)));
+    return is_told ? 0 : rc;
+}
+
 static int send_parts(struct abroad *a, const struct parts *p, uint64_t life)
 {
     struct abroad_letter l = {
@@ -144,7 +208,7 @@ static int send_parts(struct abroad *a, const struct parts *p, uint64_t life)
         .body = &p->body,
         .n = 1};
 
-    return abroad_send(a, &l);
+    return is_near(a, p) ? send_near(a, p) : abroad_send(a, &l);
 }
 
 static void keep(struct abroad *a, struct slice body)

@@ -25,8 +25,9 @@ struct abroad {
     struct uplink *uplink; /* NULL: a task, whose worker sends for it */
     struct list pending;   /* sends that somebody waits for the outcome of */
     struct list left;      /* bindings that have ended ... */
-    uint64_t taken_until;  /* ... and until when somebody takes them out */
-    struct timer board;    /* when to tell how the links are */
+    unsigned nleft;
+    uint64_t taken_until; /* ... and until when somebody takes them out */
+    struct timer board;   /* when to tell how the links are */
     struct teller *teller;
     struct timer turn;   /* its next one */
     struct list changes; /* of groups, abroad_groups.c */
@@ -39,6 +40,7 @@ struct abroad {
     struct timer look;    /* for both, while there are any */
 
     uint64_t dropped[OUTCOME_COUNT];
+    uint64_t *posted; /* of a task, abroad_post.c */
 
     struct roster_list *roster; /* of a task */
     uint64_t serial;            /* of what was read of it */
@@ -86,6 +88,12 @@ const struct roster_list *abroad_roster(struct abroad *a);
 /* Can the process be alive? */
 bool abroad_lives(struct abroad *a, const struct place *p);
 
+/* Has the uid a conn on our node? */
+bool abroad_is_near(const struct abroad *a, struct slice uid);
+
+/* A conn id, as scripts know it, on the stack. */
+void abroad_push_conn(lua_State *L, uint64_t boot, uint64_t id);
+
 /* --- abroad_board.c ------------------------------------------------------- */
 
 void abroad_open_board(struct abroad *a);
@@ -115,6 +123,8 @@ void abroad_drop_changes(struct abroad *a);
 /* Where is this uid?  The outbox wants to know. */
 void abroad_on_resolve(void *arg, const struct slice *uid);
 
+/* --- abroad_left.c -------------------------------------------------------- */
+
 void abroad_drop_left(struct abroad *a);
 
 /* --- abroad_oust.c -------------------------------------------------------- */
@@ -126,6 +136,9 @@ int abroad_take_oust(struct abroad *a, struct slice body);
 
 /* In a task: give it to a worker. */
 int abroad_post(struct abroad *a, const struct abroad_letter *l);
+
+/* ... and can it be that one to this uid has no outcome yet? */
+bool abroad_has_posted(const struct abroad *a, struct slice uid);
 
 /* Send what waits.  True: there is more. */
 bool abroad_send_posts(struct abroad *a);

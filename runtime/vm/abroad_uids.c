@@ -2,7 +2,8 @@
  *
  * Redis knows which conns of all nodes a uid has; Lua asks it and writes to it.
  * C says when that has to be done: when a uid has to be found for a message
- * that waits (resolve), and when a binding has ended (left). */
+ * that waits, when its conn has come from another worker (here), and when a
+ * binding has ended (abroad_left.c). */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,13 +29,6 @@ enum {
     SPOTS_MAX = FRAMES_PLACES
 };
 
-/* A binding that has ended. */
-struct left {
-    struct list node;
-    uint64_t conn;
-    struct buf uid;
-};
-
 static struct slice check_slice(lua_State *L, int idx)
 {
     struct slice s;
@@ -48,7 +42,7 @@ static struct abroad *abroad_of(lua_State *L)
     return vm_of(L)->all->abroad;
 }
 
-static void push_conn(lua_State *L, uint64_t boot, uint64_t id)
+void abroad_push_conn(lua_State *L, uint64_t boot, uint64_t id)
 {
     char text[33];
 
@@ -70,6 +64,23 @@ void abroad_on_resolve(void *arg, const struct slice *uid)
         return; /* it is asked again */
     co->on_end = vm_log_end;
     lua_pushlstring(co->L, uid->p, uid->len);
+    co_ready(co, 1);
+}
+
+void abroad_arrived(struct abroad *a, struct conn *c)
+{
+    struct vm *vm;
+    struct co *co;
+
+    if (a == NULL || a->uplink == NULL)
+        return;
+    vm = vms_now(a->all);
+    co = vm_enter(vm, vm->entry[ENTRY_ARRIVED], CO_CALL,
+                  vm->env.conf->server.call_timeout);
+    if (co == NULL)
+        return; /* it is asserted later */
+    co->on_end = vm_log_end;
+    lua_pushnumber(co->L, vm_handle(c));
     co_ready(co, 1);
 }
 
@@ -175,10 +186,12 @@ static struct member *bound_at(lua_State *L, int idx)
     return m != NULL && uids_is_bound(&m->binding) ? m : NULL;
 }
 
-/* core.binding(handle) -> uid, conn id, number, whether it is the uid's only
- * one; nothing: it is not bound */
+/* core.binding(handle) -> uid, conn id, number, policy, whether its groups were
+ * read; nothing: it is not bound */
 static int l_binding(lua_State *L)
 {
+    static const char *const policies[] = {
+        [UIDS_KICK] = "kick", [UIDS_REFUSE] = "refuse", [UIDS_ALLOW] = "allow"};
     struct vm *vm = vm_of(L);
     struct member *m = bound_at(L, 1);
     struct slice uid;
@@ -187,10 +200,11 @@ static int l_binding(lua_State *L)
         return 0;
     uid = uids_name(&m->binding);
     lua_pushlstring(L, uid.p, uid.len);
-    push_conn(L, vm->env.boot, m->id);
+    abroad_push_conn(L, vm->env.boot, m->id);
     lua_pushnumber(L, (lua_Number)(m->number & ~SETTLED));
-    lua_pushboolean(L, m->policy != UIDS_ALLOW);
-    return 4;
+    lua_pushstring(L, policies[m->policy]);
+    lua_pushboolean(L, m->knows_groups);
+    return 5;
 }
 
 /* core.raise_binding(handle, uid, number) -> is it bound to that uid still?
@@ -255,85 +269,23 @@ void abroad_locate(struct abroad *a, struct slice uid, uint64_t number,
     struct frames_locate l = {
         .is_here = is_here, .is_sole = is_sole, .bind = number, .uid = uid};
     char bytes[FRAMES_CONTROL_MAX];
+    struct slice told;
     void *relay;
 
     if (a == NULL || a->uplink == NULL || uid.len > FRAMES_UID_LENGTH)
         return;
+    told = slice_make(bytes, frames_write_locate(bytes, &l));
+    if (is_here && !is_sole) {
+        /* Who knows other places of it would not look for this one. */
+        uplink_tell(a->uplink, FRAMES_LOCATE, told);
+        return;
+    }
     relay = outbox_owner(uplink_outbox(a->uplink), uid);
     if (relay != NULL)
-        uplink_tell_one(relay, FRAMES_LOCATE,
-                        slice_make(bytes, frames_write_locate(bytes, &l)));
+        uplink_tell_one(relay, FRAMES_LOCATE, told);
 }
 
-/* --- ends ----------------------------------------------------------------- */
-
-/* It is to be taken out of Redis. */
-static void add_left(struct abroad *a, struct slice uid, uint64_t conn)
-{
-    struct left *l = mem_zalloc(sizeof(*l));
-    struct vm *vm;
-    struct co *co;
-
-    l->conn = conn;
-    buf_append(&l->uid, uid.p, uid.len);
-    list_add(&a->left, &l->node);
-    if (l->node.prev != &a->left && clock_ms() < a->taken_until)
-        return; /* somebody takes it already */
-    vm = vms_now(a->all);
-    co = vm_enter(vm, vm->entry[ENTRY_LEFT], CO_CALL,
-                  vm->env.conf->server.call_timeout);
-    if (co == NULL)
-        return;
-    a->taken_until = clock_ms() + vm->env.conf->server.call_timeout;
-    co->on_end = vm_log_end;
-    co_ready(co, 0);
-}
-
-void abroad_left(struct abroad *a, struct slice uid, uint64_t conn,
-                 uint64_t number)
-{
-    if (a == NULL || a->uplink == NULL)
-        return;
-    add_left(a, uid, conn);
-    if (conns_slot(conn) == a->all->env.slot &&
-        conns_epoch(conn) == a->all->env.epoch)
-        abroad_locate(a, uid, number & ~SETTLED, false, false);
-}
-
-static void drop_left(struct left *l)
-{
-    list_del(&l->node);
-    buf_fini(&l->uid);
-    mem_free(l);
-}
-
-void abroad_drop_left(struct abroad *a)
-{
-    while (!list_empty(&a->left))
-        drop_left(list_entry(a->left.next, struct left, node));
-}
-
-/* core.take_left(n) -> a list of uid and conn id in turn, of up to n bindings
- * that have ended */
-static int l_take_left(lua_State *L)
-{
-    struct abroad *a = abroad_of(L);
-    lua_Integer most = luaL_checkinteger(L, 1);
-    int at = 0;
-
-    lua_newtable(L);
-    while (a != NULL && most-- > 0 && !list_empty(&a->left)) {
-        struct left *l = list_entry(a->left.next, struct left, node);
-        struct slice uid = buf_slice(&l->uid);
-
-        lua_pushlstring(L, uid.p, uid.len);
-        lua_rawseti(L, -2, ++at);
-        push_conn(L, a->all->env.boot, l->conn);
-        lua_rawseti(L, -2, ++at);
-        drop_left(l);
-    }
-    return 1;
-}
+/* --- the rest ------------------------------------------------------------- */
 
 /* core.cluster_id([id]) -> the number by which members know their Redis; 0: not
  * known yet */
@@ -349,10 +301,10 @@ static int l_cluster_id(lua_State *L)
     return 1;
 }
 
-/* core.online_here() -> uids with a conn of this worker */
-static int l_online_here(lua_State *L)
+/* core.bound_here() -> conns of this worker that have a uid */
+static int l_bound_here(lua_State *L)
 {
-    lua_pushnumber(L, uids_count(vm_of(L)->all->people->uids));
+    lua_pushnumber(L, uids_bound(vm_of(L)->all->people->uids));
     return 1;
 }
 
@@ -376,12 +328,17 @@ static int l_in_cluster(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"located", l_located},         {"conn_lives", l_conn_lives},
-    {"binding", l_binding},         {"raise_binding", l_raise_binding},
-    {"bindings", l_bindings},       {"locate", l_locate},
-    {"take_left", l_take_left},     {"cluster_id", l_cluster_id},
-    {"in_cluster", l_in_cluster},   {"location_round", l_location_round},
-    {"online_here", l_online_here}, {NULL, NULL},
+    {"located", l_located},
+    {"conn_lives", l_conn_lives},
+    {"binding", l_binding},
+    {"raise_binding", l_raise_binding},
+    {"bindings", l_bindings},
+    {"locate", l_locate},
+    {"cluster_id", l_cluster_id},
+    {"in_cluster", l_in_cluster},
+    {"location_round", l_location_round},
+    {"bound_here", l_bound_here},
+    {NULL, NULL},
 };
 
 void bind_abroad(lua_State *L)

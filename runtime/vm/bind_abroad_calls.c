@@ -33,6 +33,7 @@ static struct slice head_of(union far_head *h, struct abroad_letter *l,
     switch (verb) {
     case MSG_UID_DELIVER:
         l->type = MSG_UID_SEND;
+        l->to.is_beside = true;
         h->send.done_there = ABROAD_GONE;
         return slice_make((const char *)&h->send, sizeof(h->send));
     case MSG_UID_SUBSCRIBE:

@@ -52,6 +52,17 @@ static int l_mark_elsewhere(lua_State *L)
     return 1;
 }
 
+/* core.turn_elsewhere(): who was not marked since this was called before is
+ * not elsewhere any more */
+static int l_turn_elsewhere(lua_State *L)
+{
+    const struct vm *vm = vm_of(L);
+
+    if (vm->env.elsewhere != NULL)
+        elsewhere_turn(vm->env.elsewhere);
+    return 0;
+}
+
 /* core.tell_elsewhere(uid, conn, ms) -> settle() makes true, or nil, word: tell
  * the node of that conn, of another node, that it has one here */
 static int l_tell_elsewhere(lua_State *L)
@@ -121,6 +132,7 @@ static int l_uid_hash(lua_State *L)
 static const luaL_Reg functions[] = {
     {"is_elsewhere", l_is_elsewhere},
     {"mark_elsewhere", l_mark_elsewhere},
+    {"turn_elsewhere", l_turn_elsewhere},
     {"tell_elsewhere", l_tell_elsewhere},
     {"twins", l_twins},
     {"uid_hash", l_uid_hash},

@@ -284,8 +284,7 @@ static int l_send_uids(lua_State *L)
     return 1;
 }
 
-/* 0, or why nobody has it; *is_told: that is to be reported. */
-static int send_one(struct deliver *d, struct slice uid, bool *is_told)
+int vm_send_one(struct deliver *d, struct slice uid, bool *is_told)
 {
     struct reach *reach = d->vm->all->reach;
     bool is_far;
@@ -324,7 +323,7 @@ static int l_send_uid(lua_State *L)
     lua_settop(L, 5);
     begin(L, &d, 2);
     d.is_single = true;
-    rc = send_one(&d, uid, &is_told);
+    rc = vm_send_one(&d, uid, &is_told);
     deliver_end(&d);
     if (rc == 0)
         return done(L);

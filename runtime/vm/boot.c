@@ -39,6 +39,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_DOOR] = "door",
     [ENTRY_GROUPS] = "groups",
     [ENTRY_LOCATE] = "locate",
+    [ENTRY_ARRIVED] = "arrived",
     [ENTRY_LEFT] = "left",
     [ENTRY_EVENTS] = "events",
     [ENTRY_CONSOLE] = "console",
@@ -255,6 +256,7 @@ static void bind_core(lua_State *L)
     bind_abroad_calls(L);
     bind_elsewhere(L);
     bind_oust(L);
+    bind_left(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);

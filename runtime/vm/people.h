@@ -38,6 +38,7 @@ struct member {
     struct topics_holder topics, groups;
     uint64_t group_number; /* of the last change of its groups it knows */
     uint64_t group_told;   /* when it was told one, by people.group_clock */
+    bool knows_groups;     /* those of its uid were read */
     uint64_t passed_over;  /* the fan-out that leaves it out */
     struct list asks;      /* questions to it that are open, bind_ask.c */
     uint32_t last_ask;     /* the id of the last one */

@@ -130,6 +130,7 @@ bool people_take_groups(struct people *p, struct member *m, uint64_t mark,
         return false;
     topics_drop(p->groups, &m->groups);
     m->group_number = number;
+    m->knows_groups = true;
     return true;
 }
 
@@ -137,6 +138,7 @@ void people_drop_groups(struct people *p, struct member *m)
 {
     topics_drop(p->groups, &m->groups);
     m->group_number = 0;
+    m->knows_groups = false;
 }
 
 void people_visit_group(struct people *p, struct slice name,

@@ -49,6 +49,7 @@ enum vm_entry {
     ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
     ENTRY_LOCATE,      /* (uid): find it for a message that waits */
+    ENTRY_ARRIVED,     /* (handle): its uid has come with it */
     ENTRY_LEFT,        /* (): bindings have ended */
     ENTRY_EVENTS,      /* (): some wait */
     ENTRY_RETIRE,      /* (ms): say which timers may still run */
@@ -208,6 +209,8 @@ static inline struct vm *vms_now(const struct vms *a)
     return a->current;
 }
 
+void vms_open_people(struct vms *a); /* vms_people.c */
+
 struct vm *vm_of(lua_State *L);
 
 /* Fill a fresh state with libraries, bindings and the framework; called
@@ -311,6 +314,11 @@ struct place vm_conn_place(const struct vm_conn_id *id);
 /* Send the value at `idx`, with what bind_send.c expects behind it, to one
  * conn; may raise. */
 int vm_push(lua_State *L, struct conn *c, int idx);
+
+/* Send a value to all conns of a uid.  0, or why nobody has it; *is_told: that
+ * is to be reported, else nobody was told. */
+struct deliver;
+int vm_send_one(struct deliver *d, struct slice uid, bool *is_told);
 
 /* Undo a send that an error (out of memory) has left half done. */
 void vm_unsend(struct vm *vm);

@@ -52,6 +52,10 @@ return {
 local sd = require("sd")
 local C = {}
 function C:login(p) return { self:bind_uid(p.uid, { policy = p.policy }) } end
+function C:again(p)
+    self:unbind_uid()
+    return self:bind_uid(p.uid, { policy = p.policy })
+end
 function C:listen(p) return { self:subscribe(p.filter) } end
 function C:me() return { id = self.conn_id, slot = sd.slot } end
 function C:worker(p) return { r = sd.array_of(3, sd[p.fn](unpack(p.args, 1, 4))) } end
@@ -104,8 +108,16 @@ local calls = { plain = plain, files = files }
 function calls.new(names)
     local t = { run = 0, conns = {} }
 
-    function t.start()
-        t.nodes = cluster_local.start(names or { "a", "b" }, files)
+    ---@param more table<string, string>|nil files
+    ---@param env string|nil of the nodes
+    function t.start(more, env)
+        local all = {}
+        for _, list in ipairs({ files, more or {} }) do
+            for path, text in pairs(list) do
+                all[path] = text
+            end
+        end
+        t.nodes = cluster_local.start(names or { "a", "b" }, all, env)
     end
 
     function t.stop()
@@ -130,8 +142,8 @@ function calls.new(names)
         return name .. "." .. t.run
     end
 
-    function t.open(name)
-        local c = client.lines(t.nodes[name]:port("game"))
+    function t.open(name, port)
+        local c = client.lines(t.nodes[name]:port(port or "game"))
         t.conns[#t.conns + 1] = c
         return c
     end

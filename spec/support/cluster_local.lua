@@ -113,8 +113,9 @@ end
 --- Start them; they find each other in a moment.
 ---@param names string[]
 ---@param files table<string, string|false>|nil of all nodes
+---@param env string|nil of all nodes
 ---@return spec.cluster_local
-function cluster_local.launch(names, files)
+function cluster_local.launch(names, files, env)
     local self = setmetatable({ names = names, redis = redis.start() }, Cluster)
     local seed
     for i = 1, 10 do -- somebody may have taken the port since it was free
@@ -127,7 +128,7 @@ function cluster_local.launch(names, files)
         assert(i < 10 and out:find(seed, 1, true), out)
     end
     for _, name in ipairs(names) do
-        self[name] = server.start(merge({
+        self[name] = server.new(merge({
             ["config/server.lua"] = ([[
 return {
     name = %q, workers = 2, tasks = 1, max_conns = 1000, call_timeout = "20s",
@@ -135,6 +136,11 @@ return {
             ["config/cluster.lua"] = conf(seed, "127.0.0.1:0"),
             ["config/redis.lua"] = ("return { default = { url = %q } }"):format(self.redis.url),
         }, files))
+        self[name].env = env or ""
+        self[name]:launch()
+    end
+    for _, name in ipairs(names) do
+        self[name]:wait_ready()
     end
     return self
 end
@@ -143,13 +149,14 @@ end
 --- other.
 ---@param names string[]
 ---@param files table<string, string|false>|nil of all nodes
+---@param env string|nil of all nodes
 ---@return spec.cluster_local
-function cluster_local.start(names, files)
+function cluster_local.start(names, files, env)
     local self = cluster_local.launch(names, merge({
         ["config/ports.lua"] = [[
 return { game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" } }]],
         ["scripts/controllers/cluster_probe.lua"] = PROBE,
-    }, files))
+    }, files), env)
     self:join()
     return self
 end

@@ -144,9 +144,11 @@ function delivery.outbox(limits)
         return rc == 0 and "ok" or ffi.string(lib.err_word(rc))
     end
 
-    function o:uid(name, body, now, life)
+    --- `how`: "newest" or "beside".
+    function o:uid(name, body, now, life, how)
         local to = ffi.new("struct outbox_to",
             { type = lib.FRAMES_UID, name = delivery.slice(name) })
+        to.is_newest, to.is_beside = how == "newest", how == "beside"
         return self:send(to, body, now, life)
     end
 

@@ -53,11 +53,17 @@ function Redis:execute(command)
     return os.execute(command)
 end
 
+-- A server that is started amid a spec would keep its sockets open.
+local ALONE = [[env -u LD_PRELOAD python3 -c '
+import os, sys
+os.closerange(3, 65536)
+os.execvp(sys.argv[1], sys.argv[1:])' ]]
+
 function Redis:start()
     local address = self.host and "0.0.0.0 --protected-mode no" or "127.0.0.1"
     local port = self.port and "--bind " .. address .. " --port " .. self.port or "--port 0"
     self:execute(
-        ("env -u LD_PRELOAD redis-server %s --unixsocket %s --dir %s --save '' "):format(
+        (ALONE .. "redis-server %s --unixsocket %s --dir %s --save '' "):format(
             port,
             self.path,
             self.dir

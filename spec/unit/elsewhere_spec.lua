@@ -35,6 +35,22 @@ describe("the map of uids that are elsewhere", function()
         assert.is_true(others < 20) -- about one is
     end)
 
+    it("forgets who is not set again between two turns", function()
+        lib.elsewhere_set(map, slice("ann"))
+        lib.elsewhere_set(map, slice("ben"))
+        for _ = 1, 5 do
+            lib.elsewhere_turn(map)
+            assert.is_true(lib.elsewhere_has(map, slice("ann")))
+            assert.is_false(lib.elsewhere_set(map, slice("ann")))
+        end
+        assert.is_false(lib.elsewhere_has(map, slice("ben")))
+        lib.elsewhere_turn(map)
+        assert.is_true(lib.elsewhere_has(map, slice("ann")))
+        lib.elsewhere_turn(map)
+        assert.is_false(lib.elsewhere_has(map, slice("ann")))
+        assert.is_true(lib.elsewhere_is_empty(map))
+    end)
+
     it("says whether it is new", function()
         assert.is_true(lib.elsewhere_set(map, slice("ann")))
         assert.is_false(lib.elsewhere_set(map, slice("ann")))
