@@ -32,7 +32,6 @@ static const struct {
       .fanout = 3,
       .suspicion = 4,
       .suspicion_max = 6,
-      .floor = 6000,
       .news_to_dead = 30000,
       .tombstone = 24 * 3600 * 1000,
       .sync = 30000,
@@ -47,7 +46,6 @@ static const struct {
       .fanout = 3,
       .suspicion = 4,
       .suspicion_max = 6,
-      .floor = 1800,
       .news_to_dead = 30000,
       .tombstone = 24 * 3600 * 1000,
       .sync = 10000,
@@ -120,6 +118,7 @@ struct gossip *gossip_new(const struct gossip_conf *conf,
     g->cookies.k1 = dice_bits(&g->dice);
     g->clock = g->now = now;
     g->wait = conf->period;
+    g->round = 2; /* nobody had links in the one before, which is not 0 */
     g->born = now - self->age;
     wheel_init(&g->wheel, now);
     news_init(&g->news);

@@ -128,9 +128,11 @@ static void on_answer(struct gossip *g)
     wheel_start(&g->wheel, &g->probe_timer, probe->begun + probe->period);
 }
 
-void probe_on_vouch(struct gossip *g, uint64_t boot)
+/* A frame is an answer only when it came after the question: an older one
+ * would hide a death for as long as it vouches. */
+void probe_on_vouch(struct gossip *g, uint64_t boot, uint64_t age)
 {
-    if (g->probe.boot == boot)
+    if (g->probe.boot == boot && g->clock - g->probe.begun >= age)
         on_answer(g);
 }
 

@@ -312,9 +312,14 @@ void gossip_udp_leave(struct gossip_udp *u)
     tick(u);
 }
 
-void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot)
+void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot, uint64_t age)
 {
-    gossip_vouch(u->gossip, clock_ms(), boot);
+    gossip_vouch(u->gossip, clock_ms(), boot, age);
+}
+
+void gossip_udp_vouch_end(struct gossip_udp *u)
+{
+    gossip_vouch_end(u->gossip, clock_ms());
 }
 
 const struct gossip *gossip_udp_look(const struct gossip_udp *u)

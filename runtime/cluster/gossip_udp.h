@@ -35,7 +35,8 @@ int gossip_udp_take(struct gossip_udp *u, const struct conf *conf,
 
 int gossip_udp_set_meta(struct gossip_udp *u, struct slice meta);
 void gossip_udp_leave(struct gossip_udp *u);
-void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot);
+void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot, uint64_t age);
+void gossip_udp_vouch_end(struct gossip_udp *u);
 
 const struct gossip *gossip_udp_look(const struct gossip_udp *u);
 const struct seal *gossip_udp_seal(const struct gossip_udp *u);

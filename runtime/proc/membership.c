@@ -23,7 +23,6 @@
 enum {
     MEMBERSHIP_MAGIC = 0x6d656d62,
     LOOK = 500,         /* ms */
-    VOUCHED = 2000,     /* ms: so young is a frame that says: alive */
     SETTLE_MOST = 1000, /* ms, when nobody answers */
     SETTLE = 200,       /* ms from the first answer: others tell of others */
     SETTLE_LOOK = 50,
@@ -104,8 +103,9 @@ static void vouch(struct membership *m, const struct linkboard_list *list)
     uint64_t now = clock_ms();
 
     for (unsigned i = 0; i < list->n; i++)
-        if (list->link[i].heard != 0 && now - list->link[i].heard < VOUCHED)
-            gossip_udp_vouch(m->udp, list->link[i].boot);
+        if (list->link[i].heard != 0)
+            gossip_udp_vouch(m->udp, list->link[i].boot,
+                             now - list->link[i].heard);
 }
 
 static void look_at_links(struct membership *m)
@@ -121,6 +121,7 @@ static void look_at_links(struct membership *m)
                            slots_epoch(p->slots, i), &list))
             vouch(m, &list);
     }
+    gossip_udp_vouch_end(m->udp);
 }
 
 static void on_look(struct timer *t)

@@ -14,7 +14,8 @@
  *                       from them, they hear everything
  *   pause=20-25:3       3 are stopped; buffer=200 packets wait for them
  *   jump=20:5000        the clock of one jumps 5 s ahead
- *   links=1             data links vouch for those who are reached
+ *   links=1             data links vouch for those who are reached, and break
+ *                       with them; links=2: fall silent
  *   twins=1             all have the same name
  *
  * Prints one line of results, times in ms:
@@ -63,7 +64,8 @@ static struct {
     double loss, doubled, crash, restart, leave;
     double delay_min, delay_max;
     struct span lossy, cut, pause, jump;
-    bool one_way, links, twins;
+    unsigned links;
+    bool one_way, twins;
 } args;
 
 static uint64_t joined;
@@ -206,7 +208,7 @@ static const struct {
     {"restart", NULL, &args.restart, NULL, NULL, NULL},
     {"leave", NULL, &args.leave, NULL, NULL, NULL},
     {"oneway", NULL, NULL, &args.one_way, NULL, NULL},
-    {"links", NULL, NULL, &args.links, NULL, NULL},
+    {"links", &args.links, NULL, NULL, NULL, NULL},
     {"twins", NULL, NULL, &args.twins, NULL, NULL},
     {"cut", NULL, NULL, NULL, &args.cut, NULL},
     {"pause", NULL, NULL, NULL, &args.pause, NULL},
@@ -348,7 +350,8 @@ int main(int argc, char **argv)
     w.doubled = (uint32_t)(args.doubled * 10);
     w.delay_min = (uint64_t)(args.delay_min * 1e3);
     w.delay_max = (uint64_t)(args.delay_max * 1e3);
-    w.has_links = args.links;
+    w.has_links = args.links > 0;
+    w.is_mute = args.links > 1;
     w.is_shared_name = args.twins;
     plan_all(&w);
     world_run(&w, args.seconds * SECOND, on_script);

@@ -85,9 +85,15 @@ describe("gossip in virtual time", function()
 
     it("knows of a crash in time", function()
         local cases = {
+            { members = 3, limit = 7000 },
+            { members = 3, limit = 7000, links = 2 },
             { members = 10, limit = 7000 },
+            { members = 10, limit = 7000, links = 2 },
             { members = 100, limit = 12000 },
+            { members = 3, limit = 2000, profile = "fast" },
             { members = 10, limit = 2000, profile = "fast" },
+            { members = 10, limit = 2000, profile = "fast", links = 1 },
+            { members = 10, limit = 3500, profile = "fast", links = 2 },
             { members = 100, limit = 4000, profile = "fast" },
         }
         if many then
@@ -97,6 +103,7 @@ describe("gossip in virtual time", function()
             local profile = case.profile or "lan"
             local list = runs(20, {
                 members = case.members, profile = profile, crash = 20, seconds = 60,
+                links = case.links,
             })
             each(list, function(result, args)
                 assert.equal(0, result.wrong, args)
@@ -108,6 +115,7 @@ describe("gossip in virtual time", function()
 
     it("takes nobody for dead when packets are lost", function()
         local cases = {
+            { members = 3, loss = 45, deaths = 0, seeds = 20 },
             { members = 10, loss = 10, deaths = 0 },
             { members = 100, loss = 10, deaths = 0 },
             { members = 10, loss = 30, deaths = 1 },
