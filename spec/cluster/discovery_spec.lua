@@ -1,5 +1,6 @@
 -- How members of a cluster find each other, who is let in and who is not, and
 -- how they leave.
+local calls = require("spec.support.cluster_calls")
 local client = require("spec.support.client")
 local cluster = require("spec.support.cluster")
 local hosts = require("spec.support.hosts")
@@ -297,6 +298,45 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             one:close()
         end
         sender:close()
+    end)
+
+    it("does not shrink while an agent that is new knows nobody", function()
+        c = cluster.new(bed)
+        local files = { ["config/ports.lua"] = ledger.files["config/ports.lua"] }
+        for path, text in pairs(calls.files) do
+            files[path] = text
+        end
+        local a, b = c:new_node("a", bed[1], files), c:new_node("b", bed[2], files)
+        c:new_dispatch("d", bed[3])
+        c:launch()
+        c:wait_members({ "a", "b", "d" })
+        c:wait_linked()
+        local conns = {}
+        for i, s in ipairs({ a, b }) do
+            conns[i] = bed.switch:inside(client.open, s:at("game"))
+            assert.is_true(conns[i]:call("c/login", { uid = "u" .. i }).result[1])
+        end
+        local function online()
+            return conns[1]:call("c/worker", { fn = "count_online", args = {} }).result.r[1]
+        end
+        server.until_(function()
+            return online() == 2
+        end, "both are counted")
+        deaf(bed[1], "udp dport 7946-7947")
+        local killed = socket.gettime()
+        local agent = a:process("agent").pid
+        a:kill("KILL", agent)
+        repeat
+            assert.equal(2, online())
+            socket.sleep(0.02)
+        until socket.gettime() > killed + 5
+        server.until_(function()
+            local p = a:process("agent")
+            return p.pid ~= agent and p.state == "ready"
+        end, "there is another agent")
+        for _, conn in ipairs(conns) do
+            conn:close()
+        end
     end)
 
     it("has no way out of a host without a key", function()
