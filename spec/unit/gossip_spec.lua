@@ -536,6 +536,32 @@ describe("cluster/gossip", function()
         assert.equal("suspected died returned", b:told(3))
     end)
 
+    it("calls whom it lost, however many have left or were replaced", function()
+        local cluster = gossip.cluster()
+        local a, b = cluster:grow(2)
+        for _, m in ipairs({ a, b }) do
+            lib.gossip_seeds(m.g[0], nil, 0)
+            for i = 100, 199 do
+                local name = "m" .. i % 50
+                m:receive(news({ boot = i, name = name }))
+                m:receive(news({ boot = i, state = i < 150 and DEAD or LEFT }))
+            end
+            m:receive(news({ boot = 200, name = "gone" }))
+            m:receive(news({ boot = 200, state = DEAD }))
+        end
+        cluster.is_cut = function()
+            return true
+        end
+        cluster:run(120000)
+        assert.same({ 0, 0 }, { a:living(), b:living() })
+        cluster.is_cut = function()
+            return false
+        end
+        assert.truthy(cluster:until_(15000, function()
+            return a:living() == 1 and b:living() == 1
+        end))
+    end)
+
     it("heeds an announcement", function()
         local cluster = gossip.cluster()
         local a = cluster:start(1)
