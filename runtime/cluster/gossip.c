@@ -143,20 +143,28 @@ void gossip_free(struct gossip **gp)
 
 /* --- time ----------------------------------------------------------------- */
 
+/* Once more when we were stopped again before it ended. */
+static void begin_hold(struct gossip *g)
+{
+    g->hold = g->now + g->conf.timeout;
+    if (g->is_late)
+        return;
+    g->is_late = true;
+    g->counters.late++;
+    probe_health(g, 1);
+}
+
 void gossip_advance(struct gossip *g, uint64_t now)
 {
     uint64_t passed = now > g->now ? now - g->now : 0;
 
     g->now = now;
-    if (g->is_late) {
-        g->is_late = now < g->hold;
+    if (passed > (uint64_t)g->wait + g->conf.timeout) {
+        begin_hold(g);
         return;
     }
-    if (passed > (uint64_t)g->wait + g->conf.timeout) {
-        g->is_late = true;
-        g->hold = now + g->conf.timeout;
-        g->counters.late++;
-        probe_health(g, 1);
+    if (g->is_late) {
+        g->is_late = now < g->hold;
         return;
     }
     g->clock += passed;

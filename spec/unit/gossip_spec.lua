@@ -489,6 +489,34 @@ describe("cluster/gossip", function()
         end))
     end)
 
+    it("nor after it stood still twice in a row", function()
+        local function silent()
+            local cluster = gossip.cluster()
+            local a, b = cluster:grow(2)
+            b:stop()
+            cluster:until_(4000, function()
+                return a:state_of(2) == "suspect"
+            end)
+            return cluster, a
+        end
+        local cluster, a = silent()
+        local length = cluster:until_(10000, function()
+            return a:state_of(2) == "dead"
+        end)
+        cluster, a = silent()
+        cluster:run(length - 50)
+        for _ = 1, 2 do
+            cluster.now = cluster.now + 20000
+            cluster:run(100)
+        end
+        assert.equal("suspect", a:state_of(2))
+        -- what waited in the socket
+        a:receive(news({ boot = 2, incarnation = 100 }))
+        cluster:run(1000)
+        assert.equal("suspected returned", a:told(2))
+        assert.equal(1, tonumber(a:counters().late))
+    end)
+
     it("does not mind a clock that goes back", function()
         local cluster = gossip.cluster()
         local a = cluster:grow(2)
