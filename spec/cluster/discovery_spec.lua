@@ -162,6 +162,28 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             c:wait_linked()
         end)
 
+        it("asks no seed that a reload took away", function()
+            local asked = "udp dport 7999"
+            nft(bed[2], ("table ip asked {\nchain in {\ntype filter hook input priority 0\n"
+                .. "%s counter drop\n}\n}"):format(asked))
+            local function questions()
+                return tonumber(bed[2]:run("nft list table ip asked"):match("packets (%d+)"))
+            end
+            local options = { discovery = "seeds", seeds = { bed[2].address .. ":7999" } }
+            c = cluster.new(bed)
+            local a = c:node("a", bed[1], nil, options)
+            server.until_(function()
+                return questions() > 3
+            end, "the seed is asked")
+            options.seeds = {}
+            a:write("config/cluster.lua", c:conf(options))
+            assert.equal(0, (select(2, a:run("reload"))))
+            socket.sleep(2) -- questions under way end
+            local before = questions()
+            socket.sleep(7) -- the next one would have come
+            assert.equal(before, questions())
+        end)
+
         it("is one, also when those without seeds come last", function()
             c = cluster.new(bed, { conf = { discovery = "seeds" } })
             c:new_node("b", bed[2], nil, { seeds = { bed[1].address .. ":7946" } })
