@@ -9,6 +9,7 @@
 #include "cluster/gossip.h"
 
 #include "base/assert.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "cluster/gossip_inner.h"
 
@@ -292,8 +293,8 @@ static void dispatch(struct gossip *g, const struct gossip_packet *p)
     }
 }
 
-void gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
-                    size_t len)
+int gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
+                   size_t len)
 {
     struct gossip_packet p;
 
@@ -303,10 +304,11 @@ void gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
     g->counters.bytes_in += len;
     if (gossip_msg_read(&p, slice_make(bytes, len)) < 0) {
         g->counters.bad++;
-        return;
+        return SD_EPROTO;
     }
     if (p.boot == gossip_self(g)->boot) /* a seed may be ourselves */
-        return;
+        return 0;
     meet_sender(g, &p);
     dispatch(g, &p);
+    return 0;
 }

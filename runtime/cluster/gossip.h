@@ -100,9 +100,9 @@ void gossip_free(struct gossip **gp);
  * the time to read what came meanwhile. */
 uint32_t gossip_tick(struct gossip *g, uint64_t now);
 
-/* A packet that was opened. */
-void gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
-                    size_t len);
+/* A packet that was opened.  0; SD_EPROTO: it is of another version, or none. */
+int gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
+                   size_t len);
 
 /* Where to begin: asked until somebody answers, and whenever we are alone.
  * Replaces the former ones; those beyond GOSSIP_SEEDS are left out. */

@@ -27,9 +27,10 @@
 
 enum {
     UDP_MAGIC = 0x67756470,
-    DATAGRAMS_MAX = 64,   /* in one turn, so that others get theirs */
-    DATAGRAM_MAX = 2048,  /* longer ones are none of ours */
-    COMPLAIN_AGAIN = 1000 /* ms */
+    DATAGRAMS_MAX = 64,     /* in one turn, so that others get theirs */
+    DATAGRAM_MAX = 2048,    /* longer ones are none of ours */
+    COMPLAIN_OFTEN = 1000,  /* ms between two complaints at first, ... */
+    COMPLAIN_RARELY = 60000 /* ... when there is no end to them */
 };
 
 struct gossip_udp {
@@ -44,7 +45,8 @@ struct gossip_udp {
     struct pollfd_watch *watch;
     struct timer timer;
     struct buf plain, sealed;
-    uint64_t complained;
+    uint64_t complained, patience; /* ms: at, and until the next */
+    unsigned unsaid;               /* since then */
 };
 
 /* --- out ------------------------------------------------------------------ */
@@ -88,19 +90,38 @@ static void on_timer(struct timer *t)
 
 /* --- in ------------------------------------------------------------------- */
 
-static void complain(struct gossip_udp *u, enum seal_verdict why,
+/* Another cluster on the same network announces itself for ever: who has been
+ * told of it is told less and less often. */
+static bool may_complain(struct gossip_udp *u)
+{
+    uint64_t now = clock_ms(), since = now - u->complained;
+
+    if (since < u->patience)
+        return false;
+    u->complained = now;
+    u->patience *= 2;
+    if (since > COMPLAIN_RARELY || u->patience == 0)
+        u->patience = COMPLAIN_OFTEN;
+    if (u->patience > COMPLAIN_RARELY)
+        u->patience = COMPLAIN_RARELY;
+    return true;
+}
+
+static void complain(struct gossip_udp *u, const char *why,
                      const struct sockaddr *from)
 {
-    uint64_t now = clock_ms();
     char text[ADDRESS_TEXT] = "?";
     struct gossip_address a;
 
-    if (why == SEAL_OWN || now - u->complained < COMPLAIN_AGAIN)
+    if (!may_complain(u)) {
+        u->unsaid++;
         return;
-    u->complained = now;
+    }
     if (address_from(&a, from))
         address_write(text, &a);
-    log_warn("a datagram from %s was dropped: %s", text, seal_word(why));
+    log_warn("a datagram from %s was dropped: %s (and %u more before)", text,
+             why, u->unsaid);
+    u->unsaid = 0;
 }
 
 /* The plain text of a datagram, in u->plain.  Else it is dropped; `ignored`
@@ -113,9 +134,20 @@ static bool open_datagram(struct gossip_udp *u, struct slice bytes,
 
     buf_truncate(&u->plain, 0);
     v = seal_unwrap(u->seal, clock_ms(), bytes, &u->plain);
-    if (v != SEAL_OPENED && v != ignored)
-        complain(u, v, from);
+    if (v != SEAL_OPENED && v != SEAL_OWN && v != ignored)
+        complain(u, seal_word(v), from);
     return v == SEAL_OPENED;
+}
+
+/* What was sealed with our key and is not understood comes from another
+ * version of us. */
+static void take(struct gossip_udp *u, struct slice bytes,
+                 const struct sockaddr *from)
+{
+    if (open_datagram(u, bytes, from, SEAL_OWN) &&
+        gossip_receive(u->gossip, clock_ms(), u->plain.p + u->plain.head,
+                       u->plain.len) < 0)
+        complain(u, "content", from);
 }
 
 static void on_readable(void *arg)
@@ -134,10 +166,8 @@ static void on_readable(void *arg)
         if (n < 0 && errno == EAGAIN)
             break;
         /* Else somebody has told us that a port is closed: no matter. */
-        if (n >= 0 && open_datagram(u, slice_make(bytes, (size_t)n),
-                                    (struct sockaddr *)&from, SEAL_OWN))
-            gossip_receive(u->gossip, clock_ms(), u->plain.p + u->plain.head,
-                           u->plain.len);
+        if (n >= 0)
+            take(u, slice_make(bytes, (size_t)n), (struct sockaddr *)&from);
     }
     tick(u);
 }
@@ -150,9 +180,12 @@ static void on_announced(void *arg, struct slice bytes,
     struct announce_text text;
 
     sd_check(u, UDP_MAGIC);
-    if (!open_datagram(u, bytes, from, SEAL_REPLAYED) ||
-        announce_read(&text, buf_slice(&u->plain)) < 0)
+    if (!open_datagram(u, bytes, from, SEAL_REPLAYED))
         return;
+    if (announce_read(&text, buf_slice(&u->plain)) < 0) {
+        complain(u, "content", from);
+        return;
+    }
     gossip_heard(u->gossip, clock_ms(), text.boot, &text.address);
     tick(u);
 }
@@ -330,9 +363,4 @@ const struct gossip *gossip_udp_look(const struct gossip_udp *u)
 const struct seal *gossip_udp_seal(const struct gossip_udp *u)
 {
     return u->seal;
-}
-
-const struct keys *gossip_udp_keys(const struct gossip_udp *u)
-{
-    return u->keys;
 }

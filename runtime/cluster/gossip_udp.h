@@ -40,6 +40,5 @@ void gossip_udp_vouch_end(struct gossip_udp *u);
 
 const struct gossip *gossip_udp_look(const struct gossip_udp *u);
 const struct seal *gossip_udp_seal(const struct gossip_udp *u);
-const struct keys *gossip_udp_keys(const struct gossip_udp *u);
 
 #endif

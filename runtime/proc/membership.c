@@ -341,5 +341,5 @@ bool membership_leave(struct membership *m)
 void membership_json(const struct membership *m, struct buf *out)
 {
     sd_check(m, MEMBERSHIP_MAGIC);
-    cluster_status_json(gossip_udp_look(m->udp), m->process, out);
+    cluster_status_json(m->udp, m->process, out);
 }

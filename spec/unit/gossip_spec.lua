@@ -729,4 +729,16 @@ describe("the table of gossip", function()
         assert.equal(1, tonumber(a:counters().bad))
         assert.equal(1, tonumber(lib.gossip_find(a.g[0], 3).incarnation))
     end)
+
+    it("says that it did not understand a packet", function()
+        local a = gossip.cluster():start(1)
+        local function hear(bytes)
+            return lib.gossip_receive(a.g[0], a.cluster.now, bytes, #bytes)
+        end
+        local packet = news({ boot = 3, name = "m3" })
+        assert.is_true(hear("\2" .. packet:sub(2)) < 0) -- of another version
+        assert.is_true(hear(packet .. "x") < 0)
+        assert.equal(0, hear(packet))
+        assert.equal(2, tonumber(a:counters().bad))
+    end)
 end)
