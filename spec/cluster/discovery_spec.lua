@@ -409,6 +409,38 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         end
     end)
 
+    it("changes its key while one is away and another one dies in every step", function()
+        c = cluster.new(bed, { conf = { profile = "fast" } })
+        local old, new = c.options.key, cluster.key()
+        local a, b = c:new_node("a", bed[1]), c:new_node("b", bed[2])
+        local d = c:new_dispatch("d", bed[3])
+        c:launch()
+        c:wait_members({ "a", "b", "d" })
+        local function take(s, keys)
+            s:write("config/cluster.lua", c:conf({ key = keys }))
+            local out, status = s:run("reload")
+            assert.equal(0, status, out)
+        end
+        for _, keys in ipairs({ { old, new }, { new, old }, { new } }) do
+            bed:cut(bed[2], bed[1])
+            bed:cut(bed[2], bed[3])
+            take(a, keys)
+            bed:crash(bed[1])
+            take(d, keys)
+            bed:heal()
+            a:launch()
+            a:wait_ready()
+            -- b is one step behind, and a member none the less
+            c:wait_members({ "a", "b", "d" })
+            c:wait_linked()
+            take(b, keys)
+            c:wait_members({ "a", "b", "d" })
+        end
+        c.options.key = new
+        c:node("late", bed[4])
+        c:wait_members({ "a", "b", "d", "late" })
+    end)
+
     it("may have its dispatch inside a node", function()
         c = cluster.new(bed)
         local a = c:new_node("a", bed[1], { ["config/dispatch.lua"] = "return { relays = 1 }" })
