@@ -288,11 +288,10 @@ static unsigned old_boots(const struct world *w, uint32_t host)
     return n;
 }
 
-static void print(const struct world *w, double cpu)
+/* The counters of all that are up. */
+static struct gossip_counters sum_up(const struct world *w)
 {
     struct gossip_counters sum = {0};
-    double per = args.members * (double)args.seconds;
-    unsigned members = 0, old = 0;
     uint32_t i;
 
     for (i = 0; i < w->nhosts; i++) {
@@ -309,32 +308,58 @@ static void print(const struct world *w, double cpu)
         sum.refutations += c->refutations;
         sum.late += c->late;
         sum.vetoes += c->vetoes;
+    }
+    return sum;
+}
+
+static void print_number(const char *name, uint64_t n)
+{
+    printf("%s=%llu ", name, (unsigned long long)n);
+}
+
+static void print_tables(const struct world *w)
+{
+    unsigned members = 0, old = 0;
+    uint32_t i;
+
+    for (i = 0; i < w->nhosts; i++) {
+        if (w->hosts[i].g == NULL)
+            continue;
         members += gossip_count(w->hosts[i].g);
         old += old_boots(w, i);
     }
-    printf("members=%u seconds=%u seed=%llu joined=%.0f settled=%.0f "
-           "wrong=%llu ",
+    print_number("old", old);
+    print_number("table", members / args.members);
+}
+
+static void print(const struct world *w, double cpu)
+{
+    struct gossip_counters sum = sum_up(w);
+    double per = args.members * (double)args.seconds;
+    uint64_t settled = w->wrong == 0 ? w->settled : 0;
+
+    printf("members=%u seconds=%u seed=%llu joined=%.0f settled=%.0f ",
            args.members, args.seconds, (unsigned long long)args.seed,
-           ms_after(joined, 0), ms_after(w->wrong == 0 ? w->settled : 0, 0),
-           (unsigned long long)w->wrong);
-    printf("died=%.0f known=%.0f verdicts=%llu views=%llu suspicions=%llu "
-           "refutations=%llu vetoes=%llu late=%llu ",
-           ms_after(w->first_death, args.crash),
-           ms_after(w->wrong == 0 ? w->settled : 0, args.crash),
-           (unsigned long long)w->false_verdicts,
-           (unsigned long long)w->false_views,
-           (unsigned long long)sum.suspicions,
-           (unsigned long long)sum.refutations, (unsigned long long)sum.vetoes,
-           (unsigned long long)sum.late);
-    printf("probes=%llu failed=%llu ", (unsigned long long)sum.probes,
-           (unsigned long long)sum.failed_probes);
-    printf(
-        "old=%u conflicts=%llu bad=%llu refused=%llu table=%u packets_s=%.1f "
-        "bytes_s=%.0f overflown=%llu hash=%016llx cpu=%.0f\n",
-        old, (unsigned long long)w->conflicts, (unsigned long long)sum.bad,
-        (unsigned long long)sum.refused, members / args.members,
-        (double)w->packets / per, (double)w->bytes / per,
-        (unsigned long long)w->overflown, (unsigned long long)w->hash, cpu);
+           ms_after(joined, 0), ms_after(settled, 0));
+    printf("died=%.0f known=%.0f ", ms_after(w->first_death, args.crash),
+           ms_after(settled, args.crash));
+    print_number("wrong", w->wrong);
+    print_number("verdicts", w->false_verdicts);
+    print_number("views", w->false_views);
+    print_number("suspicions", sum.suspicions);
+    print_number("refutations", sum.refutations);
+    print_number("vetoes", sum.vetoes);
+    print_number("late", sum.late);
+    print_number("probes", sum.probes);
+    print_number("failed", sum.failed_probes);
+    print_number("conflicts", w->conflicts);
+    print_number("bad", sum.bad);
+    print_number("refused", sum.refused);
+    print_number("overflown", w->overflown);
+    print_tables(w);
+    printf("packets_s=%.1f bytes_s=%.0f hash=%016llx cpu=%.0f\n",
+           (double)w->packets / per, (double)w->bytes / per,
+           (unsigned long long)w->hash, cpu);
 }
 
 int main(int argc, char **argv)

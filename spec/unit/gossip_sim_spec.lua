@@ -71,6 +71,17 @@ local function settled(list, heal, limit)
     spread(list, "settled")
 end
 
+--- Do others want this machine's processors?
+local function is_busy()
+    local f = assert(io.open("/proc/loadavg"))
+    local load = tonumber(f:read("*a"):match("^%S+"))
+    f:close()
+    local pipe = assert(io.popen("nproc"))
+    local processors = tonumber(pipe:read("*a"))
+    pipe:close()
+    return load > processors
+end
+
 describe("gossip in virtual time", function()
     it("is the same for the same seed", function()
         local options = {
@@ -85,6 +96,7 @@ describe("gossip in virtual time", function()
 
     it("knows of a crash in time", function()
         local cases = {
+            { members = 2, limit = 7000 },
             { members = 3, limit = 7000 },
             { members = 3, limit = 7000, links = 2 },
             { members = 10, limit = 7000 },
@@ -249,7 +261,12 @@ describe("gossip in virtual time", function()
             assert.equal(0, result.wrong + result.views)
             assert.is_true(result.known <= 18000, result.known)
             assert.is_true(result.joined <= 15000, result.joined)
-            assert.is_true(result.cpu < 25000, result.cpu) -- 600 s take 6,000 undisturbed
+            if many then
+                print(("1,000 members: 600 s in %.1f s of CPU"):format(result.cpu / 1000))
+            end
+            -- A gigabyte of tables: who shares the cache with others waits for memory.
+            local limit = is_busy() and 25000 or 10000
+            assert.is_true(result.cpu <= limit, result.cpu)
         end)
     end
 end)
