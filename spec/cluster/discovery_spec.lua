@@ -128,6 +128,38 @@ describe("a cluster", function()
         c:wait_members({ "a", "b", "c", "d", "e" })
     end)
 
+    it("knows of a crash, with broken links and with silent ones", function()
+        c = cluster.new(bed)
+        local a, b = c:new_node("a", bed[1]), c:new_node("b", bed[2])
+        c:new_node("c", bed[3])
+        c:new_dispatch("d", bed[4])
+        c:launch()
+        local function time(what)
+            local began = socket.gettime()
+            for _, s in ipairs({ a, c.members[4] }) do
+                server.until_(function()
+                    local m = cluster.members(s).b
+                    return not m or m.state == "dead"
+                end, "b is dead")
+            end
+            local took = socket.gettime() - began
+            print(("a crash is known after %.1f s, links %s"):format(took, what))
+            assert.is_true(took < 7 * SLOWER)
+        end
+        c:wait_members({ "a", "b", "c", "d" })
+        c:wait_linked()
+        for _, pid in ipairs(b:pids()) do
+            b:kill("KILL", pid)
+        end
+        time("broken")
+        b:launch()
+        b:wait_ready()
+        c:wait_members({ "a", "b", "c", "d" })
+        c:wait_linked()
+        bed:crash(bed[2])
+        time("silent")
+    end)
+
     describe("where announcements do not get through", function()
         --- A binary whose processes have these lines in /etc/hosts.
         local function with_hosts(s, lines)
