@@ -134,6 +134,10 @@ void gossip_vouch_end(struct gossip *g, uint64_t now);
 /* Somebody else is known and alive. */
 bool gossip_is_joined(const struct gossip *g);
 
+/* Another one is said to live under our name, at an address that is not ours,
+ * and has not answered yet. */
+bool gossip_has_rival(const struct gossip *g);
+
 const struct gossip_member *gossip_self(const struct gossip *g);
 
 /* NULL: unknown. */

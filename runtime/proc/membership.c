@@ -174,14 +174,18 @@ static void write_roster(struct membership *m)
     census_write(&m->census, gossip_udp_look(m->udp));
 }
 
-/* Which Redis is ours the workers know a moment after they have begun. */
+/* Which Redis is ours the workers know a moment after they have begun; one of
+ * our name, by which we may be refused, gets the time to answer. */
 static void on_settle(struct timer *t)
 {
     struct membership *m = list_entry(t, struct membership, settle);
     bool is_node = (m->process->h->parts & INSTANCE_NODE) != 0;
+    bool is_open;
 
     tell(m);
-    if (is_node && m->redis == 0 && clock_ms() - m->began < SETTLE_MOST) {
+    is_open =
+        (is_node && m->redis == 0) || gossip_has_rival(gossip_udp_look(m->udp));
+    if (is_open && clock_ms() - m->began < SETTLE_MOST) {
         timer_start(m->process->loop, t, SETTLE_LOOK);
         return;
     }

@@ -49,6 +49,45 @@ describe("a name in gossip", function()
         assert.equal("", b:told(3))
     end)
 
+    it("is in doubt until the other one has answered or is dead", function()
+        for _, answers in ipairs({ true, false }) do
+            local cluster = gossip.cluster()
+            local a = cluster:grow(3)
+            cluster.is_cut = function(from, to)
+                return from + to == 1 + 4 -- the two of one name
+            end
+            local d = cluster:start(4, { name = "m1", boot = 44, seeds = { 2 } })
+            assert.is_false(lib.gossip_has_rival(d.g[0]))
+            assert.truthy(cluster:until_(1000, function()
+                return lib.gossip_has_rival(d.g[0])
+            end))
+            if answers then
+                cluster.is_cut = function()
+                    return false
+                end
+            else
+                a:stop()
+            end
+            assert.truthy(cluster:until_(12000, function()
+                return not lib.gossip_has_rival(d.g[0])
+            end))
+            assert.equal(answers and "joined conflict" or "joined suspected died", d:told(1))
+        end
+    end)
+
+    it("does not doubt its name for a former boot at its own address", function()
+        local cluster = gossip.cluster()
+        local a = cluster:grow(3)
+        a:stop()
+        cluster.is_cut = function(_, to)
+            return to == 1 -- but what it asks is answered
+        end
+        local again = cluster:start(1, { boot = 11, seeds = { 2 } })
+        again:receive(gossip.packet("news", 2, nil, { { boot = 1, name = "m1" } }))
+        assert.equal("alive", again:state_of(1))
+        assert.is_false(lib.gossip_has_rival(again.g[0]))
+    end)
+
     it("is refused to at least one of two that came together", function()
         for lead = 0, 2000, 50 do
             for _, boots in ipairs({ { 1, 2 }, { 2, 1 } }) do
