@@ -100,7 +100,7 @@ void gossip_free(struct gossip **gp);
  * the time to read what came meanwhile. */
 uint32_t gossip_tick(struct gossip *g, uint64_t now);
 
-/* A packet that was opened.  0; SD_EPROTO: of another version, or none at all. */
+/* A packet that was opened.  0; SD_EPROTO: of another version, or none. */
 int gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
                    size_t len);
 
