@@ -289,35 +289,33 @@ void sync_seek(struct gossip *g)
     wheel_start(&g->wheel, &g->join_timer, g->clock);
 }
 
+/* Another boot of its name lives, or ended after it. */
 static bool is_replaced(const struct gossip *g, const struct member *m)
 {
     const struct member *o = NULL;
 
     while ((o = members_named(&g->members, m->pub.name, o)) != NULL) {
-        if (o->pub.state <= GOSSIP_SUSPECT)
+        if (o->pub.state <= GOSSIP_SUSPECT || o->since > m->since ||
+            (o->since == m->since && o->pub.boot > m->pub.boot))
             return true;
     }
     return false;
 }
 
 /* One of the dead that may come back.  Those who left or live on as another
- * boot do not, and tombstones of these may be many.  Every other time it is
- * the last who died: of crashes there may be many, too. */
+ * boot do not, and tombstones of these may be many. */
 static struct member *one_of_the_lost(struct gossip *g)
 {
-    struct member *last = NULL, *any = NULL, *m;
+    struct member *any = NULL, *m;
     uint32_t i, n = 0;
 
     for (i = 0; i < g->members.ndead; i++) {
         m = g->members.dead[i];
-        if (m->pub.state != GOSSIP_DEAD || is_replaced(g, m))
-            continue;
-        if (last == NULL || m->since > last->since)
-            last = m;
-        if (dice_roll(&g->dice, ++n) == 0)
+        if (m->pub.state == GOSSIP_DEAD && !is_replaced(g, m) &&
+            dice_roll(&g->dice, ++n) == 0)
             any = m;
     }
-    return dice_roll(&g->dice, 2) == 0 ? last : any;
+    return any;
 }
 
 /* Call somebody who is thought to be dead: after a partition that lasted
