@@ -9,6 +9,7 @@
 #include "cluster/gossip.h"
 
 #include "base/assert.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "cluster/gossip_inner.h"
 
@@ -32,7 +33,6 @@ static const struct {
       .fanout = 3,
       .suspicion = 4,
       .suspicion_max = 6,
-      .floor = 6000,
       .news_to_dead = 30000,
       .tombstone = 24 * 3600 * 1000,
       .sync = 30000,
@@ -47,7 +47,6 @@ static const struct {
       .fanout = 3,
       .suspicion = 4,
       .suspicion_max = 6,
-      .floor = 1800,
       .news_to_dead = 30000,
       .tombstone = 24 * 3600 * 1000,
       .sync = 10000,
@@ -120,6 +119,7 @@ struct gossip *gossip_new(const struct gossip_conf *conf,
     g->cookies.k1 = dice_bits(&g->dice);
     g->clock = g->now = now;
     g->wait = conf->period;
+    g->round = 2; /* nobody had links in the one before, which is not 0 */
     g->born = now - self->age;
     wheel_init(&g->wheel, now);
     news_init(&g->news);
@@ -144,20 +144,28 @@ void gossip_free(struct gossip **gp)
 
 /* --- time ----------------------------------------------------------------- */
 
+/* Once more when we were stopped again before it ended. */
+static void begin_hold(struct gossip *g)
+{
+    g->hold = g->now + g->conf.timeout;
+    if (g->is_late)
+        return;
+    g->is_late = true;
+    g->counters.late++;
+    probe_health(g, 1);
+}
+
 void gossip_advance(struct gossip *g, uint64_t now)
 {
     uint64_t passed = now > g->now ? now - g->now : 0;
 
     g->now = now;
-    if (g->is_late) {
-        g->is_late = now < g->hold;
+    if (passed > (uint64_t)g->wait + g->conf.timeout) {
+        begin_hold(g);
         return;
     }
-    if (passed > (uint64_t)g->wait + g->conf.timeout) {
-        g->is_late = true;
-        g->hold = now + g->conf.timeout;
-        g->counters.late++;
-        probe_health(g, 1);
+    if (g->is_late) {
+        g->is_late = now < g->hold;
         return;
     }
     g->clock += passed;
@@ -285,8 +293,8 @@ static void dispatch(struct gossip *g, const struct gossip_packet *p)
     }
 }
 
-void gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
-                    size_t len)
+int gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
+                   size_t len)
 {
     struct gossip_packet p;
 
@@ -296,10 +304,11 @@ void gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
     g->counters.bytes_in += len;
     if (gossip_msg_read(&p, slice_make(bytes, len)) < 0) {
         g->counters.bad++;
-        return;
+        return SD_EPROTO;
     }
     if (p.boot == gossip_self(g)->boot) /* a seed may be ourselves */
-        return;
+        return 0;
     meet_sender(g, &p);
     dispatch(g, &p);
+    return 0;
 }

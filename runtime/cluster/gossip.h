@@ -33,7 +33,6 @@ struct gossip_conf {
     uint32_t fanout;        /* members that a round goes to */
     uint32_t suspicion;     /* periods, times log10 of the members */
     uint32_t suspicion_max; /* times longer while nobody confirms it */
-    uint32_t floor;         /* suspicion lasts so long among five or fewer */
     uint32_t news_to_dead;  /* the dead get news for so long */
     uint32_t tombstone;     /* and are remembered for so long */
     uint32_t sync;          /* between two comparisons with somebody */
@@ -101,9 +100,9 @@ void gossip_free(struct gossip **gp);
  * the time to read what came meanwhile. */
 uint32_t gossip_tick(struct gossip *g, uint64_t now);
 
-/* A packet that was opened. */
-void gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
-                    size_t len);
+/* A packet that was opened.  0; SD_EPROTO: of another version, or none. */
+int gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
+                   size_t len);
 
 /* Where to begin: asked until somebody answers, and whenever we are alone.
  * Replaces the former ones; those beyond GOSSIP_SEEDS are left out. */
@@ -124,11 +123,20 @@ void gossip_leave(struct gossip *g, uint64_t now);
 /* The goodbye was sent as often as news are. */
 bool gossip_has_left(const struct gossip *g);
 
-/* An authenticated data link gave a frame of this boot: it is alive. */
-void gossip_vouch(struct gossip *g, uint64_t now, uint64_t boot);
+/* Data links are looked at in rounds.  For each that is open: it gave an
+ * authenticated frame of this boot `age` ms ago, so then that was alive. */
+void gossip_vouch(struct gossip *g, uint64_t now, uint64_t boot, uint64_t age);
+
+/* These were all.  Who had links in the round before and has none in this one
+ * is vouched for no more; one of them is asked next. */
+void gossip_vouch_end(struct gossip *g, uint64_t now);
 
 /* Somebody else is known and alive. */
 bool gossip_is_joined(const struct gossip *g);
+
+/* Another one is said to live under our name, at an address that is not ours,
+ * and has not answered yet. */
+bool gossip_has_rival(const struct gossip *g);
 
 const struct gossip_member *gossip_self(const struct gossip *g);
 

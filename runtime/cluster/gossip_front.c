@@ -85,16 +85,39 @@ bool gossip_has_left(const struct gossip *g)
            (g->members.nliving == 0 || !news_has(g->members.self));
 }
 
-void gossip_vouch(struct gossip *g, uint64_t now, uint64_t boot)
+void gossip_vouch(struct gossip *g, uint64_t now, uint64_t boot, uint64_t age)
 {
     struct member *m = members_find(&g->members, boot);
+    uint64_t until;
 
     sd_check(g, GOSSIP_MAGIC);
     gossip_advance(g, now);
-    if (m == NULL)
+    if (m == NULL || age >= g->conf.vouched)
         return;
-    m->vouched = g->clock + g->conf.vouched;
-    probe_on_vouch(g, boot);
+    until = g->clock + g->conf.vouched - age;
+    if (until > m->vouched)
+        m->vouched = until;
+    m->linked = g->round;
+    probe_on_vouch(g, boot, age);
+}
+
+void gossip_vouch_end(struct gossip *g, uint64_t now)
+{
+    struct member *m, *lost = NULL;
+    uint32_t i;
+
+    sd_check(g, GOSSIP_MAGIC);
+    gossip_advance(g, now);
+    for (i = 0; i < g->members.nliving; i++) {
+        m = g->members.living[i];
+        if (m->linked + 1 != g->round)
+            continue;
+        m->vouched = 0;
+        lost = m;
+    }
+    if (lost != NULL)
+        members_soon(&g->members, lost);
+    g->round++;
 }
 
 /* --- looking -------------------------------------------------------------- */

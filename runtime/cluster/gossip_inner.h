@@ -73,6 +73,7 @@ struct gossip {
     uint32_t sync_wait; /* until tables are compared again */
     uint64_t curious;   /* until then we do not ask out of need again */
     unsigned lonely;    /* tries to join since we were alone */
+    uint32_t round;     /* in which links are looked at */
     struct timer probe_timer, spread_timer, sync_timer, seek_timer;
     struct timer join_timer, twin_timer;
     struct gossip_probe probe;
@@ -141,7 +142,7 @@ void probe_on_ack(struct gossip *g, const struct gossip_packet *p);
 void probe_on_nack(struct gossip *g, const struct gossip_packet *p);
 /* Tell a suspect that it is one. */
 void probe_remind(struct gossip *g, const struct member *m);
-void probe_on_vouch(struct gossip *g, uint64_t boot);
+void probe_on_vouch(struct gossip *g, uint64_t boot, uint64_t age);
 
 /* Better (below 0) or worse. */
 void probe_health(struct gossip *g, int by);

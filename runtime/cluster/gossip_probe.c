@@ -128,9 +128,11 @@ static void on_answer(struct gossip *g)
     wheel_start(&g->wheel, &g->probe_timer, probe->begun + probe->period);
 }
 
-void probe_on_vouch(struct gossip *g, uint64_t boot)
+/* A frame is an answer only when it came after the question: an older one
+ * would hide a death for as long as it vouches. */
+void probe_on_vouch(struct gossip *g, uint64_t boot, uint64_t age)
 {
-    if (g->probe.boot == boot)
+    if (g->probe.boot == boot && g->clock - g->probe.begun >= age)
         on_answer(g);
 }
 
@@ -262,16 +264,37 @@ void probe_on_ack(struct gossip *g, const struct gossip_packet *p)
 
 /* --- our name ------------------------------------------------------------- */
 
+/* Who is said to live under our name, and was not heard: the next, at first
+ * with `m` NULL. */
+static struct member *next_twin(const struct gossip *g, struct member *m)
+{
+    const struct member *self = g->members.self;
+
+    do
+        m = members_named(&g->members, self->pub.name, m);
+    while (m != NULL &&
+           (m == self || m->pub.state >= GOSSIP_DEAD || m->is_met));
+    return m;
+}
+
+/* One with our address was there before us. */
+bool gossip_has_rival(const struct gossip *g)
+{
+    struct member *m = next_twin(g, NULL);
+
+    while (m != NULL &&
+           gossip_address_eq(&m->pub.address, &gossip_self(g)->address))
+        m = next_twin(g, m);
+    return m != NULL;
+}
+
 static void on_twin(struct timer *t)
 {
     struct gossip *g = list_entry(t, struct gossip, twin_timer);
-    const struct member *self = g->members.self;
     struct member *m = NULL;
     bool is_open = false;
 
-    while ((m = members_named(&g->members, self->pub.name, m)) != NULL) {
-        if (m == self || m->pub.state >= GOSSIP_DEAD || m->is_met)
-            continue;
+    while ((m = next_twin(g, m)) != NULL) {
         probe_remind(g, m);
         is_open = true;
     }

@@ -18,7 +18,6 @@
 
 enum {
     CONFIRMATIONS = GOSSIP_ACCUSERS - 1,
-    FEW = 5,          /* members for whom the floor is */
     REMINDERS = 2,    /* periods between two */
     VETO_AGAIN = 1000 /* ms until a suspicion that was vetoed ends */
 };
@@ -69,8 +68,6 @@ static uint64_t length_of(const struct gossip *g, const struct member *m)
     double least = g->conf.suspicion * fmax(1, log10(size)) * g->conf.period;
     double most;
 
-    if (size <= FEW)
-        least = fmax(least, g->conf.floor);
     most = least * g->conf.suspicion_max;
     if (have >= want)
         return (uint64_t)least;
@@ -142,6 +139,6 @@ void suspect_silent(struct gossip *g, struct member *m)
                               .naccusers = 1};
 
     u.accusers[0] = own_mark(g);
-    if (m->pub.state <= GOSSIP_SUSPECT && !suspect_is_vouched(g, m))
+    if (m->pub.state <= GOSSIP_SUSPECT)
         suspect_begin(g, m, &u);
 }

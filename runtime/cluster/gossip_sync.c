@@ -289,14 +289,43 @@ void sync_seek(struct gossip *g)
     wheel_start(&g->wheel, &g->join_timer, g->clock);
 }
 
+/* Another boot of its name lives, or ended after it. */
+static bool is_replaced(const struct gossip *g, const struct member *m)
+{
+    const struct member *o = NULL;
+
+    while ((o = members_named(&g->members, m->pub.name, o)) != NULL) {
+        if (o->pub.state <= GOSSIP_SUSPECT || o->since > m->since ||
+            (o->since == m->since && o->pub.boot > m->pub.boot))
+            return true;
+    }
+    return false;
+}
+
+/* One of the dead that may come back.  Those who left or live on as another
+ * boot do not, and tombstones of these may be many. */
+static struct member *one_of_the_lost(struct gossip *g)
+{
+    struct member *any = NULL, *m;
+    uint32_t i, n = 0;
+
+    for (i = 0; i < g->members.ndead; i++) {
+        m = g->members.dead[i];
+        if (m->pub.state == GOSSIP_DEAD && !is_replaced(g, m) &&
+            dice_roll(&g->dice, ++n) == 0)
+            any = m;
+    }
+    return any;
+}
+
 /* Call somebody who is thought to be dead: after a partition that lasted
  * longer than news go to the dead, this is what joins the two sides. */
 static void on_seek(struct timer *t)
 {
     struct gossip *g = list_entry(t, struct gossip, seek_timer);
-    struct member *m = members_any_dead(&g->members);
+    struct member *m = one_of_the_lost(g);
 
-    if (m != NULL && m->pub.state == GOSSIP_DEAD)
+    if (m != NULL)
         sync_ask(g, &m->pub.address);
     if (g->nseeds > 0 && dice_roll(&g->dice, SEED_TURNS) == 0) {
         g->next_seed %= g->nseeds;

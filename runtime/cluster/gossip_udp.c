@@ -28,9 +28,10 @@
 
 enum {
     UDP_MAGIC = 0x67756470,
-    DATAGRAMS_MAX = 64,   /* in one turn, so that others get theirs */
-    DATAGRAM_MAX = 2048,  /* longer ones are none of ours */
-    COMPLAIN_AGAIN = 1000 /* ms */
+    DATAGRAMS_MAX = 64,     /* in one turn, so that others get theirs */
+    DATAGRAM_MAX = 2048,    /* longer ones are none of ours */
+    COMPLAIN_OFTEN = 1000,  /* ms between two complaints at first, ... */
+    COMPLAIN_RARELY = 60000 /* ... when there is no end to them */
 };
 
 struct gossip_udp {
@@ -45,7 +46,8 @@ struct gossip_udp {
     struct pollfd_watch *watch;
     struct timer timer;
     struct buf plain, sealed;
-    uint64_t complained;
+    uint64_t complained, patience; /* ms: at, and until the next */
+    unsigned unsaid;               /* since then */
 };
 
 /* --- out ------------------------------------------------------------------ */
@@ -99,20 +101,45 @@ static const char *hint_for(enum seal_verdict why)
     return "";
 }
 
-static void complain(struct gossip_udp *u, enum seal_verdict why,
+/* Another cluster on the same network announces itself for ever: who has been
+ * told of it is told less and less often. */
+static bool may_complain(struct gossip_udp *u)
+{
+    uint64_t now = clock_ms(), since = now - u->complained;
+
+    if (since < u->patience)
+        return false;
+    u->complained = now;
+    u->patience *= 2;
+    if (since > COMPLAIN_RARELY || u->patience == 0)
+        u->patience = COMPLAIN_OFTEN;
+    if (u->patience > COMPLAIN_RARELY)
+        u->patience = COMPLAIN_RARELY;
+    return true;
+}
+
+static void complain(struct gossip_udp *u, const char *why, const char *hint,
                      const struct sockaddr *from)
 {
-    uint64_t now = clock_ms();
     char text[ADDRESS_TEXT] = "?";
     struct gossip_address a;
 
-    if (why == SEAL_OWN || now - u->complained < COMPLAIN_AGAIN)
+    if (!may_complain(u)) {
+        u->unsaid++;
         return;
-    u->complained = now;
+    }
     if (address_from(&a, from))
         address_write(text, &a);
-    log_warn("a datagram from %s was dropped: %s%s", text, seal_word(why),
-             hint_for(why));
+    log_warn("a datagram from %s was dropped: %s%s (and %u more before)", text,
+             why, hint, u->unsaid);
+    u->unsaid = 0;
+}
+
+/* What was sealed with our key and is not understood comes from another
+ * version of us. */
+static void complain_content(struct gossip_udp *u, const struct sockaddr *from)
+{
+    complain(u, "content", " (its sender has another version)", from);
 }
 
 /* The plain text of a datagram, in u->plain.  Else it is dropped; `ignored`
@@ -125,17 +152,23 @@ static bool open_datagram(struct gossip_udp *u, struct slice bytes,
 
     buf_truncate(&u->plain, 0);
     v = seal_unwrap(u->seal, clock_ms(), bytes, &u->plain);
-    if (v != SEAL_OPENED && v != ignored)
-        complain(u, v, from);
+    if (v != SEAL_OPENED && v != SEAL_OWN && v != ignored)
+        complain(u, seal_word(v), hint_for(v), from);
     return v == SEAL_OPENED;
 }
 
-static void take(struct gossip_udp *u, struct slice plain)
+static void take(struct gossip_udp *u, struct slice bytes,
+                 const struct sockaddr *from)
 {
+    struct slice plain;
+
+    if (!open_datagram(u, bytes, from, SEAL_OWN))
+        return;
+    plain = buf_slice(&u->plain);
     if (roll_msg_is(plain))
         u->config.on_roll(u->config.arg, plain);
-    else
-        gossip_receive(u->gossip, clock_ms(), plain.p, plain.len);
+    else if (gossip_receive(u->gossip, clock_ms(), plain.p, plain.len) < 0)
+        complain_content(u, from);
 }
 
 static void on_readable(void *arg)
@@ -154,9 +187,8 @@ static void on_readable(void *arg)
         if (n < 0 && errno == EAGAIN)
             break;
         /* Else somebody has told us that a port is closed: no matter. */
-        if (n >= 0 && open_datagram(u, slice_make(bytes, (size_t)n),
-                                    (struct sockaddr *)&from, SEAL_OWN))
-            take(u, buf_slice(&u->plain));
+        if (n >= 0)
+            take(u, slice_make(bytes, (size_t)n), (struct sockaddr *)&from);
     }
     tick(u);
 }
@@ -169,9 +201,12 @@ static void on_announced(void *arg, struct slice bytes,
     struct announce_text text;
 
     sd_check(u, UDP_MAGIC);
-    if (!open_datagram(u, bytes, from, SEAL_REPLAYED) ||
-        announce_read(&text, buf_slice(&u->plain)) < 0)
+    if (!open_datagram(u, bytes, from, SEAL_REPLAYED))
         return;
+    if (announce_read(&text, buf_slice(&u->plain)) < 0) {
+        complain_content(u, from);
+        return;
+    }
     gossip_heard(u->gossip, clock_ms(), text.boot, &text.address);
     tick(u);
 }
@@ -331,9 +366,14 @@ void gossip_udp_leave(struct gossip_udp *u)
     tick(u);
 }
 
-void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot)
+void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot, uint64_t age)
 {
-    gossip_vouch(u->gossip, clock_ms(), boot);
+    gossip_vouch(u->gossip, clock_ms(), boot, age);
+}
+
+void gossip_udp_vouch_end(struct gossip_udp *u)
+{
+    gossip_vouch_end(u->gossip, clock_ms());
 }
 
 void gossip_udp_send(struct gossip_udp *u, uint64_t boot, struct slice bytes)
@@ -352,9 +392,4 @@ const struct gossip *gossip_udp_look(const struct gossip_udp *u)
 const struct seal *gossip_udp_seal(const struct gossip_udp *u)
 {
     return u->seal;
-}
-
-const struct keys *gossip_udp_keys(const struct gossip_udp *u)
-{
-    return u->keys;
 }

@@ -37,13 +37,13 @@ int gossip_udp_take(struct gossip_udp *u, const struct conf *conf,
 
 int gossip_udp_set_meta(struct gossip_udp *u, struct slice meta);
 void gossip_udp_leave(struct gossip_udp *u);
-void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot);
+void gossip_udp_vouch(struct gossip_udp *u, uint64_t boot, uint64_t age);
+void gossip_udp_vouch_end(struct gossip_udp *u);
 
 /* Say it to a member that is known; it may be lost on the way. */
 void gossip_udp_send(struct gossip_udp *u, uint64_t boot, struct slice bytes);
 
 const struct gossip *gossip_udp_look(const struct gossip_udp *u);
 const struct seal *gossip_udp_seal(const struct gossip_udp *u);
-const struct keys *gossip_udp_keys(const struct gossip_udp *u);
 
 #endif

@@ -26,6 +26,7 @@ struct member {
     uint64_t known;     /* incarnation of the content we have */
     uint64_t since;     /* when its state began */
     uint64_t vouched;   /* until then a data link's frame proves it alive */
+    uint32_t linked;    /* the last round in which it had such a link */
     uint32_t accusers[GOSSIP_ACCUSERS];
     uint8_t naccusers;
     uint8_t sent, sent_full; /* news.h */

@@ -29,13 +29,18 @@ struct lookup {
     struct seeds *seeds; /* NULL: nobody waits any more */
 };
 
+struct seed {
+    char text[TEXT];
+    int err; /* of its last look-up; each is logged once */
+};
+
 struct seeds {
     unsigned magic;
     struct loop *loop;
     void (*on_found)(void *arg, const struct gossip_address *list, unsigned n);
     void *arg;
-    char (*texts)[TEXT];
-    unsigned ntexts, next; /* next: to be looked up in this round */
+    struct seed *list;
+    unsigned nlist, next; /* next: to be looked up in this round */
     struct gossip_address found[GOSSIP_SEEDS];
     unsigned n;
     struct lookup *lookup;
@@ -51,6 +56,15 @@ static void take(struct seeds *s, const struct addrinfo *a)
 
 static void look_up(struct seeds *s);
 
+static void note(struct seed *seed, int err)
+{
+    if (err < 0 && err != seed->err)
+        log_warn("cluster.seeds: %s: %s", seed->text, uv_strerror(err));
+    if (err == 0 && seed->err < 0)
+        log_info("cluster.seeds: %s is found", seed->text);
+    seed->err = err;
+}
+
 static void on_found(uv_getaddrinfo_t *req, int err, struct addrinfo *list)
 {
     struct lookup *l = (struct lookup *)(void *)req;
@@ -59,14 +73,11 @@ static void on_found(uv_getaddrinfo_t *req, int err, struct addrinfo *list)
     if (s != NULL) {
         sd_check(s, SEEDS_MAGIC);
         s->lookup = NULL;
-        if (err < 0) {
-            log_warn("cluster.seeds: %s: %s", s->texts[s->next],
-                     uv_strerror(err));
-        } else {
+        note(&s->list[s->next++], err);
+        if (err == 0) {
             take(s, list);
             s->on_found(s->arg, s->found, s->n);
         }
-        s->next++;
         look_up(s);
     }
     uv_freeaddrinfo(list);
@@ -101,9 +112,9 @@ static bool ask(struct seeds *s, const char *text)
 
 static void look_up(struct seeds *s)
 {
-    while (s->next < s->ntexts && !ask(s, s->texts[s->next]))
+    while (s->next < s->nlist && !ask(s, s->list[s->next].text))
         s->next++;
-    if (s->lookup == NULL)
+    if (s->lookup == NULL && s->nlist > 0)
         timer_start(s->loop, &s->timer, AGAIN);
 }
 
@@ -113,6 +124,8 @@ static void on_timer(struct timer *t)
 
     sd_check(s, SEEDS_MAGIC);
     s->next = s->n = 0;
+    if (s->nlist == 0) /* none any more */
+        s->on_found(s->arg, s->found, 0);
     look_up(s);
 }
 
@@ -138,9 +151,9 @@ static void forget(struct seeds *s)
     if (s->lookup != NULL)
         s->lookup->seeds = NULL;
     s->lookup = NULL;
-    mem_free(s->texts);
-    s->texts = NULL;
-    s->ntexts = s->next = s->n = 0;
+    mem_free(s->list);
+    s->list = NULL;
+    s->nlist = s->next = s->n = 0;
 }
 
 void seeds_free(struct seeds **sp)
@@ -164,14 +177,14 @@ static void add(struct seeds *s, const struct conf_list *texts,
 
     for (i = 0; i < texts->n; i++)
         if ((address_read(&a, slice_str(texts->at[i])) == 0) == are_addresses)
-            snprintf(s->texts[s->ntexts++], TEXT, "%s", texts->at[i]);
+            snprintf(s->list[s->nlist++].text, TEXT, "%s", texts->at[i]);
 }
 
 void seeds_set(struct seeds *s, const struct conf_list *texts)
 {
     sd_check(s, SEEDS_MAGIC);
     forget(s);
-    s->texts = mem_zalloc((texts->n + 1) * sizeof(*s->texts));
+    s->list = mem_zalloc((texts->n + 1) * sizeof(*s->list));
     add(s, texts, true);
     add(s, texts, false);
     timer_start(s->loop, &s->timer, 1);

@@ -175,6 +175,16 @@ static bool print_links(struct json *j)
     return is_whole;
 }
 
+static void print_dropped(void *ctx, const struct row *row)
+{
+    bool *has_head = ctx;
+
+    if (!*has_head)
+        printf("\n%-20s %s\n", "datagrams dropped", "count");
+    *has_head = true;
+    printf("%-20s %s\n", row_get(row, "reason"), row_get(row, "count"));
+}
+
 static bool print_cluster_field(struct json *j, struct row *head)
 {
     if (slice_is(j->text, "queues")) {
@@ -185,6 +195,8 @@ static bool print_cluster_field(struct json *j, struct row *head)
     }
     if (slice_is(j->text, "links"))
         return print_links(j);
+    if (slice_is(j->text, "dropped"))
+        return row_read_list(j, print_dropped, &(bool){false});
     if (!slice_is(j->text, "members"))
         return row_read_field(head, j);
     printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s\n", "member", "kind",

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "cluster/address.h"
 #include "cluster/meta.h"
+#include "cluster/seal.h"
 #include "codec/json.h"
 #include "ipc/counters.h"
 #include "proc/tables.h"
@@ -126,9 +127,55 @@ static void put_queue(struct buf *out, const struct process *p, unsigned slot)
                v[COUNT_FAR_AGAIN], v[COUNT_FAR_TAKEN], v[COUNT_FAR_DOUBLES]);
 }
 
-void cluster_status_json(const struct gossip *g, const struct process *p,
+static void put_gossip(struct buf *out, const struct gossip *g)
+{
+    const struct gossip_counters *c = gossip_counters(g);
+    const struct {
+        const char *name;
+        uint64_t n;
+    } all[] = {
+        {"packets_in", c->packets_in},
+        {"packets_out", c->packets_out},
+        {"bytes_in", c->bytes_in},
+        {"bytes_out", c->bytes_out},
+        {"bad", c->bad},
+        {"refused", c->refused},
+        {"probes", c->probes},
+        {"failed_probes", c->failed_probes},
+        {"suspicions", c->suspicions},
+        {"deaths", c->deaths},
+        {"refutations", c->refutations},
+        {"vetoes", c->vetoes},
+        {"late", c->late},
+        {"syncs", c->syncs},
+        {"conflicts", c->conflicts},
+    };
+    unsigned i;
+
+    buf_printf(out, "\"slowness\":%u", gossip_awareness(g));
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        buf_printf(out, ",\"%s\":%" PRIu64, all[i].name, all[i].n);
+}
+
+/* Our own broadcasts that come back are no loss. */
+static void put_dropped(struct buf *out, const struct seal *s)
+{
+    const char *comma = "";
+    int v;
+
+    for (v = SEAL_OPENED + 1; v < SEAL_VERDICTS; v++) {
+        if (v == SEAL_OWN || seal_count(s, v) == 0)
+            continue;
+        buf_printf(out, "%s{\"reason\":\"%s\",\"count\":%" PRIu64 "}", comma,
+                   seal_word(v), seal_count(s, v));
+        comma = ",";
+    }
+}
+
+void cluster_status_json(const struct gossip_udp *u, const struct process *p,
                          struct buf *out)
 {
+    const struct gossip *g = gossip_udp_look(u);
     unsigned i, n = 0;
 
     buf_append_str(out, "{\"members\":[");
@@ -147,5 +194,9 @@ void cluster_status_json(const struct gossip *g, const struct process *p,
     for (i = 0; i < slots_count(p->slots); i++)
         if (slots_role(p->slots, i) == SLOT_WORKER)
             put_queue(out, p, i);
+    buf_append_str(out, "],\"gossip\":{");
+    put_gossip(out, g);
+    buf_append_str(out, "},\"dropped\":[");
+    put_dropped(out, gossip_udp_seal(u));
     buf_append_str(out, "]}");
 }

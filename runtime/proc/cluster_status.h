@@ -4,11 +4,12 @@
 #define SD_PROC_CLUSTER_STATUS_H
 
 #include "base/buf.h"
-#include "cluster/gossip.h"
+#include "cluster/gossip_udp.h"
 #include "proc/process.h"
 
-/* {"members":[...],"links":[...]}; seconds and bytes. */
-void cluster_status_json(const struct gossip *g, const struct process *p,
+/* {"members":[...],"links":[...],"gossip":{...},"dropped":[...]}; seconds and
+ * bytes. */
+void cluster_status_json(const struct gossip_udp *u, const struct process *p,
                          struct buf *out);
 
 #endif

@@ -16,6 +16,7 @@
 #include "cluster/gossip_udp.h"
 #include "cluster/meta.h"
 #include "loop/timer.h"
+#include "proc/census.h"
 #include "proc/cluster_status.h"
 #include "proc/instance.h"
 #include "proc/tables.h"
@@ -23,10 +24,10 @@
 enum {
     MEMBERSHIP_MAGIC = 0x6d656d62,
     LOOK = 500,         /* ms */
-    VOUCHED = 2000,     /* ms: so young is a frame that says: alive */
     SETTLE_MOST = 1000, /* ms, when nobody answers */
     SETTLE = 200,       /* ms from the first answer: others tell of others */
     SETTLE_LOOK = 50,
+    FORMER = 10000, /* ms that the former agent's word holds */
     WARN_AGAIN = 60000
 };
 
@@ -35,7 +36,7 @@ struct membership {
     struct process *process;
     struct membership_hooks hooks;
     struct gossip_udp *udp;
-    struct roster *roster;
+    struct census census;
     struct timer timer;  /* looks at ourselves */
     struct timer settle; /* while it has not */
     struct loop_job changed;
@@ -105,8 +106,9 @@ static void vouch(struct membership *m, const struct linkboard_list *list)
     uint64_t now = clock_ms();
 
     for (unsigned i = 0; i < list->n; i++)
-        if (list->link[i].heard != 0 && now - list->link[i].heard < VOUCHED)
-            gossip_udp_vouch(m->udp, list->link[i].boot);
+        if (list->link[i].heard != 0)
+            gossip_udp_vouch(m->udp, list->link[i].boot,
+                             now - list->link[i].heard);
 }
 
 static void look_at_links(struct membership *m)
@@ -122,6 +124,7 @@ static void look_at_links(struct membership *m)
                            slots_epoch(p->slots, i), &list))
             vouch(m, &list);
     }
+    gossip_udp_vouch_end(m->udp);
 }
 
 static void on_look(struct timer *t)
@@ -131,29 +134,14 @@ static void on_look(struct timer *t)
     sd_check(m, MEMBERSHIP_MAGIC);
     tell(m);
     look_at_links(m);
+    if (m->census.former != NULL && clock_ms() - m->began > FORMER) {
+        census_forget(&m->census);
+        loop_defer(m->process->loop, &m->changed);
+    }
     timer_start(m->process->loop, t, LOOK);
 }
 
 /* --- what we hear --------------------------------------------------------- */
-
-static void add_relays(struct roster_list *list, const struct gossip_member *m)
-{
-    struct meta meta;
-    unsigned i;
-
-    if (meta_read(&meta, m->meta) < 0)
-        return;
-    for (i = 0; i < meta.nrelays && list->nrelays < ROSTER_RELAYS; i++) {
-        struct roster_relay *r = &list->relays[list->nrelays++];
-
-        r->boot = m->boot;
-        r->index = (uint16_t)i;
-        r->port = meta.relays[i];
-        memcpy(r->ip, m->address.ip, sizeof(r->ip));
-        snprintf(r->dispatch, sizeof(r->dispatch), "%.*s", (int)m->name.len,
-                 m->name.p);
-    }
-}
 
 /* Two Redises know nothing of each other's uids: nodes of different ones have
  * nothing to say to each other. */
@@ -177,63 +165,28 @@ static bool has_other_redis(struct membership *m, const struct gossip_member *o)
     return true;
 }
 
-static void add_member(struct membership *m, struct roster_list *list,
-                       const struct gossip_member *o)
+static bool is_wanted(void *arg, const struct gossip_member *o)
 {
-    uint32_t at = list->nnodes;
-
-    if (has_other_redis(m, o))
-        return;
-    add_relays(list, o);
-    if (o->kind != GOSSIP_NODE || at == ROSTER_NODES)
-        return;
-    for (; at > 0 && list->nodes[at - 1] > o->boot; at--)
-        list->nodes[at] = list->nodes[at - 1];
-    list->nodes[at] = o->boot;
-    list->nnodes++;
-}
-
-/* In the order of their boots.  Those that do not fit stay empty. */
-static void add_names(struct roster_list *list, const struct gossip *g)
-{
-    size_t at = 0;
-
-    for (unsigned i = 0; i < list->nnodes; i++) {
-        const struct gossip_member *m = gossip_self(g);
-
-        for (unsigned n = 0; m->boot != list->nodes[i]; n++)
-            m = gossip_at(g, n);
-        if (at + m->name.len + list->nnodes - i >= ROSTER_NAMES) {
-            at++;
-            continue;
-        }
-        memcpy(list->names + at, m->name.p, m->name.len);
-        at += m->name.len + 1;
-    }
+    return !has_other_redis(arg, o);
 }
 
 static void write_roster(struct membership *m)
 {
-    const struct gossip *g = gossip_udp_look(m->udp);
-    struct roster_list *list = mem_zalloc(sizeof(*list));
-    unsigned i;
-
-    add_member(m, list, gossip_self(g));
-    for (i = 0; i < gossip_living(g); i++)
-        add_member(m, list, gossip_at(g, i));
-    add_names(list, g);
-    roster_write(m->roster, list);
-    mem_free(list);
+    census_write(&m->census, gossip_udp_look(m->udp));
 }
 
-/* Which Redis is ours the workers know a moment after they have begun. */
+/* Which Redis is ours the workers know a moment after they have begun; one of
+ * our name, by which we may be refused, gets the time to answer. */
 static void on_settle(struct timer *t)
 {
     struct membership *m = list_entry(t, struct membership, settle);
     bool is_node = (m->process->h->parts & INSTANCE_NODE) != 0;
+    bool is_open;
 
     tell(m);
-    if (is_node && m->redis == 0 && clock_ms() - m->began < SETTLE_MOST) {
+    is_open =
+        (is_node && m->redis == 0) || gossip_has_rival(gossip_udp_look(m->udp));
+    if (is_open && clock_ms() - m->began < SETTLE_MOST) {
         timer_start(m->process->loop, t, SETTLE_LOOK);
         return;
     }
@@ -341,7 +294,10 @@ int membership_open(struct membership **out, struct process *p,
     m->process = p;
     m->hooks = *hooks;
     m->began = clock_ms();
-    m->roster = tables_roster(p->mesh, p->conf);
+    m->census = (struct census){.roster = tables_roster(p->mesh, p->conf),
+                                .is_wanted = is_wanted,
+                                .arg = m};
+    census_open(&m->census);
     m->timer.fn = on_look;
     m->settle.fn = on_settle;
     m->changed.fn = on_changed;
@@ -370,6 +326,7 @@ void membership_close(struct membership **mp)
     timer_stop(m->process->loop, &m->timer);
     timer_stop(m->process->loop, &m->settle);
     loop_undefer(&m->changed);
+    census_close(&m->census);
     gossip_udp_close(&m->udp);
     buf_fini(&m->meta);
     m->magic = 0;
@@ -425,5 +382,5 @@ void membership_send(struct membership *m, uint64_t boot, struct slice bytes)
 void membership_json(const struct membership *m, struct buf *out)
 {
     sd_check(m, MEMBERSHIP_MAGIC);
-    cluster_status_json(gossip_udp_look(m->udp), m->process, out);
+    cluster_status_json(m->udp, m->process, out);
 }

@@ -1,5 +1,5 @@
--- How members of a cluster find each other, who is let in and who is not, and
--- how they leave.
+-- How members of a cluster find each other, and how they leave.
+local calls = require("spec.support.cluster_calls")
 local client = require("spec.support.client")
 local cluster = require("spec.support.cluster")
 local hosts = require("spec.support.hosts")
@@ -50,10 +50,6 @@ describe("a cluster", function()
         for i = 1, #bed do
             deaf(bed[i], what)
         end
-    end
-
-    local function count(text, pattern)
-        return select(2, text:gsub(pattern, ""))
     end
 
     describe("on one network", function()
@@ -132,6 +128,38 @@ describe("a cluster", function()
         c:wait_members({ "a", "b", "c", "d", "e" })
     end)
 
+    it("knows of a crash, with broken links and with silent ones", function()
+        c = cluster.new(bed)
+        local a, b = c:new_node("a", bed[1]), c:new_node("b", bed[2])
+        c:new_node("c", bed[3])
+        c:new_dispatch("d", bed[4])
+        c:launch()
+        local function time(what)
+            local began = socket.gettime()
+            for _, s in ipairs({ a, c.members[4] }) do
+                server.until_(function()
+                    local m = cluster.members(s).b
+                    return not m or m.state == "dead"
+                end, "b is dead")
+            end
+            local took = socket.gettime() - began
+            print(("a crash is known after %.1f s, links %s"):format(took, what))
+            assert.is_true(took < 7 * SLOWER)
+        end
+        c:wait_members({ "a", "b", "c", "d" })
+        c:wait_linked()
+        for _, pid in ipairs(b:pids()) do
+            b:kill("KILL", pid)
+        end
+        time("broken")
+        b:launch()
+        b:wait_ready()
+        c:wait_members({ "a", "b", "c", "d" })
+        c:wait_linked()
+        bed:crash(bed[2])
+        time("silent")
+    end)
+
     describe("where announcements do not get through", function()
         --- A binary whose processes have these lines in /etc/hosts.
         local function with_hosts(s, lines)
@@ -159,6 +187,28 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
             c:launch()
             c:wait_members({ "a", "b", "d" })
             c:wait_linked()
+        end)
+
+        it("asks no seed that a reload took away", function()
+            local asked = "udp dport 7999"
+            nft(bed[2], ("table ip asked {\nchain in {\ntype filter hook input priority 0\n"
+                .. "%s counter drop\n}\n}"):format(asked))
+            local function questions()
+                return tonumber(bed[2]:run("nft list table ip asked"):match("packets (%d+)"))
+            end
+            local options = { discovery = "seeds", seeds = { bed[2].address .. ":7999" } }
+            c = cluster.new(bed)
+            local a = c:node("a", bed[1], nil, options)
+            server.until_(function()
+                return questions() > 3
+            end, "the seed is asked")
+            options.seeds = {}
+            a:write("config/cluster.lua", c:conf(options))
+            assert.equal(0, (select(2, a:run("reload"))))
+            socket.sleep(2) -- questions under way end
+            local before = questions()
+            socket.sleep(7) -- the next one would have come
+            assert.equal(before, questions())
         end)
 
         it("is one, also when those without seeds come last", function()
@@ -221,44 +271,6 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         assert.equal("alive", cluster.members(first).a.state)
     end)
 
-    describe("and another one", function()
-        local other
-
-        after_each(function()
-            other:stop()
-        end)
-
-        for what, options in pairs({
-            ["of another name"] = { name = "other" },
-            ["with another key"] = {},
-        }) do
-            it(what .. " do not hear each other", function()
-                c = cluster.new(bed)
-                if options.name then
-                    options.key = c.options.key
-                end
-                other = cluster.new(bed, options)
-                local a = c:new_node("a", bed[1])
-                c:new_dispatch("d", bed[2])
-                c:launch()
-                other:new_node("x", bed[2])
-                other:new_node("a", bed[3]) -- it may have a name of ours
-                other:launch()
-                local begun = socket.gettime()
-                c:wait_members({ "a", "d" })
-                other:wait_members({ "x", "a" })
-                server.until_(function()
-                    return a:output():find("a datagram from 10.77.0", 1, true)
-                end, "strangers are logged")
-                c:wait_members({ "a", "d" })
-                other:wait_members({ "x", "a" })
-                local most = socket.gettime() - begun + 3
-                local n = count(a:output(), "a datagram from")
-                assert.is_true(n <= most, n .. " complaints")
-            end)
-        end
-    end)
-
     it("uses the links of those whom gossip has lost", function()
         c = cluster.new(bed, { conf = { profile = "fast" } })
         local a = c:new_node("a", bed[1], ledger.files)
@@ -299,51 +311,42 @@ exec unshare -m sh -c 'mount --bind %s/etc-hosts /etc/hosts && exec %s/sdlua "$@
         sender:close()
     end)
 
-    it("has no way out of a host without a key", function()
-        c = cluster.new(bed, { key = false })
-        local a = c:new_node("a", bed[1])
-        c:new_dispatch("d", bed[1])
-        local far = c:new_node("far", bed[2])
-        c:launch()
-        c:wait_members({ "a", "d" }, { a })
-        cluster.wait_links(c.members[2], 2)
-        assert.truthy(cluster.members(a).a.address:find("^127%.0%.0%.1:"))
-        assert.is_nil(cluster.members(far).a)
-        local open = c:new_node("open", bed[3], nil, { bind = "0.0.0.0:7946" })
-        local out, status = open:run("start")
-        assert.are_not.equal(0, status)
-        assert.truthy(out:find("cluster.key", 1, true), out)
-    end)
-
-    it("changes its key without losing anybody", function()
+    it("does not shrink while an agent that is new knows nobody", function()
         c = cluster.new(bed)
-        local old, new = c.options.key, cluster.key()
-        for i, name in ipairs({ "a", "b" }) do
-            c:new_node(name, bed[i])
+        local files = { ["config/ports.lua"] = ledger.files["config/ports.lua"] }
+        for path, text in pairs(calls.files) do
+            files[path] = text
         end
-        local d = c:new_dispatch("d", bed[3])
+        local a, b = c:new_node("a", bed[1], files), c:new_node("b", bed[2], files)
+        c:new_dispatch("d", bed[3])
         c:launch()
         c:wait_members({ "a", "b", "d" })
         c:wait_linked()
-        for _, keys in ipairs({ { old, new }, { new, old }, { new } }) do
-            for _, s in ipairs(c.members) do
-                s:write("config/cluster.lua", c:conf({ key = keys }))
-                local out, status = s:run("reload")
-                assert.equal(0, status, out)
-                c:wait_members({ "a", "b", "d" })
-            end
+        local conns = {}
+        for i, s in ipairs({ a, b }) do
+            conns[i] = bed.switch:inside(client.open, s:at("game"))
+            assert.is_true(conns[i]:call("c/login", { uid = "u" .. i }).result[1])
         end
-        -- New links and members have the new key alone.
-        c.options.key = new
-        d:kill("KILL", d:process("relay", 0).pid)
-        d:kill("KILL", d:process("relay", 1).pid)
-        c:node("late", bed[4])
-        c:wait_members({ "a", "b", "d", "late" })
-        c:wait_linked()
-        for _, s in ipairs(c.members) do
-            for _, word in ipairs({ "is dead", "has left", "a datagram from" }) do
-                assert.is_nil(s:output():find(word, 1, true), s:output())
-            end
+        local function online()
+            return conns[1]:call("c/worker", { fn = "count_online", args = {} }).result.r[1]
+        end
+        server.until_(function()
+            return online() == 2
+        end, "both are counted")
+        deaf(bed[1], "udp dport 7946-7947")
+        local killed = socket.gettime()
+        local agent = a:process("agent").pid
+        a:kill("KILL", agent)
+        repeat
+            assert.equal(2, online())
+            socket.sleep(0.02)
+        until socket.gettime() > killed + 5
+        server.until_(function()
+            local p = a:process("agent")
+            return p.pid ~= agent and p.state == "ready"
+        end, "there is another agent")
+        for _, conn in ipairs(conns) do
+            conn:close()
         end
     end)
 

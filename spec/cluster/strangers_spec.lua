@@ -110,6 +110,15 @@ describe("strangers", function()
             assert.is_true(came.sent > 500)
             assert.equal(0, came.answers)
             assert.truthy(s:output():find("a datagram from 10.77.0.3:%d+ was dropped"))
+            local dropped = {}
+            for _, line in ipairs(cjson.decode((s:run("status --cluster --json"))).dropped) do
+                dropped[line.reason] = line.count
+            end
+            for _, reason in ipairs({ "size", "magic", "version", "unknown_key", "bad_tag" }) do
+                assert.is_true((dropped[reason] or 0) > 0, reason)
+            end
+            assert.is_nil(dropped.own)
+            assert.matches("\nunknown_key +%d+\n", (s:run("status --cluster")))
         end
     end)
 

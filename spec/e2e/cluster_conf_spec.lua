@@ -145,6 +145,22 @@ describe("config/cluster.lua", function()
             reload = false }, config(bind)[bind])
     end)
 
+    it("does not lose its key to a reload: the sockets are open to others", function()
+        local keyed = server.start({
+            ["config/server.lua"] = SERVER,
+            ["config/cluster.lua"] = ("return { key = %q }"):format(A),
+        })
+        finally(function()
+            keyed:stop()
+        end)
+        keyed:write("config/cluster.lua", "return {}")
+        local out, status = keyed:run("reload")
+        assert.are_not.equal(0, status)
+        assert.matches("is open to others and needs cluster.key", out, 1, true)
+        keyed:write("config/cluster.lua", ("return { key = %q }"):format(B))
+        assert.equal(0, (select(2, keyed:run("reload"))))
+    end)
+
     it("takes keys from the environment and from files", function()
         local function source()
             local c = config("cluster.key")

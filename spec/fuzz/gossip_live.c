@@ -111,7 +111,9 @@ static size_t step(struct test *t, const uint8_t *p, size_t left)
     t->now += (uint64_t)p[1] << (p[0] >> 5) * 2;
     switch (p[0] % 8) {
     case 0:
-        gossip_vouch(t->g, t->now, p[1]);
+        gossip_vouch(t->g, t->now, p[1] & 15, (uint64_t)(p[1] >> 4) * 300);
+        if (p[1] % 3 == 0)
+            gossip_vouch_end(t->g, t->now);
         return 2;
     case 1:
         (void)gossip_set_meta(t->g, t->now, slice_make(p, left < 9 ? left : 9));

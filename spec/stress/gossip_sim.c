@@ -14,7 +14,8 @@
  *                       from them, they hear everything
  *   pause=20-25:3       3 are stopped; buffer=200 packets wait for them
  *   jump=20:5000        the clock of one jumps 5 s ahead
- *   links=1             data links vouch for those who are reached
+ *   links=1             data links vouch for those who are reached, and break
+ *                       with them; links=2: fall silent
  *   twins=1             all have the same name
  *
  * Prints one line of results, times in ms:
@@ -63,7 +64,8 @@ static struct {
     double loss, doubled, crash, restart, leave;
     double delay_min, delay_max;
     struct span lossy, cut, pause, jump;
-    bool one_way, links, twins;
+    unsigned links;
+    bool one_way, twins;
 } args;
 
 static uint64_t joined;
@@ -206,7 +208,7 @@ static const struct {
     {"restart", NULL, &args.restart, NULL, NULL, NULL},
     {"leave", NULL, &args.leave, NULL, NULL, NULL},
     {"oneway", NULL, NULL, &args.one_way, NULL, NULL},
-    {"links", NULL, NULL, &args.links, NULL, NULL},
+    {"links", &args.links, NULL, NULL, NULL, NULL},
     {"twins", NULL, NULL, &args.twins, NULL, NULL},
     {"cut", NULL, NULL, NULL, &args.cut, NULL},
     {"pause", NULL, NULL, NULL, &args.pause, NULL},
@@ -286,11 +288,10 @@ static unsigned old_boots(const struct world *w, uint32_t host)
     return n;
 }
 
-static void print(const struct world *w, double cpu)
+/* The counters of all that are up. */
+static struct gossip_counters sum_up(const struct world *w)
 {
     struct gossip_counters sum = {0};
-    double per = args.members * (double)args.seconds;
-    unsigned members = 0, old = 0;
     uint32_t i;
 
     for (i = 0; i < w->nhosts; i++) {
@@ -307,32 +308,58 @@ static void print(const struct world *w, double cpu)
         sum.refutations += c->refutations;
         sum.late += c->late;
         sum.vetoes += c->vetoes;
+    }
+    return sum;
+}
+
+static void print_number(const char *name, uint64_t n)
+{
+    printf("%s=%llu ", name, (unsigned long long)n);
+}
+
+static void print_tables(const struct world *w)
+{
+    unsigned members = 0, old = 0;
+    uint32_t i;
+
+    for (i = 0; i < w->nhosts; i++) {
+        if (w->hosts[i].g == NULL)
+            continue;
         members += gossip_count(w->hosts[i].g);
         old += old_boots(w, i);
     }
-    printf("members=%u seconds=%u seed=%llu joined=%.0f settled=%.0f "
-           "wrong=%llu ",
+    print_number("old", old);
+    print_number("table", members / args.members);
+}
+
+static void print(const struct world *w, double cpu)
+{
+    struct gossip_counters sum = sum_up(w);
+    double per = args.members * (double)args.seconds;
+    uint64_t settled = w->wrong == 0 ? w->settled : 0;
+
+    printf("members=%u seconds=%u seed=%llu joined=%.0f settled=%.0f ",
            args.members, args.seconds, (unsigned long long)args.seed,
-           ms_after(joined, 0), ms_after(w->wrong == 0 ? w->settled : 0, 0),
-           (unsigned long long)w->wrong);
-    printf("died=%.0f known=%.0f verdicts=%llu views=%llu suspicions=%llu "
-           "refutations=%llu vetoes=%llu late=%llu ",
-           ms_after(w->first_death, args.crash),
-           ms_after(w->wrong == 0 ? w->settled : 0, args.crash),
-           (unsigned long long)w->false_verdicts,
-           (unsigned long long)w->false_views,
-           (unsigned long long)sum.suspicions,
-           (unsigned long long)sum.refutations, (unsigned long long)sum.vetoes,
-           (unsigned long long)sum.late);
-    printf("probes=%llu failed=%llu ", (unsigned long long)sum.probes,
-           (unsigned long long)sum.failed_probes);
-    printf(
-        "old=%u conflicts=%llu bad=%llu refused=%llu table=%u packets_s=%.1f "
-        "bytes_s=%.0f overflown=%llu hash=%016llx cpu=%.0f\n",
-        old, (unsigned long long)w->conflicts, (unsigned long long)sum.bad,
-        (unsigned long long)sum.refused, members / args.members,
-        (double)w->packets / per, (double)w->bytes / per,
-        (unsigned long long)w->overflown, (unsigned long long)w->hash, cpu);
+           ms_after(joined, 0), ms_after(settled, 0));
+    printf("died=%.0f known=%.0f ", ms_after(w->first_death, args.crash),
+           ms_after(settled, args.crash));
+    print_number("wrong", w->wrong);
+    print_number("verdicts", w->false_verdicts);
+    print_number("views", w->false_views);
+    print_number("suspicions", sum.suspicions);
+    print_number("refutations", sum.refutations);
+    print_number("vetoes", sum.vetoes);
+    print_number("late", sum.late);
+    print_number("probes", sum.probes);
+    print_number("failed", sum.failed_probes);
+    print_number("conflicts", w->conflicts);
+    print_number("bad", sum.bad);
+    print_number("refused", sum.refused);
+    print_number("overflown", w->overflown);
+    print_tables(w);
+    printf("packets_s=%.1f bytes_s=%.0f hash=%016llx cpu=%.0f\n",
+           (double)w->packets / per, (double)w->bytes / per,
+           (unsigned long long)w->hash, cpu);
 }
 
 int main(int argc, char **argv)
@@ -348,7 +375,8 @@ int main(int argc, char **argv)
     w.doubled = (uint32_t)(args.doubled * 10);
     w.delay_min = (uint64_t)(args.delay_min * 1e3);
     w.delay_max = (uint64_t)(args.delay_max * 1e3);
-    w.has_links = args.links;
+    w.has_links = args.links > 0;
+    w.is_mute = args.links > 1;
     w.is_shared_name = args.twins;
     plan_all(&w);
     world_run(&w, args.seconds * SECOND, on_script);

@@ -5,7 +5,7 @@ local c = require("spec.support.c")
 local lib = c.use("cluster/gossip.h")
 c.use("cluster/gossip_msg.h")
 
-local gossip = { lib = lib }
+local gossip = { lib = lib, ALIVE = 0, SUSPECT = 1, DEAD = 2, LEFT = 3 }
 
 local STEP = 5 -- ms
 local EVENTS = {
@@ -89,6 +89,24 @@ function gossip.packet(type, boot, fields, updates)
         len = more
     end
     return ffi.string(out, len)
+end
+
+--- A packet with updates, from somebody.
+function gossip.news(...)
+    return gossip.packet("news", 9, nil, { ... })
+end
+
+--- What a member has sent, by type.
+function gossip.sent(cluster_, m, type)
+    local list = {}
+    for _, packet in ipairs(cluster_.log) do
+        local p = gossip.read(packet.bytes)
+        if packet.from == m and p.type == type then
+            p.to = packet.to
+            list[#list + 1] = p
+        end
+    end
+    return list
 end
 
 local function on_send(arg, to, bytes, len)

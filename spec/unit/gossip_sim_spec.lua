@@ -71,6 +71,17 @@ local function settled(list, heal, limit)
     spread(list, "settled")
 end
 
+--- Do others want this machine's processors?
+local function is_busy()
+    local f = assert(io.open("/proc/loadavg"))
+    local load = tonumber(f:read("*a"):match("^%S+"))
+    f:close()
+    local pipe = assert(io.popen("nproc"))
+    local processors = tonumber(pipe:read("*a"))
+    pipe:close()
+    return load > processors
+end
+
 describe("gossip in virtual time", function()
     it("is the same for the same seed", function()
         local options = {
@@ -85,9 +96,16 @@ describe("gossip in virtual time", function()
 
     it("knows of a crash in time", function()
         local cases = {
+            { members = 2, limit = 7000 },
+            { members = 3, limit = 7000 },
+            { members = 3, limit = 7000, links = 2 },
             { members = 10, limit = 7000 },
+            { members = 10, limit = 7000, links = 2 },
             { members = 100, limit = 12000 },
+            { members = 3, limit = 2000, profile = "fast" },
             { members = 10, limit = 2000, profile = "fast" },
+            { members = 10, limit = 2000, profile = "fast", links = 1 },
+            { members = 10, limit = 3500, profile = "fast", links = 2 },
             { members = 100, limit = 4000, profile = "fast" },
         }
         if many then
@@ -97,6 +115,7 @@ describe("gossip in virtual time", function()
             local profile = case.profile or "lan"
             local list = runs(20, {
                 members = case.members, profile = profile, crash = 20, seconds = 60,
+                links = case.links,
             })
             each(list, function(result, args)
                 assert.equal(0, result.wrong, args)
@@ -108,6 +127,7 @@ describe("gossip in virtual time", function()
 
     it("takes nobody for dead when packets are lost", function()
         local cases = {
+            { members = 3, loss = 45, deaths = 0, seeds = 20 },
             { members = 10, loss = 10, deaths = 0 },
             { members = 100, loss = 10, deaths = 0 },
             { members = 10, loss = 30, deaths = 1 },
@@ -241,7 +261,12 @@ describe("gossip in virtual time", function()
             assert.equal(0, result.wrong + result.views)
             assert.is_true(result.known <= 18000, result.known)
             assert.is_true(result.joined <= 15000, result.joined)
-            assert.is_true(result.cpu < 25000, result.cpu) -- 600 s take 6,000 undisturbed
+            if many then
+                print(("1,000 members: 600 s in %.1f s of CPU"):format(result.cpu / 1000))
+            end
+            -- A gigabyte of tables: who shares the cache with others waits for memory.
+            local limit = is_busy() and 25000 or 10000
+            assert.is_true(result.cpu <= limit, result.cpu)
         end)
     end
 end)

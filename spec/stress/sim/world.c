@@ -359,8 +359,10 @@ static void give_frames(struct world *w)
         for (j = 0; j < w->nhosts && h->g != NULL && !h->is_paused; j++) {
             if (w->hosts[j].g != NULL && !w->hosts[j].is_paused &&
                 !is_cut(w, i, j) && !is_cut(w, j, i))
-                gossip_vouch(h->g, local_ms(h), w->hosts[j].boot);
+                gossip_vouch(h->g, local_ms(h), w->hosts[j].boot, 0);
         }
+        if (h->g != NULL && !h->is_paused && !w->is_mute)
+            gossip_vouch_end(h->g, local_ms(h));
     }
 }
 

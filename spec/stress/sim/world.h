@@ -53,6 +53,7 @@ struct world {
     uint32_t cut;    /* the first so many hosts are apart from the others */
     bool is_one_way; /* only packets from them are lost */
     bool has_links;  /* data links vouch for who is reached */
+    bool is_mute;    /* and are silent, not broken, when they end */
 
     unsigned char *view; /* [of][about]: alive? */
     uint64_t wrong;      /* views that are not so, of all that are up */
