@@ -2,32 +2,15 @@
 #include "proc/roll_json.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "cluster/meta.h"
 #include "codec/json.h"
+#include "proc/json_lines.h"
 
 static void put_text(struct buf *out, struct slice text)
 {
     if (json_write_string(out, text) < 0)
         buf_append_str(out, "\"?\"");
-}
-
-static void put_lines(struct buf *out, const char *name, struct slice text)
-{
-    const char *comma = "";
-
-    buf_printf(out, ",\"%s\":[", name);
-    while (text.len > 0) {
-        const char *end = memchr(text.p, '\n', text.len);
-        size_t n = end != NULL ? (size_t)(end - text.p) : text.len;
-
-        buf_append_str(out, comma);
-        put_text(out, slice_make(text.p, n));
-        comma = ",";
-        text = slice_skip(text, n + (end != NULL));
-    }
-    buf_append_str(out, "]");
 }
 
 static const char *word_of(const struct roll_node *n)
@@ -91,7 +74,7 @@ void roll_json_end(struct buf *out, const struct roll *roll,
     for (unsigned i = 0; i < gossip_living(g); i++)
         put_other(out, roll, gossip_at(g, i));
     buf_append_str(out, "]");
-    put_lines(out, "errors", why);
+    json_lines(out, "errors", why);
     buf_append_str(out, "}\n");
 }
 
@@ -101,13 +84,13 @@ void roll_json_done(struct buf *out, const struct roll_node *n,
     buf_append_str(out, "{\"node\":");
     put_text(out, slice_str(n->name));
     buf_printf(out, ",\"generation\":%" PRIu32, n->generation);
-    put_lines(out, "notes", notes);
+    json_lines(out, "notes", notes);
     buf_append_str(out, "}\n");
 }
 
 void roll_json_refusal(struct buf *out, const char *why)
 {
     buf_append_str(out, "{\"ok\":false,\"nodes\":[]");
-    put_lines(out, "errors", slice_str(why));
+    json_lines(out, "errors", slice_str(why));
     buf_append_str(out, "}\n");
 }
