@@ -20,8 +20,9 @@
 #include "loop/loop.h"
 
 enum {
-    LINK_SILENCE = 2500, /* ms */
-    LINK_BATCH = 16      /* frames */
+    LINK_SILENCE = 2500,       /* ms */
+    LINK_BATCH = 16,           /* frames */
+    LINK_UNSENT_MAX = 64 << 20 /* bytes: above all windows */
 };
 
 struct link;

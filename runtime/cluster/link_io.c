@@ -63,13 +63,20 @@ int link_send(struct link *l)
     return send_all(l);
 }
 
+/* Windows bound what waits for somebody slow; who sends on, and reads no
+ * answers, is not slow. */
 int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n)
 {
+    int err;
+
     sd_check(l, LINK_MAGIC);
     if (l->state != LINK_OPEN)
         return 0;
     link_mark(l);
-    return stream_write(l->stream, &l->out, type, v, n);
+    err = stream_write(l->stream, &l->out, type, v, n);
+    if (l->out.len > LINK_UNSENT_MAX)
+        link_close(l, "the other side reads nothing");
+    return err;
 }
 
 void link_beat(struct link *l, uint64_t now)
