@@ -2,9 +2,10 @@
  *
  * Messages are published by the clock: 100 MB/s summed over all who watch.
  * The one that reads must get each, in order; on a machine that is too slow
- * for it the clock waits, or it would be one of the slow.  The others read at the end:
- * every message that is there must be right, and younger than the one before;
- * behind the last comes the reply to a call, so that none can be missing. */
+ * for it the clock waits, or it would be one of the slow.  The others read at
+ * the end: every message that is there must be right, and younger than the one
+ * before; behind the last comes the reply to a call, so that none can be
+ * missing. */
 #include "common/slow.h"
 
 #include <stdlib.h>
