@@ -402,7 +402,12 @@ local function note(what)
     sd.log.info(("note %s %d %s"):format(sd.role, sd.generation, what))
 end
 return {
-    save = function() sd.sleep(1) note("saved") return { x = 1 } end,
+    save = function()
+        note("saves")
+        sd.sleep(1)
+        note("saved")
+        return { x = 1 }
+    end,
     restore = function() note("restored") end,
     on_stop = function() note("stopped") end,
 }]],
@@ -410,6 +415,9 @@ return {
                 'return { workers = 1, tasks = 1, name = "n" }',
         })
         assert.equal(0, select(2, s:run("reload")))
+        until_(function()
+            return select(2, s:output():gsub("note %a+ 1 saves", "")) == 2
+        end, "both are amid it")
         s:kill("TERM")
         until_(function() return s:exit_status() end, "it has stopped")
         assert.equal(0, s:exit_status())
@@ -417,7 +425,7 @@ return {
         for role, what in s:output():gmatch("note (%a+) (%d %a+)") do
             notes[role] = (notes[role] or "") .. what .. ", "
         end
-        local all = "1 saved, 2 restored, 1 stopped, 2 stopped, "
+        local all = "1 saves, 1 saved, 2 restored, 1 stopped, 2 stopped, "
         assert.same({ worker = all, task = all }, notes)
     end)
 
