@@ -131,20 +131,20 @@ static void fail(struct roll *r, const struct roll_node *n, const char *what)
     end(r);
 }
 
-static bool is_running(const struct roll *r)
+/* As soon as nobody is amid it; who was told to go may be, before it says so.
+ */
+static void end_soon(struct roll *r)
 {
-    return r->phase == PHASE_RELOADING &&
-           r->nodes[r->turn].state == ROLL_RUNNING;
+    r->is_waiting = r->phase == PHASE_RELOADING;
+    if (!r->is_waiting)
+        end(r);
 }
 
-/* As soon as nobody is amid it. */
 static void fail_soon(struct roll *r, const struct roll_node *n,
                       const char *what)
 {
     blame(r, n, what, slice_str(""));
-    r->is_waiting = is_running(r);
-    if (!r->is_waiting)
-        end(r);
+    end_soon(r);
 }
 
 /* --- claims --------------------------------------------------------------- */
@@ -204,7 +204,7 @@ static void take_claim(struct roll *r, struct roll_node *n, uint64_t now,
 {
     if (m->state == ROLL_REFUSED) {
         blame(r, n, "a rolling reload is under way, begun by ", m->text);
-        end(r);
+        end_soon(r);
         return;
     }
     if (m->state != ROLL_CLAIMED)
@@ -291,7 +291,8 @@ void roll_lost(struct roll *r, uint64_t boot, const char *how)
     snprintf(what, sizeof(what), "it %s%s", how,
              r->phase == PHASE_CLAIMING ? "; nothing was reloaded" : "");
     is_its_turn = r->phase == PHASE_RELOADING && n == &r->nodes[r->turn];
-    n->state = ROLL_FAILED;
+    if (n->state != ROLL_DONE)
+        n->state = ROLL_FAILED;
     if (is_its_turn)
         fail(r, n, what);
     else

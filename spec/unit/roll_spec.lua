@@ -278,6 +278,43 @@ describe("cluster/roll", function()
         assert.same({ "a" }, net.began)
         assert.same({ "a=2" }, r.done)
     end)
+
+    it("ends behind one that was told to go, before it says that it does", function()
+        net = network({ "a", "b", "c" })
+        local r = net:roll(10, 7)
+        local function is_told()
+            for _, d in ipairs(net.flying) do
+                local m = ffi.new("struct roll_msg")
+                assert(lib.roll_msg_read(m, slice(d.s)) == 0)
+                if m.type == lib.ROLL_GO then
+                    return true
+                end
+            end
+        end
+        repeat
+            net:step()
+        until is_told()
+        lib.roll_stop(r.roll, "enough")
+        net:run()
+        assert.equal("enough", r.why)
+        assert.same({ "a" }, net.began)
+        assert.same({ "a=2" }, r.done)
+    end)
+
+    it("does not say of one that has reloaded and left that it failed", function()
+        net = network({ "a", "b", "c" })
+        local r = net:roll(10, 7)
+        net.outcome = function(n)
+            if n.name == "b" then
+                lib.roll_lost(r.roll, 10, "has left")
+            end
+            return true
+        end
+        net:run()
+        assert.equal("a: it has left", r.why)
+        assert.same({ "a=2", "b=2" }, r.done)
+        assert.equal(lib.ROLL_DONE, lib.roll_at(r.roll, 0).state)
+    end)
 end)
 
 describe("cluster/claim", function()
