@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "cluster/address.h"
 #include "cluster/announce.h"
+#include "cluster/gossip_msg.h"
 #include "cluster/own_address.h"
 
 enum {
@@ -122,6 +123,12 @@ int cluster_sockets_open(struct cluster_sockets *s, const struct conf *conf,
     if (err < 0) {
         snprintf(why, size, "cluster.bind: %s: %s", bind, err_str(err));
         return err;
+    }
+    if (!gossip_address_is_sound(&s->told)) {
+        snprintf(why, size, "cluster.advertise: nobody is reached at %s",
+                 conf->cluster.advertise != NULL ? conf->cluster.advertise
+                                                 : bind);
+        return SD_EINVALID;
     }
     if (conf->cluster.discovery == CONF_BY_LAN)
         open_announce(s, usual, &at);

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "cluster/gossip_msg.h"
 #include "proc/config.h"
 #include "proc/instance.h"
 #include "proc/logfile.h"
@@ -220,6 +221,14 @@ static int open_cluster(struct node *n)
 
     if (!n->conf->cluster.enable && n->relays == 0)
         return 0;
+    if (!n->conf->cluster.enable && (instance_parts() & INSTANCE_NODE) != 0)
+        return because(n, "--dispatch: a node that takes part needs "
+                          "cluster.enable (alone: sdlua dispatch start)");
+    if (!gossip_name_is_sound(slice_str(n->name)))
+        return because(n,
+                       "the name of a member of a cluster has 1 to %d bytes, "
+                       "no control characters: set server.name",
+                       GOSSIP_NAME);
     if (n->conf->cluster.key.n == 0)
         log_info("no cluster.key: the cluster is of this machine only");
     if (cluster_sockets_open(&n->cluster, n->conf, n->relays, why,

@@ -92,6 +92,11 @@ describe("config/cluster.lua", function()
         { "half an IPv6 address", "advertise = '[1:2]:7946'",
             'cluster.advertise: "[1:2]:7946" is no address like '
                 .. '"10.0.0.1:7946" or "[::1]:0"' },
+        { "an advertised one that nobody reaches",
+            ("key = %q, advertise = '0.0.0.0:7946'"):format(A),
+            "cluster.advertise: nobody is reached at 0.0.0.0" },
+        { "the same as IPv6", ("key = %q, advertise = '[::]:7946'"):format(A),
+            "cluster.advertise: nobody is reached at ::" },
         { "a seed without a port", "seeds = { 'a:1', 'b' }",
             'cluster.seeds: item 2: "b" is no "host:port"' },
         { "a seed with port 0", "seeds = { 'a:0' }",
@@ -132,6 +137,19 @@ describe("config/cluster.lua", function()
         assert.equal("ok\n", (check("return { enable = false }")))
         s.env = "SD_CLUSTER_ENABLE=true SD_REDIS_DEFAULT_URL=redis://h"
         assert.equal("ok\n", (s:run("check")))
+    end)
+
+    it("refuses a name that members cannot have, and half a part", function()
+        s:write("config/cluster.lua", "return { bind = '127.0.0.1:0', enable = true }")
+        s.env = "SD_REDIS_DEFAULT_URL=redis://127.0.0.1:1 SD_NODE_NAME=" .. ("x"):rep(65)
+        local out, status = s:run("start")
+        assert.equal(1, status)
+        assert.matches("a member of a cluster has 1 to 64 bytes", out)
+        s:write("config/cluster.lua", "return { bind = '127.0.0.1:0' }")
+        s.env = ""
+        out, status = s:run("start --dispatch")
+        assert.equal(1, status)
+        assert.matches("--dispatch: a node that takes part needs cluster.enable", out, 1, true)
     end)
 
     it("listens on loopback until there is a key", function()

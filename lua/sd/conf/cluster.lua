@@ -153,6 +153,13 @@ function cluster.check(c)
     check_address(c, "cluster.bind", tree.bind, has_key)
     if tree.advertise then
         check_address(c, "cluster.advertise", tree.advertise, has_key)
+        local host = address.split(tree.advertise)
+        if host == "0.0.0.0" or host == "::" then
+            c.report(
+                "cluster.advertise",
+                ("cluster.advertise: nobody is reached at %s"):format(host)
+            )
+        end
     end
     check_seeds(c, tree.seeds)
     if tree.discovery == "dns" and #(tree.seeds or {}) == 0 then
