@@ -238,13 +238,13 @@ bool uplink_state(const struct uplink *u, unsigned i, struct uplink_state *out)
             continue;
         *out = (struct uplink_state){.dispatch = r->at.dispatch,
                                      .boot = r->at.boot,
-                                     .index = r->at.index};
+                                     .index = r->at.index,
+                                     .received = r->received,
+                                     .sent = r->sent};
         if (r->link == NULL || r->out == NULL)
             return true;
         out->heard = link_heard(r->link);
         out->unsent = link_unsent(r->link);
-        out->received = r->received;
-        out->sent = r->sent;
         out->relay = (void *)(uintptr_t)r;
         out->round_trip = link_round_trip(r->link);
         return true;

@@ -19,9 +19,9 @@ enum {
 
 /* Where a relay listens; a multiple of 8 bytes, without gaps. */
 struct roster_relay {
-    uint64_t boot;              /* of its dispatch */
-    unsigned char ip[16];       /* 4 of them, or all when ... */
-    uint32_t is_6;              /* ... it is an IPv6 address */
+    uint64_t boot;        /* of its dispatch */
+    unsigned char ip[16]; /* of IPv4: mapped, ::ffff:a.b.c.d */
+    uint32_t reserved;
     uint16_t port, index;       /* within the dispatch */
     char dispatch[ROSTER_NAME]; /* its name; longer ones are cut */
 };

@@ -141,7 +141,7 @@ static void on_close(void *arg, struct link *l, const char *why)
         count(r, -1);
         log_debug("the link to worker %u of %s is closed: %s",
                   p->who.place.slot, p->who.name, why);
-    } else {
+    } else if (r->door != NULL) { /* else we stop, and close all */
         complain(r, l, why);
         r->refused[refusal_of(why)]++;
     }
@@ -288,7 +288,17 @@ static void count_refusals(const struct relay *r, uint64_t *v)
 
 static void on_count(struct process *p, uint64_t *v)
 {
-    count_refusals(list_entry(p, struct relay, process), v);
+    const struct relay *r = list_entry(p, struct relay, process);
+    const struct links_figures *f = links_figures(r->links);
+
+    v[COUNT_LINK_BYTES_IN] = f->received;
+    v[COUNT_LINK_BYTES_OUT] = f->sent;
+    v[COUNT_LINKS_OPENED] = f->opened;
+    v[COUNT_LINKS_CLOSED] = f->closed;
+    v[COUNT_FAR_TAKEN] = hub_figures(r->hub)->taken;
+    v[COUNT_FAR_FRAMES] = hub_figures(r->hub)->sent;
+    v[COUNT_FAR_BUSY] = hub_figures(r->hub)->busy;
+    count_refusals(r, v);
 }
 
 static void on_end(struct process *p)

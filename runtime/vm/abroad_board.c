@@ -66,7 +66,7 @@ static void on_board(struct timer *t)
             .sent = s.sent,
             .filters =
                 topics_filters(people->topics) + topics_filters(people->groups),
-            .is_flooded = !teller_knows(a->teller, s.relay)};
+            .is_flooded = s.relay != NULL && !teller_knows(a->teller, s.relay)};
     linkboard_write(env->links, (uint16_t)env->epoch, &list);
     timer_start(env->loop, t, AGAIN);
 }
