@@ -135,6 +135,8 @@ void gossip_free(struct gossip **gp)
 {
     struct gossip *g = *gp;
 
+    if (g == NULL)
+        return;
     sd_check(g, GOSSIP_MAGIC);
     members_fini(&g->members);
     g->magic = 0;

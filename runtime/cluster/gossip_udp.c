@@ -9,6 +9,7 @@
 #include "cluster/gossip_udp.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -111,7 +112,7 @@ static bool may_complain(struct gossip_udp *u)
         return false;
     u->complained = now;
     u->patience *= 2;
-    if (since > COMPLAIN_RARELY || u->patience == 0)
+    if (since > 2 * COMPLAIN_RARELY || u->patience == 0)
         u->patience = COMPLAIN_OFTEN;
     if (u->patience > COMPLAIN_RARELY)
         u->patience = COMPLAIN_RARELY;
@@ -121,7 +122,7 @@ static bool may_complain(struct gossip_udp *u)
 static void complain(struct gossip_udp *u, const char *why, const char *hint,
                      const struct sockaddr *from)
 {
-    char text[ADDRESS_TEXT] = "?";
+    char text[ADDRESS_TEXT] = "?", more[48] = "";
     struct gossip_address a;
 
     if (!may_complain(u)) {
@@ -130,8 +131,9 @@ static void complain(struct gossip_udp *u, const char *why, const char *hint,
     }
     if (address_from(&a, from))
         address_write(text, &a);
-    log_warn("a datagram from %s was dropped: %s%s (and %u more before)", text,
-             why, hint, u->unsaid);
+    if (u->unsaid > 0)
+        snprintf(more, sizeof(more), " (and %u more before)", u->unsaid);
+    log_warn("a datagram from %s was dropped: %s%s%s", text, why, hint, more);
     u->unsaid = 0;
 }
 
@@ -157,17 +159,20 @@ static bool open_datagram(struct gossip_udp *u, struct slice bytes,
     return v == SEAL_OPENED;
 }
 
+/* Our own broadcasts come back. */
 static void take(struct gossip_udp *u, struct slice bytes,
                  const struct sockaddr *from)
 {
     struct slice plain;
+    int err;
 
     if (!open_datagram(u, bytes, from, SEAL_OWN))
         return;
     plain = buf_slice(&u->plain);
-    if (roll_msg_is(plain))
-        u->config.on_roll(u->config.arg, plain);
-    else if (gossip_receive(u->gossip, clock_ms(), plain.p, plain.len) < 0)
+    err = roll_msg_is(plain)
+              ? u->config.on_roll(u->config.arg, plain)
+              : gossip_receive(u->gossip, clock_ms(), plain.p, plain.len);
+    if (err < 0)
         complain_content(u, from);
 }
 

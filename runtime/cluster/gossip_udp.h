@@ -20,8 +20,9 @@ struct gossip_udp_config {
     /* Something has changed; gossip_udp_look() says what there is. */
     void (*on_change)(void *arg, const struct gossip_member *m,
                       enum gossip_event what);
-    /* A member has said something that is no gossip (cluster/roll_msg.h). */
-    void (*on_roll)(void *arg, struct slice bytes);
+    /* A member has said something that is no gossip (cluster/roll_msg.h).
+     * 0; SD_EPROTO: of another version, or none. */
+    int (*on_roll)(void *arg, struct slice bytes);
     void *arg;
 };
 

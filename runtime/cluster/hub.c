@@ -57,6 +57,8 @@ void hub_free(struct hub **hp)
     struct hub *h = *hp;
     struct transit *t;
 
+    if (h == NULL)
+        return;
     sd_check(h, HUB_MAGIC);
     h->calls.emit = emit_nothing;
     while (h->links > 0) {

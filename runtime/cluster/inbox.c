@@ -61,6 +61,8 @@ void inbox_free(struct inbox **ip)
     struct inbox *i = *ip;
     unsigned n;
 
+    if (i == NULL)
+        return;
     sd_check(i, INBOX_MAGIC);
     for (n = 0; n < LINKS; n++) {
         if (i->link[n] != NULL)

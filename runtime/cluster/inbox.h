@@ -69,7 +69,9 @@ void inbox_settle(struct inbox *i, uint64_t token, int outcome);
 /* End of a turn: send the answers that were gathered. */
 void inbox_turn(struct inbox *i);
 
-/* A conn goes to another process of this node: what it has got here must not
+/* XXX: the simulation alone calls these two, for no command moves conns yet.
+ *
+ * A conn goes to another process of this node: what it has got here must not
  * reach it there once more, nor anything older.  inbox_show() tells of each
  * sending process, when nothing of the uid is pending; inbox_note() has the
  * other inbox know it, and who has the conn there keeps it from messages up to

@@ -83,6 +83,8 @@ void outbox_free(struct outbox **op)
 {
     struct outbox *o = *op;
 
+    if (o == NULL)
+        return;
     sd_check(o, OUTBOX_MAGIC);
     cover_free(o);
     forget_answers(o);

@@ -106,12 +106,11 @@ static void on_config(struct process *p)
         membership_take(a->membership);
 }
 
-static void on_roll(void *arg, struct slice bytes)
+static int on_roll(void *arg, struct slice bytes)
 {
     struct agent *a = arg;
 
-    if (a->rolling != NULL)
-        rolling_take(a->rolling, bytes);
+    return a->rolling != NULL ? rolling_take(a->rolling, bytes) : 0;
 }
 
 static void on_lost(void *arg, uint64_t boot, const char *how)

@@ -249,12 +249,12 @@ static void on_member(void *arg, const struct gossip_member *member,
     loop_defer(m->process->loop, &m->changed);
 }
 
-static void on_roll(void *arg, struct slice bytes)
+static int on_roll(void *arg, struct slice bytes)
 {
     struct membership *m = arg;
 
     sd_check(m, MEMBERSHIP_MAGIC);
-    m->hooks.on_roll(m->hooks.arg, bytes);
+    return m->hooks.on_roll(m->hooks.arg, bytes);
 }
 
 /* --- open and close ------------------------------------------------------- */

@@ -15,8 +15,9 @@ struct membership_hooks {
     void (*on_settled)(void *arg);
     /* Another member has our name; both addresses are in the text. */
     void (*on_conflict)(void *arg, const char *text);
-    /* Something about a rolling reload, of a member (cluster/roll_msg.h). */
-    void (*on_roll)(void *arg, struct slice bytes);
+    /* Something about a rolling reload, of a member (cluster/roll_msg.h).  0;
+     * SD_EPROTO: of another version, or none. */
+    int (*on_roll)(void *arg, struct slice bytes);
     /* A member is no more: `how` for people. */
     void (*on_lost)(void *arg, uint64_t boot, const char *how);
     void *arg;

@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/claim.h"
@@ -278,17 +279,17 @@ void rolling_begin(struct rolling *r, int fd)
 
 /* --- what comes ----------------------------------------------------------- */
 
-void rolling_take(struct rolling *r, struct slice bytes)
+int rolling_take(struct rolling *r, struct slice bytes)
 {
     struct roll_msg m;
     struct slice name;
 
     sd_check(r, ROLLING_MAGIC);
-    if (roll_msg_read(&m, bytes) < 0 || m.to != r->claim.self)
-        return;
+    if (roll_msg_read(&m, bytes) < 0)
+        return SD_EPROTO;
     name = name_of(r, m.from);
-    if (name.len == 0)
-        return;
+    if (m.to != r->claim.self || name.len == 0)
+        return 0;
     if (m.type == ROLL_STATE) {
         if (r->roll != NULL)
             roll_take(r->roll, clock_ms(), &m);
@@ -296,6 +297,7 @@ void rolling_take(struct rolling *r, struct slice bytes)
     } else if ((r->process->h->parts & INSTANCE_NODE) != 0) {
         obey(r, &m, name);
     }
+    return 0;
 }
 
 void rolling_lost(struct rolling *r, uint64_t boot, const char *how)

@@ -29,8 +29,8 @@ void rolling_close(struct rolling **rp);
 /* A client wants one; takes his socket. */
 void rolling_begin(struct rolling *r, int fd);
 
-/* From membership. */
-void rolling_take(struct rolling *r, struct slice bytes);
+/* From membership.  0; SD_EPROTO: of another version, or none. */
+int rolling_take(struct rolling *r, struct slice bytes);
 void rolling_lost(struct rolling *r, uint64_t boot, const char *how);
 
 #endif
