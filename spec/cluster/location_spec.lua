@@ -274,6 +274,30 @@ return Move]],
         t.nodes:join()
     end)
 
+    describe("when Redis refuses some commands", function()
+        after_each(function()
+            redis("acl setuser default +@all")
+        end)
+
+        local function refused(name)
+            local stats = redis("info commandstats")
+            return tonumber(stats:match("cmdstat_" .. name .. ":.-rejected_calls=(%d+)") or 0)
+        end
+
+        it("is taken out of it later", function()
+            local x = login("a", "ann")
+            redis("acl setuser default -hdel")
+            local before = refused("hdel")
+            x:close()
+            server.until_(function()
+                return refused("hdel") > before
+            end, "its end is refused")
+            assert.equal(1, known("ann"))
+            redis("acl setuser default +hdel")
+            until_known("ann", 0)
+        end)
+    end)
+
     describe("when Redis takes nothing", function()
         before_each(function()
             redis("config set min-replicas-to-write 1")
