@@ -149,8 +149,11 @@ local function boots_of(uids)
         end
         for i = from, to do
             local reply = replies[i - from + 1]
+            if reply.err then
+                return nil, "unavailable"
+            end
             boots[i] = {}
-            for _, id in ipairs(type(reply) == "table" and reply or {}) do
+            for _, id in ipairs(reply) do
                 if core.conn_lives(id) then
                     table.insert(boots[i], id:sub(1, 16))
                 end

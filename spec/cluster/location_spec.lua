@@ -296,6 +296,19 @@ return Move]],
             redis("acl setuser default +hdel")
             until_known("ann", 0)
         end)
+
+        it("is not known, and nobody counts as offline", function()
+            local x, c = login("a", "ann"), open("b")
+            assert.is_true(call(c, "worker", "add_to_group", own("ann"), own("g")))
+            redis("acl setuser default -hkeys")
+            assert.same({ nil, "unavailable" },
+                { call(c, "worker", "uid_is_online", own("ann")) })
+            assert.same({ nil, "unavailable" },
+                { call(c, "worker", "group_uids", own("g"), { online = true }) })
+            redis("acl setuser default +hkeys")
+            assert.is_true(call(c, "worker", "uid_is_online", own("ann")))
+            x:call("c/me")
+        end)
     end)
 
     describe("when Redis takes nothing", function()
