@@ -41,7 +41,11 @@ local function on_worker(name, ...)
     if not r then
         return nil, err
     end
-    return r[1], r[2] or nil, r[3] or nil
+    local result = r[1]
+    if result == core.null then
+        result = nil -- task_take_reply() leaves it in a list
+    end
+    return result, r[2] or nil, r[3] or nil
 end
 
 --- From a task of our node.
