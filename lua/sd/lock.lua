@@ -145,17 +145,20 @@ end
 
 --- The fencing number; 0: somebody else has it; or nil, word.
 local function take(held, fence_key)
-    local sent = core.mono()
-    local fence, err = redis():eval(TAKE, 2, held.owner, fence_key, held.token,
-        digits(held.ttl), digits(FENCE_LIFE))
+    local sent, server = core.mono(), redis()
+    local ok, fence, err = pcall(server.eval, server, TAKE, 2, held.owner,
+        fence_key, held.token, digits(held.ttl), digits(FENCE_LIFE))
     held.good_until = sent + held.ttl * LAST_PART
-    if fence then
+    if ok and fence then
         return fence
     end
     -- It may have been done all the same.
     go.apart(function()
-        redis():eval(RELEASE, 1, held.owner, held.token)
+        server:eval(RELEASE, 1, held.owner, held.token)
     end)
+    if not ok then
+        error(fence, 0) -- the wait was cancelled
+    end
     log.debug("lock " .. held.owner .. ": " .. tostring(err))
     return nil, "unavailable"
 end
