@@ -15,7 +15,10 @@ describe("the location of uids", function()
 return {
     game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
     shy = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line", uid_policy = "refuse" },
+    polite = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line", route = "polite" },
 }]],
+            ["scripts/routes/polite.lua"] = [[
+return { bye = function(reason) return { bye = reason } end }]],
             ["scripts/controllers/move.lua"] = [[
 local sd, core = require("sd"), require("sd.core")
 local Move = {}
@@ -113,6 +116,15 @@ return Move]],
         login("b", "ann", "allow")
         assert.equal(2, known("ann"))
         assert.equal("0", redis(("hexists %s %s"):format(key("ann"), ghost)):match("%d"))
+    end)
+
+    it("says goodbye to a conn that has lost to a newer one", function()
+        local x = open("a", "polite")
+        assert.same({ true }, x:call("c/login", { uid = own("ann") }).result)
+        local ghost = ("f"):rep(32)
+        redis(("hset %s %s '%d alone %d'"):format(key("ann"), ghost, 2 ^ 52, 2 ^ 33))
+        assert.same({ bye = "replaced" }, push(x))
+        assert.is_true(x:is_closed())
     end)
 
     it("does not hold up a conn of our own for those of other nodes", function()
