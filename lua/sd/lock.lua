@@ -183,6 +183,21 @@ local function take_in(held, fence_key, ms)
     end
 end
 
+--- The same as below, of keys in Redis that begin so; times in ms.
+---@async
+function lock.at(prefix, ttl, fn, patience)
+    local held = {
+        owner = prefix .. "owner",
+        token = core.request_id(),
+        ttl = ttl,
+    }
+    local fence, err = take_in(held, prefix .. "fence", patience)
+    if not fence then
+        return nil, err
+    end
+    return work(held, fn, fence)
+end
+
 --- Run a function that nobody else in the cluster runs under the same key.
 ---@async
 ---@param key string
@@ -201,17 +216,8 @@ function lock.lock(key, ttl, fn, opts)
     if not ms or ms < LEAST then
         fault.misuse("bad argument 'ttl' (at least 0.1 seconds expected)")
     end
-    local held = {
-        owner = "sd:{l:" .. key .. "}:owner",
-        token = core.request_id(),
-        ttl = ms,
-    }
-    local fence, err = take_in(held, "sd:{l:" .. key .. "}:fence",
+    return lock.at("sd:{l:" .. key .. "}:", ms, fn,
         wait.ms(fault.options(opts).wait, "wait") or 0)
-    if not fence then
-        return nil, err
-    end
-    return work(held, fn, fence)
 end
 
 return lock
