@@ -28,8 +28,8 @@ return {
     -- discovery = "lan",
     -- seeds = { "10.0.0.5:7946", "cluster.example:7946" }, -- an example
 
-    -- How soon a silent member counts as dead: "lan", 6 to 12 seconds; "fast",
-    -- about 2, for quick networks of up to 100 members.
+    -- How soon a silent member counts as dead: "lan", 5 to 6 seconds, 10
+    -- among 100; "fast", 2 to 3, for quick networks of up to 100 members.
     -- profile = "lan",
 
     -- Encrypt links. Both ends must say false to do without; what agents say

@@ -17,6 +17,7 @@ local conn = require("sd.conn")
 local core = require("sd.core")
 local floods = require("sd.floods")
 local go = require("sd.go")
+local location_mark = require("sd.location_mark")
 local log = require("sd.log")
 local redis = require("sd.redis")
 local settle = require("sd.wait").settle
@@ -31,13 +32,6 @@ local COMPLAIN = 10 -- seconds from one line about Redis to the next
 local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- ends or assertions written at once
 local PATIENCE = 500 -- ms for those who had the uid to hear of its new conn
-
---- KEYS: where the mark is. ARGV: another one. Returns the one that is there:
---- it goes when all the rest goes.
-local MARK = [[
-redis.call("set", KEYS[1], ARGV[1], "nx")
-return redis.call("get", KEYS[1])
-]]
 
 local is_behind = false -- Redis does not know all of our bindings
 
@@ -203,7 +197,7 @@ local function take_assertion(b, reply)
     if bound ~= b.uid or now ~= b.number then
         return -- another binding by now
     elseif number == 0 then
-        core.close(b.handle, "replaced")
+        conn.close(b.handle, "replaced")
         return
     elseif number > b.number then
         raise(b, number)
@@ -297,62 +291,6 @@ local function assert_all()
     return true
 end
 
---- By a number in it members compare whether they have the same Redis. One
---- that has lost its data is given the number again that it had.
-local function number_of_redis()
-    local id = core.cluster_id()
-    if id == 0 then
-        for _, byte in ipairs({ core.random(6):byte(1, 6) }) do
-            id = id * 256 + byte
-        end
-    end
-    return ("%.0f"):format(id)
-end
-
-local last = {} -- what was seen of Redis
-
---- What is there now; nil: it is away.
----@async
----@return {mark: string, conn: integer}? seen
----@return string? err
-local function look_at_redis()
-    local replies, err = redis():pipeline(function(p)
-        p:set("sd:cluster", number_of_redis(), "nx")
-        p:get("sd:cluster")
-        p:eval(MARK, 1, "sd:mark", core.random(16))
-        p:client("id")
-    end)
-    if not replies then
-        return nil, err
-    end
-    local number, mark = tonumber(replies[2]), replies[3]
-    if number then
-        core.cluster_id(number)
-    end
-    if not number or type(mark) ~= "string" then
-        return nil, "failed: " .. (type(mark) == "table" and mark.err or "?")
-    end
-    return { mark = mark, conn = replies[4] }
-end
-
---- Is it the Redis it was, and the connection? nil: it is away.
----@async
----@return boolean? is_same
----@return string? err
-local function look()
-    local seen, err = look_at_redis()
-    if not seen then
-        return nil, err
-    end
-    local is_same = not last.mark
-        or last.mark == seen.mark and last.conn == seen.conn
-    if last.mark and last.mark ~= seen.mark then
-        log.info("the Redis has lost where uids are: it is told again")
-    end
-    last = seen
-    return is_same
-end
-
 local turned = core.now()
 
 --- Assertions note again which uids are elsewhere, so who was not noted for
@@ -372,7 +310,7 @@ end
 --- one is told everything at once.
 ---@async
 local function step(round)
-    local is_same, err = look()
+    local is_same, err = location_mark.look()
     local is_all = is_behind or not is_same
     is_behind = false -- what fails from now on says so again
     local ok = is_same ~= nil
@@ -396,7 +334,7 @@ end
 --- bindings hold.
 function location.start()
     local round = core.location_round() or ROUND
-    look()
+    location_mark.look()
     go.every(STEP, function()
         local ok, err = pcall(step, round)
         if not ok then

@@ -140,16 +140,23 @@ function location_store.assert_all(server, list)
     return replies
 end
 
---- Bindings have ended: uids and conns in turn.
+--- Bindings have ended: uids and conns in turn. When Redis refuses some, all
+--- may be told again.
 ---@async
----@return any[]? replies
+---@return true? ok
 ---@return string? err
 function location_store.forget(server, list)
-    return server:pipeline(function(p)
+    local replies, err = server:pipeline(function(p)
         for i = 1, #list, 2 do
             p:hdel(key(list[i]), list[i + 1])
         end
     end)
+    for _, reply in ipairs(replies or {}) do
+        if type(reply) == "table" and reply.err then
+            return nil, reply.err
+        end
+    end
+    return replies and true, err
 end
 
 --- The conns of a uid and their numbers in turn.

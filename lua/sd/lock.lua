@@ -145,17 +145,20 @@ end
 
 --- The fencing number; 0: somebody else has it; or nil, word.
 local function take(held, fence_key)
-    local sent = core.mono()
-    local fence, err = redis():eval(TAKE, 2, held.owner, fence_key, held.token,
-        digits(held.ttl), digits(FENCE_LIFE))
+    local sent, server = core.mono(), redis()
+    local ok, fence, err = pcall(server.eval, server, TAKE, 2, held.owner,
+        fence_key, held.token, digits(held.ttl), digits(FENCE_LIFE))
     held.good_until = sent + held.ttl * LAST_PART
-    if fence then
+    if ok and fence then
         return fence
     end
     -- It may have been done all the same.
     go.apart(function()
-        redis():eval(RELEASE, 1, held.owner, held.token)
+        server:eval(RELEASE, 1, held.owner, held.token)
     end)
+    if not ok then
+        error(fence, 0) -- the wait was cancelled
+    end
     log.debug("lock " .. held.owner .. ": " .. tostring(err))
     return nil, "unavailable"
 end
@@ -180,6 +183,21 @@ local function take_in(held, fence_key, ms)
     end
 end
 
+--- The same as below, of keys in Redis that begin so; times in ms.
+---@async
+function lock.at(prefix, ttl, fn, patience)
+    local held = {
+        owner = prefix .. "owner",
+        token = core.request_id(),
+        ttl = ttl,
+    }
+    local fence, err = take_in(held, prefix .. "fence", patience)
+    if not fence then
+        return nil, err
+    end
+    return work(held, fn, fence)
+end
+
 --- Run a function that nobody else in the cluster runs under the same key.
 ---@async
 ---@param key string
@@ -198,17 +216,8 @@ function lock.lock(key, ttl, fn, opts)
     if not ms or ms < LEAST then
         fault.misuse("bad argument 'ttl' (at least 0.1 seconds expected)")
     end
-    local held = {
-        owner = "sd:{l:" .. key .. "}:owner",
-        token = core.request_id(),
-        ttl = ms,
-    }
-    local fence, err = take_in(held, "sd:{l:" .. key .. "}:fence",
+    return lock.at("sd:{l:" .. key .. "}:", ms, fn,
         wait.ms(fault.options(opts).wait, "wait") or 0)
-    if not fence then
-        return nil, err
-    end
-    return work(held, fn, fence)
 end
 
 return lock

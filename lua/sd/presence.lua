@@ -41,7 +41,11 @@ local function on_worker(name, ...)
     if not r then
         return nil, err
     end
-    return r[1], r[2] or nil, r[3] or nil
+    local result = r[1]
+    if result == core.null then
+        result = nil -- task_take_reply() leaves it in a list
+    end
+    return result, r[2] or nil, r[3] or nil
 end
 
 --- From a task of our node.
@@ -149,8 +153,11 @@ local function boots_of(uids)
         end
         for i = from, to do
             local reply = replies[i - from + 1]
+            if reply.err then
+                return nil, "unavailable"
+            end
             boots[i] = {}
-            for _, id in ipairs(type(reply) == "table" and reply or {}) do
+            for _, id in ipairs(reply) do
                 if core.conn_lives(id) then
                     table.insert(boots[i], id:sub(1, 16))
                 end

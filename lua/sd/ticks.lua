@@ -22,7 +22,7 @@ local redis = require("sd.redis")
 ---@class sd.ticks
 local ticks = {}
 
-local LOCK = 10 -- seconds until a run whose node has died is forgotten
+local LOCK = 10000 -- ms until a run whose node has died is forgotten
 local APART = 30000 -- ms, and a period: how far Redis's clock may be
 local POLITE = 500 -- ms that one who drains waits for the others, at most
 local COUNTED = 30 * 86400 * 1000 -- ms that counters are kept
@@ -64,10 +64,15 @@ local function digits(n)
     return ("%.0f"):format(n)
 end
 
+--- Its keys in Redis begin so. No key of a script's lock does.
+local function prefix(name)
+    return "sd:{t:" .. name .. "}:"
+end
+
 --- Take a tick: its number of runs and fencing number; nothing when another
 --- node has it.
 local function take(name, tick, every)
-    local key = "sd:{t:" .. name .. "}:"
+    local key = prefix(name)
     local reply, err = redis():eval(TAKE, 3, key .. digits(tick),
         key .. "runs", key .. "fence", core.node, digits(2 * every + COUNTED),
         digits(tick * every), digits(every + APART))
@@ -104,11 +109,11 @@ function ticks.run(config, name, scheduled, fn)
         return fn(info)
     end
     local is_ours = false
-    local _, err = lock.lock("timer:" .. name, LOCK, function(number)
+    local _, err = lock.at(prefix(name), LOCK, function(number)
         is_ours = true
         info.fence = number
         fn(info)
-    end)
+    end, 0)
     if not is_ours and err == "busy" then
         log.debug("timer " .. name .. ": its last run goes on")
     elseif not is_ours then

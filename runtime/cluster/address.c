@@ -131,9 +131,3 @@ bool address_is_loopback(const struct gossip_address *a)
     return memcmp(a->ip, one, sizeof(one)) == 0 ||
            (address_is_v4(a) && a->ip[12] == 127);
 }
-
-bool address_is_same(const struct gossip_address *a,
-                     const struct gossip_address *b)
-{
-    return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0 && a->port == b->port;
-}

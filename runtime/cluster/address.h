@@ -30,7 +30,5 @@ socklen_t address_to(struct sockaddr_storage *out,
 bool address_is_v4(const struct gossip_address *a);
 bool address_is_any(const struct gossip_address *a); /* 0.0.0.0, :: */
 bool address_is_loopback(const struct gossip_address *a);
-bool address_is_same(const struct gossip_address *a,
-                     const struct gossip_address *b);
 
 #endif

@@ -150,22 +150,6 @@ int uplink_take(struct uplink *u, const struct conf *conf, const char **why)
     return err;
 }
 
-void uplink_leave(struct uplink *u)
-{
-    struct list *it;
-
-    sd_check(u, UPLINK_MAGIC);
-    u->has_left = true;
-    list_each (it, &u->relays) {
-        struct relay *r = list_entry(it, struct relay, node);
-
-        if (r->link == NULL)
-            continue;
-        (void)link_write(r->link, FRAMES_BYE, NULL, 0);
-        link_close(r->link, "this process leaves");
-    }
-}
-
 /* --- what others ask and say ---------------------------------------------- */
 
 struct outbox *uplink_outbox(const struct uplink *u)

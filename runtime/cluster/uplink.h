@@ -60,9 +60,6 @@ size_t uplink_unsent(void *relay); /* bytes in its link */
 /* Who there is, as far as the roster says. */
 const struct roster_list *uplink_roster(const struct uplink *u);
 
-/* Say goodbye and end all links; what is unanswered stays so. */
-void uplink_leave(struct uplink *u);
-
 struct links_figures; /* cluster/link.h */
 
 struct uplink_state {

@@ -194,8 +194,6 @@ void uplink_on_look(struct timer *t)
     struct list *it;
 
     sd_check(u, UPLINK_MAGIC);
-    if (u->has_left)
-        return;
     if (roster_serial(u->config.roster) != u->serial)
         read_roster(u);
     list_each (it, &u->relays) {

@@ -38,7 +38,6 @@ struct uplink {
     struct loop_hook hook;
     struct timer look, tick;
     uint64_t ticked, armed; /* last and next tick */
-    bool has_left;
 };
 
 /* uplink.c: time may be needed sooner. */

@@ -56,11 +56,10 @@ bool roster_has(const struct roster_list *list, uint64_t boot)
     return low < list->nnodes && list->nodes[low] == boot;
 }
 
-const char *roster_name(const struct roster_list *list, unsigned i)
+const char *roster_next_name(const struct roster_list *list, const char *name)
 {
-    const char *p = list->names, *end = p + ROSTER_NAMES;
+    const char *last = list->names + ROSTER_NAMES - 1;
 
-    while (i-- > 0 && p < end)
-        p += strlen(p) + 1;
-    return p < end ? p : "";
+    name += strlen(name) + 1;
+    return name < last ? name : last; /* which is empty */
 }

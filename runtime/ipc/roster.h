@@ -47,7 +47,8 @@ void roster_read(const struct roster *r, struct roster_list *out);
 /* Does a node of this boot live? */
 bool roster_has(const struct roster_list *list, uint64_t boot);
 
-/* The name of the i-th node; "": it did not fit.  Walks over those before. */
-const char *roster_name(const struct roster_list *list, unsigned i);
+/* The name of the node behind the one with this name, of which the first is
+ * list->names; "": it did not fit. */
+const char *roster_next_name(const struct roster_list *list, const char *name);
 
 #endif

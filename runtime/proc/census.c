@@ -107,14 +107,10 @@ struct walk {
 
 static struct slice former_name(struct walk *w, uint64_t boot)
 {
-    const char *end;
-
     sd_assert(w->list != NULL);
-    end = w->list->names + ROSTER_NAMES - 1; /* a NUL */
     for (; w->list->nodes[w->at] != boot; w->at++)
-        if (w->name < end)
-            w->name += strlen(w->name) + 1;
-    return slice_str(w->name <= end ? w->name : end);
+        w->name = roster_next_name(w->list, w->name);
+    return slice_str(w->name);
 }
 
 static struct slice name_of(const struct gossip *g, struct walk *former,

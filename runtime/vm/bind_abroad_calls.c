@@ -179,8 +179,7 @@ static int l_other_nodes(lua_State *L)
             lua_pushstring(L, name);
             lua_rawseti(L, -2, ++n);
         }
-        if (name < list->names + ROSTER_NAMES - 1)
-            name += strlen(name) + 1;
+        name = roster_next_name(list, name);
     }
     return 1;
 }

@@ -15,7 +15,10 @@ describe("the location of uids", function()
 return {
     game = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line" },
     shy = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line", uid_policy = "refuse" },
+    polite = { listen = "127.0.0.1:0", protocol = "tcp", frame = "line", route = "polite" },
 }]],
+            ["scripts/routes/polite.lua"] = [[
+return { bye = function(reason) return { bye = reason } end }]],
             ["scripts/controllers/move.lua"] = [[
 local sd, core = require("sd"), require("sd.core")
 local Move = {}
@@ -113,6 +116,15 @@ return Move]],
         login("b", "ann", "allow")
         assert.equal(2, known("ann"))
         assert.equal("0", redis(("hexists %s %s"):format(key("ann"), ghost)):match("%d"))
+    end)
+
+    it("says goodbye to a conn that has lost to a newer one", function()
+        local x = open("a", "polite")
+        assert.same({ true }, x:call("c/login", { uid = own("ann") }).result)
+        local ghost = ("f"):rep(32)
+        redis(("hset %s %s '%d alone %d'"):format(key("ann"), ghost, 2 ^ 52, 2 ^ 33))
+        assert.same({ bye = "replaced" }, push(x))
+        assert.is_true(x:is_closed())
     end)
 
     it("does not hold up a conn of our own for those of other nodes", function()
@@ -272,6 +284,43 @@ return Move]],
             return #x.pushes > 0
         end, "its group is sent to it")
         t.nodes:join()
+    end)
+
+    describe("when Redis refuses some commands", function()
+        after_each(function()
+            redis("acl setuser default +@all")
+        end)
+
+        local function refused(name)
+            local stats = redis("info commandstats")
+            return tonumber(stats:match("cmdstat_" .. name .. ":.-rejected_calls=(%d+)") or 0)
+        end
+
+        it("is taken out of it later", function()
+            local x = login("a", "ann")
+            redis("acl setuser default -hdel")
+            local before = refused("hdel")
+            x:close()
+            server.until_(function()
+                return refused("hdel") > before
+            end, "its end is refused")
+            assert.equal(1, known("ann"))
+            redis("acl setuser default +hdel")
+            until_known("ann", 0)
+        end)
+
+        it("is not known, and nobody counts as offline", function()
+            local x, c = login("a", "ann"), open("b")
+            assert.is_true(call(c, "worker", "add_to_group", own("ann"), own("g")))
+            redis("acl setuser default -hkeys")
+            assert.same({ nil, "unavailable" },
+                { call(c, "worker", "uid_is_online", own("ann")) })
+            assert.same({ nil, "unavailable" },
+                { call(c, "worker", "group_uids", own("g"), { online = true }) })
+            redis("acl setuser default +hkeys")
+            assert.is_true(call(c, "worker", "uid_is_online", own("ann")))
+            x:call("c/me")
+        end)
     end)
 
     describe("when Redis takes nothing", function()

@@ -81,6 +81,14 @@ function L:parent()
         function() sd.sleep(20) end)
     return { a = a, b = b }
 end
+--- One that does not wait until it has it.
+function L:hasty(p)
+    local handle = sd.go(sd.lock, p.key, 120, function() end)
+    sd.sleep(p.seconds)
+    handle:cancel()
+    local a, b = handle:wait(60)
+    return { a = a, b = b }
+end
 function L:misuse(p)
     local ok, err = pcall(sd.lock, p.key, p.ttl, p.fn and print)
     return { ok = ok, err = tostring(err) }
@@ -194,6 +202,17 @@ describe("sd.lock #redis", function()
         assert.same({ b = "timeout" }, by_slot[0]:call("l/parent").result)
         assert.equal("done", by_slot[1]:call("l/hold",
             { key = "parent", ttl = 1, seconds = 0, wait = 10 }).result.a)
+    end)
+
+    it("is not kept by who was cancelled before it had it", function()
+        by_slot[0]:call("l/hold", { key = "k", ttl = 1, seconds = 0 })
+        r:signal(19)
+        local result = by_slot[0]:call("l/hasty", { key = "k", seconds = 0.1 }).result
+        r:signal(18)
+        assert.same({ b = "cancelled" }, result)
+        -- This goes the same way, so that Redis has read the others before.
+        assert.equal("done", by_slot[0]:call("l/hold",
+            { key = "k", ttl = 1, seconds = 0 }).result.a)
     end)
 
     it("that is lost cancels its function", function()

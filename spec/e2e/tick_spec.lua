@@ -14,6 +14,8 @@ return {
         scope = "cluster", overlap = "allow" },
     { name = "slow", model = "m", method = "slow", every = "200ms",
         scope = "cluster" },
+    { name = "held", model = "m", method = "held", every = "200ms",
+        scope = "cluster" },
     { model = "m", method = "nameless", every = "500ms", scope = "cluster" },
     { name = "task", task = "t", method = "work", every = "500ms",
         scope = "cluster" },
@@ -32,6 +34,9 @@ local note = require("note")
 local M = {}
 for _, name in ipairs({ "tick", "free", "nameless" }) do
     M[name] = function(self, args, info) note(name, args, info) end
+end
+function M:held(args, info)
+    sd.lock("timer:held", 5, function() note("held", args, info) end)
 end
 function M:slow(args, info)
     note("slow", args, info)
@@ -116,6 +121,10 @@ describe("cluster timers #cluster #redis", function()
         for i = 2, #ends do
             assert.is_true(begins[i].at >= ends[i - 1].at)
         end
+    end)
+
+    it("keep no script from a lock of their name", function()
+        wait_runs("held", 3)
     end)
 
     it("go on on the other node when one is killed", function()

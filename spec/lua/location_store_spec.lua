@@ -10,7 +10,7 @@ local function conn(node, n)
 end
 
 describe("sd.location_store", function()
-    local hash, expires, now, server
+    local hash, expires, now, server, refuses
 
     local function call(name, key, ...)
         assert(name == "time" or key == KEY)
@@ -54,7 +54,7 @@ describe("sd.location_store", function()
     end
 
     before_each(function()
-        hash, expires, now = {}, nil, 1700000000
+        hash, expires, now, refuses = {}, nil, 1700000000, nil
         local loaded = {}
         server = {
             eval = function(_, ...)
@@ -79,8 +79,10 @@ describe("sd.location_store", function()
                     replies[#replies + 1] = eval(loaded.sha or self.text, ...)
                 end,
                 hdel = function(_, _, id)
-                    hash[id] = nil
-                    replies[#replies + 1] = 1
+                    if refuses ~= id then
+                        hash[id] = nil
+                    end
+                    replies[#replies + 1] = refuses == id and { err = "MISCONF" } or 1
                 end,
             })
             return replies
@@ -199,6 +201,19 @@ describe("sd.location_store", function()
         assert.same({ conn("b", 2) }, names())
         assert.equal(3, (bind(conn("a", 3), 1, "refuse", { conn("b", 2) })))
         assert.same({ conn("a", 3) }, names())
+    end)
+
+    it("says when the end of one of them could not be written", function()
+        bind(conn("a", 1), 1, "allow")
+        bind(conn("b", 2), 2, "allow")
+        local list = { "ann", conn("a", 1), "ann", conn("b", 2) }
+        for _, id in ipairs({ conn("a", 1), conn("b", 2) }) do
+            refuses = id
+            assert.same({ nil, "MISCONF" }, { store.forget(server, list) })
+        end
+        refuses = nil
+        assert.is_true(store.forget(server, list))
+        assert.same({}, names())
     end)
 
     it("finds conns, and knows who is alone", function()

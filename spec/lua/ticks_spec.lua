@@ -13,7 +13,7 @@ describe("sd.ticks", function()
                 is_leaving = function() return is_leaving end,
             },
             ["sd.go"] = { sleep = function(s) slept = s end },
-            ["sd.lock"] = { lock = function(_, _, fn) return fn(1) end },
+            ["sd.lock"] = { at = function(_, _, fn) return fn(1) end },
             ["sd.log"] = {
                 warn = function(text) said[#said + 1] = text end,
                 debug = function() end,
