@@ -116,11 +116,14 @@ int abroad_post(struct abroad *a, const struct abroad_letter *l)
                            .wants = (uint8_t)l->wants};
     struct slice v[3 + PIECES] = {
         {NULL, 0}, {(const char *)&m, sizeof(m)}, l->to.name};
-    struct slice place = {(const char *)&l->to.place, sizeof(l->to.place)};
+    char bytes[FRAMES_PLACE_SIZE];
+    struct slice name = l->to.name;
     int slot, rc;
 
     sd_assert(l->n <= PIECES);
-    slot = abroad_worker(a, l->to.type == FRAMES_PLACE ? place : l->to.name);
+    if (l->to.type == FRAMES_PLACE)
+        name = slice_make(bytes, frames_write_place(bytes, &l->to.place));
+    slot = abroad_worker(a, name);
     if (slot < 0)
         return SD_EUNAVAILABLE;
     if (slots_get(slots, (unsigned)slot, SLOT_ABROAD) >= FULL)
