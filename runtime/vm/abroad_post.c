@@ -113,7 +113,9 @@ int abroad_post(struct abroad *a, const struct abroad_letter *l)
                            .slot = l->to.place.slot,
                            .to = (uint8_t)l->to.type,
                            .kind = (uint8_t)l->to.kind,
-                           .wants = (uint8_t)l->wants};
+                           .wants = (uint8_t)l->wants,
+                           .is_beside = l->to.is_beside,
+                           .is_silent = l->token == ABROAD_SILENT};
     struct slice v[3 + PIECES] = {
         {NULL, 0}, {(const char *)&m, sizeof(m)}, l->to.name};
     char bytes[FRAMES_PLACE_SIZE];
@@ -156,7 +158,8 @@ static void lose(struct vms *all, const struct parts *p, int err)
 {
     struct slice value = p->body;
 
-    people_count_lost(all->people, err);
+    if (p->head.is_silent == 0)
+        people_count_lost(all->people, err);
     if (p->head.wants != ABROAD_HOOK)
         return;
     value = value.len < sizeof(struct msg_uid_send)
@@ -204,9 +207,11 @@ static int send_parts(struct abroad *a, const struct parts *p, uint64_t life)
         .to = {.type = (enum frames_type)p->head.to,
                .kind = (enum frames_kind)p->head.kind,
                .place = {p->head.boot, p->head.epoch, p->head.slot},
-               .name = p->name},
+               .name = p->name,
+               .is_beside = p->head.is_beside != 0},
         .type = p->head.type,
         .life = life,
+        .token = p->head.is_silent != 0 ? ABROAD_SILENT : ABROAD_NOBODY,
         .wants = (enum abroad_want)p->head.wants,
         .body = &p->body,
         .n = 1};
