@@ -126,16 +126,14 @@ int abroad_post(struct abroad *a, const struct abroad_letter *l)
     if (l->to.type == FRAMES_PLACE)
         name = slice_make(bytes, frames_write_place(bytes, &l->to.place));
     slot = abroad_worker(a, name);
-    if (slot < 0)
-        return SD_EUNAVAILABLE;
-    if (slots_get(slots, (unsigned)slot, SLOT_ABROAD) >= FULL)
+    if (slot < 0 || slots_get(slots, (unsigned)slot, SLOT_ABROAD) >= FULL)
         return SD_EBUSY;
     memcpy(v + 3, l->body, l->n * sizeof(*v));
     rc = letter_send(a->all, (unsigned)slot, MSG_ABROAD, v, 3 + l->n);
     if (rc == 0)
         note_post(a, l);
     /* gone: filled anew, which the mesh has not seen yet */
-    return rc == SD_EGONE ? SD_EBUSY : rc;
+    return rc == SD_EGONE || rc == SD_EUNAVAILABLE ? SD_EBUSY : rc;
 }
 
 /* --- the worker ----------------------------------------------------------- */

@@ -126,13 +126,6 @@ static bool gives_on(const struct vm *vm, bool is_cluster)
     return is_cluster && vm->env.role == VM_TASK && vm->all->abroad != NULL;
 }
 
-static int send_abroad(struct vm *vm, const struct slice *v)
-{
-    int rc = abroad_event(vm->all->abroad, v, 4);
-
-    return rc == SD_EUNAVAILABLE ? SD_EBUSY : rc;
-}
-
 /* v: head, name, node, value.  All or nobody is told. */
 static int emit(struct vm *vm, const struct slice *v, bool is_cluster)
 {
@@ -146,7 +139,7 @@ static int emit(struct vm *vm, const struct slice *v, bool is_cluster)
     if (rc == 0)
         rc = spread_fits(vm, len + PER_MESSAGE, gives_on(vm, is_cluster));
     if (rc == 0 && is_cluster)
-        rc = send_abroad(vm, v);
+        rc = abroad_event(vm->all->abroad, v, 4);
     if (rc == 0)
         rc = spread_message(vm, SPREAD_EVERY_WORKER, MSG_EVENT, all, 5);
     if (rc == 0 && vm->env.role == VM_WORKER)
