@@ -203,6 +203,7 @@ local function take_assertion(b, reply)
     if bound ~= b.uid or now ~= b.number then
         return -- another binding by now
     elseif number == 0 then
+        core.note_elsewhere(b.handle)
         core.close(b.handle, "replaced")
         return
     elseif number > b.number then

@@ -26,6 +26,13 @@ function Move:away()
     return true
 end
 return Move]],
+            ["scripts/app.lua"] = [[
+local sd = require("sd")
+return {
+    on_uid_closed = function(uid, last, reason)
+        sd.redis():rpush("ended:" .. uid, reason .. (last and " last" or ""))
+    end,
+}]],
         }, "SD_SPEC_MOVE=1")
     end)
     teardown(t.stop)
@@ -58,6 +65,27 @@ return Move]],
         x:call("c/me")
         assert.same({ true }, open("b"):call("c/login", { uid = own("ann") }).result)
         assert.is_true(x:is_closed())
+    end)
+
+    --- Why its bindings have ended, in order, when there were so many.
+    local function ends(uid, n)
+        local list
+        server.until_(function()
+            list = {}
+            for line in redis("lrange ended:" .. own(uid) .. " 0 -1"):gmatch("%l[%l ]*") do
+                list[#list + 1] = line
+            end
+            return #list >= n
+        end, ("%d bindings of %s have ended"):format(n, uid))
+        return list
+    end
+
+    it("does not end with a conn that one of another node replaces", function()
+        local x, y = login("a", "ann"), login("b", "ann")
+        assert.is_true(x:is_closed())
+        assert.same({ "replaced" }, ends("ann", 1))
+        y:close()
+        assert.same({ "replaced", "client last" }, ends("ann", 2))
     end)
 
     it("stays when a conn takes its uid again at once", function()
