@@ -9,6 +9,7 @@ core.config = core.load_config()
 
 local app = require("sd.app")
 local ask = require("sd.ask")
+local binds = require("sd.binds")
 local calls = require("sd.calls")
 local conn = require("sd.conn")
 local door = require("sd.door")
@@ -171,10 +172,10 @@ function boot.start()
     end
 end
 
---- From C; see lua/sd/location.lua.
+--- From C; see lua/sd/location.lua and binds.lua.
 boot.locate = location.resolve
 boot.arrived = location.arrived
-boot.left = location.left
+boot.left = binds.left
 
 local function run_save()
     core.keep_state(hooks.save())

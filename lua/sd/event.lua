@@ -80,36 +80,50 @@ function event.emit(name, data, opts)
     return core.emit(name, data, fault.options(opts).cluster)
 end
 
+local function handle_one(handle, bytes, from)
+    handle.fn(core.msgpack_decode(bytes), from)
+end
+
 local function run(handle, bytes, from)
+    local ok, err = true, nil
     if not handle.off then
-        local ok, err =
-            xpcall(handle.fn, fault.catch, core.msgpack_decode(bytes), from)
-        err = not ok and fault.of_xpcall(err)
-        if fault.is_raised(err) then
-            log.raised(err)
-        elseif not ok and err ~= "cancelled" then
-            local _, text = fault.describe(err)
-            log.error("event " .. handle.name .. ": " .. text)
-        end
+        ok, err = xpcall(handle_one, fault.catch, handle, bytes, from)
     end
-    running = running - 1
+    running = running - 1 -- before what may raise
     if is_stalled and running < MOST / 2 then
         is_stalled = false
-        event.pump()
+        core.wake_events()
+    end
+    if ok then
+        return
+    end
+    err = fault.of_xpcall(err)
+    if fault.is_raised(err) then
+        log.raised(err)
+    elseif err ~= "cancelled" then
+        local _, text = fault.describe(err)
+        log.error("event " .. handle.name .. ": " .. text)
     end
 end
 
---- From C: begin to handle what has come.
+local NONE = {}
+local started = 0 -- handlers of the event at hand
+
+--- From C: begin to handle what has come. Where it fails it goes on when it is
+--- called again.
 function event.pump()
     while running < MOST do
         local name, bytes, from = core.next_event()
         if not name then
             return
         end
-        for _, handle in ipairs(handlers[name] or {}) do
-            running = running + 1
-            core.spawn(true, run, handle, bytes, from)
+        local list = handlers[name] or NONE
+        while started < #list do
+            core.spawn(true, run, list[started + 1], bytes, from)
+            started, running = started + 1, running + 1
         end
+        core.end_event()
+        started = 0
     end
     is_stalled = true
 end

@@ -1,26 +1,21 @@
 --- Where uids are in the cluster: Redis is the truth, and workers write it.
 ---
---- A bind gets a number above all others of its uid, in one script with the
---- policy (location_store.lua); so of two nodes that bind a uid at the same
---- time one loses, and the winner tells the loser's worker. A close takes its
---- own conn id out, so a late one never takes a newer binding away.
----
---- Every worker says of each of its bindings again and again that it holds, and
---- of all of them when Redis was away: so a Redis that has lost its data has it
---- again, and what was bound without it is decided then.
+--- Binds and their ends are in binds.lua. Every worker says of each of its
+--- bindings again and again that it holds, and of all of them when Redis was
+--- away: so a Redis that has lost its data has it again, and what was bound
+--- without it is decided then.
 ---
 --- While Redis is away nobody knows where a uid is that relays do not know: all
 --- processes are asked, but not for more than each of them can bear, nor again
 --- and again for one that nobody has.
 
+local binds = require("sd.binds")
 local conn = require("sd.conn")
 local core = require("sd.core")
 local floods = require("sd.floods")
 local go = require("sd.go")
 local location_mark = require("sd.location_mark")
-local log = require("sd.log")
 local redis = require("sd.redis")
-local settle = require("sd.wait").settle
 local store = require("sd.location_store")
 
 ---@class sd.location
@@ -28,142 +23,8 @@ local location = {}
 
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
-local COMPLAIN = 10 -- seconds from one line about Redis to the next
 local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
-local PART = 500 -- ends or assertions written at once
-local PATIENCE = 500 -- ms for those who had the uid to hear of its new conn
-
-local is_behind = false -- Redis does not know all of our bindings
-
---- Redis is away: one line in a while.
-local complained = 0
-local function complain(what, err)
-    local now = core.now()
-    if now - complained >= COMPLAIN then
-        complained = now
-        log.warn(what .. ": " .. tostring(err))
-    end
-end
-
---- Call fn(conn) of all these conns that live on other nodes, at the same time,
---- and wait for all.
-local function each(conns, fn)
-    local runs = {}
-    for _, id in ipairs(conns) do
-        if id:sub(1, 16) ~= core.boot and core.conn_lives(id) then
-            runs[#runs + 1] = function()
-                fn(id)
-            end
-        end
-    end
-    if runs[1] then
-        go.all(runs)
-    end
-end
-
---- Those conns have lost the uid to a binding of that number. That they have
---- heard of it is waited for, so that nobody is there twice when bind_uid() has
---- returned; but not for long, and who does not hear it learns it by asserting
---- his binding.
-local function oust(conns, uid, number)
-    each(conns, function(id)
-        settle(core.oust(id, uid, number, "replaced", PATIENCE))
-    end)
-end
-
---- The uid has those conns, too. Their nodes are told, as above, so that sends
---- from there reach the new one.
-local function join(conns, uid)
-    each(conns, function(id)
-        if core.mark_elsewhere(uid, id) then
-            settle(core.tell_elsewhere(uid, id, PATIENCE))
-        end
-    end)
-end
-
---- Can none of those be there any more?
-local function are_dead(conns)
-    for _, id in ipairs(conns) do
-        if core.conn_lives(id) then
-            return false
-        end
-    end
-    return true
-end
-
-local function bind(uid, id, number, policy)
-    local server = redis()
-    local reply, err = store.bind(server, uid, id, number, policy, {})
-    if reply and reply[1] == 0 and are_dead(reply[2]) then
-        reply, err = store.bind(server, uid, id, number, policy, reply[2])
-    end
-    return reply, err
-end
-
---- A conn was bound on this node: have it in Redis, too.
----@async
----@return true? ok
----@return string? err "refused", or with that policy "unavailable"
-local function publish(handle, uid)
-    local bound, id, number, policy = core.binding(handle)
-    if bound ~= uid then
-        return true -- somebody was quicker
-    end
-    local reply, err = bind(uid, id, number, policy)
-    if not reply then
-        if policy == "refuse" then
-            return nil, "unavailable"
-        end
-        is_behind = true
-        complain("location of " .. uid, err)
-        return true -- asserted later
-    elseif reply[1] == 0 then
-        return nil, "refused"
-    end
-    if not core.raise_binding(handle, uid, reply[1]) then
-        store.forget(redis(), { uid, id }) -- it has gone meanwhile
-        return true
-    end
-    core.locate(uid, reply[1], true, policy ~= "allow")
-    if policy == "allow" then
-        join(reply[2], uid)
-    else
-        oust(reply[2], uid, reply[1])
-    end
-    return true
-end
-
---- Who has not heard that nobody else has the uid may not keep it.
----@async
-function location.bound(handle, uid)
-    local _, _, _, policy = core.binding(handle)
-    local ok, done, err = pcall(publish, handle, uid)
-    if not (ok and done) and (ok or policy == "refuse")
-        and core.binding(handle) == uid then
-        core.unbind_uid(handle)
-    end
-    if not ok then
-        error(done, 0)
-    end
-    return done, err
-end
-
---- From C: bindings have ended. What cannot be written now stays there.
----@async
----@return true? ok
-function location.left()
-    local list = core.take_left(PART)
-    while #list > 0 do
-        local ok, done, err = pcall(store.forget, redis(), list)
-        if not ok or not done then
-            core.keep_left(list)
-            complain("ends of bindings", ok and err or done)
-            return nil
-        end
-        list = core.take_left(PART)
-    end
-    return true
-end
+local PART = 500 -- assertions written at once
 
 --- From C: a message waits for this uid.
 ---@async
@@ -172,7 +33,7 @@ function location.resolve(uid)
     if ok and list then
         core.located(uid, "at", list, sole)
     else
-        complain("location of " .. uid, ok and sole or list)
+        binds.complain("location of " .. uid, ok and sole or list)
         core.located(uid, floods.found(uid))
     end
 end
@@ -197,6 +58,7 @@ local function take_assertion(b, reply)
     if bound ~= b.uid or now ~= b.number then
         return -- another binding by now
     elseif number == 0 then
+        core.note_elsewhere(b.handle)
         conn.close(b.handle, "replaced")
         return
     elseif number > b.number then
@@ -206,7 +68,7 @@ local function take_assertion(b, reply)
         go.apart(location.on_doubt, b.handle)
     end
     if lost[1] then
-        go.apart(oust, lost, b.uid, number) -- nobody waits for it
+        go.apart(binds.oust, lost, b.uid, number) -- nobody waits for it
     end
     for _, id in ipairs(beside) do
         core.mark_elsewhere(b.uid, id)
@@ -234,7 +96,7 @@ local function assert_some(handles)
         end
     end
     if failed > 0 then
-        complain("bindings", why)
+        binds.complain("bindings", why)
     end
     if not replies or failed > 0 and failed == #list then
         return nil, err or why
@@ -251,8 +113,8 @@ function location.arrived(handle)
         ok, err = assert_some({ handle })
     end
     if not ok then
-        is_behind = true
-        complain("bindings", err)
+        binds.is_behind = true
+        binds.complain("bindings", err)
     end
     local uid, _, number, policy = core.binding(handle)
     if uid then
@@ -311,8 +173,8 @@ end
 ---@async
 local function step(round)
     local is_same, err = location_mark.look()
-    local is_all = is_behind or not is_same
-    is_behind = false -- what fails from now on says so again
+    local is_all = binds.is_behind or not is_same
+    binds.is_behind = false -- what fails from now on says so again
     local ok = is_same ~= nil
     if ok and is_all then
         ok, err = assert_all()
@@ -322,11 +184,11 @@ local function step(round)
         cursor = cursor or 0
     end
     if ok then
-        location.left()
+        binds.left()
         forget_elsewhere()
     else
-        is_behind, turned = true, core.now()
-        complain("bindings", err)
+        binds.is_behind, turned = true, core.now()
+        binds.complain("bindings", err)
     end
 end
 
@@ -338,12 +200,10 @@ function location.start()
     go.every(STEP, function()
         local ok, err = pcall(step, round)
         if not ok then
-            is_behind = true
-            complain("location", err)
+            binds.is_behind = true
+            binds.complain("location", err)
         end
     end)
 end
-
-conn.on_located = location.bound
 
 return location

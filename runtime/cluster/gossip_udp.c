@@ -112,7 +112,7 @@ static bool may_complain(struct gossip_udp *u)
         return false;
     u->complained = now;
     u->patience *= 2;
-    if (since > 2 * COMPLAIN_RARELY || u->patience == 0)
+    if (since > 2 * (uint64_t)COMPLAIN_RARELY || u->patience == 0)
         u->patience = COMPLAIN_OFTEN;
     if (u->patience > COMPLAIN_RARELY)
         u->patience = COMPLAIN_RARELY;

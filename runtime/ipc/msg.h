@@ -140,7 +140,8 @@ struct msg_abroad {
     uint8_t to;    /* enum frames_type */
     uint8_t kind;  /* enum frames_kind */
     uint8_t wants; /* enum abroad_want, vm/abroad_state.h */
-    uint16_t reserved;
+    uint8_t is_beside;
+    uint8_t is_silent; /* nothing is counted when it does not arrive */
 };
 
 struct msg_uid_change {

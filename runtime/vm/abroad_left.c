@@ -1,5 +1,5 @@
-/* abroad_left.c - bindings that have ended, for lua/sd/location.lua: they are
- * to be taken out of Redis.
+/* abroad_left.c - bindings that have ended, for lua/sd/binds.lua: they are to
+ * be taken out of Redis.
  *
  * They are kept here, and not in a vm, until that is done: Redis may be away
  * for longer than a vm lives.  A conn that has got the same uid again meanwhile

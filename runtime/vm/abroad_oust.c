@@ -48,10 +48,22 @@ static int l_oust(lua_State *L)
     return far_call(L, &l, ms);
 }
 
+/* core.note_elsewhere(handle): a conn of another node has its uid, so that the
+ * binding, which is about to end, is not the last */
+static int l_note_elsewhere(lua_State *L)
+{
+    struct conn *c = vm_conn(L, 1);
+    struct member *m = c != NULL ? people_find(c) : NULL;
+
+    if (m != NULL)
+        m->is_elsewhere = true;
+    return 0;
+}
+
 int abroad_take_oust(struct abroad *a, struct slice body)
 {
     char reason[REASON_TEXT + 1] = "";
-    const struct member *member;
+    struct member *member;
     struct msg_oust m;
     struct slice uid;
     struct conn *c;
@@ -71,11 +83,13 @@ int abroad_take_oust(struct abroad *a, struct slice body)
         !slice_eq(uids_name(&member->binding), uid) ||
         (member->number & ~SETTLED) >= m.number)
         return 0; /* it has gone, or is a newer one */
+    member->is_elsewhere = true;
     vms_close_conn(a->all, c, reason);
     return 0;
 }
 
-static const luaL_Reg functions[] = {{"oust", l_oust}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"oust", l_oust}, {"note_elsewhere", l_note_elsewhere}, {NULL, NULL}};
 
 void bind_oust(lua_State *L)
 {

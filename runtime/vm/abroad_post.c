@@ -113,24 +113,27 @@ int abroad_post(struct abroad *a, const struct abroad_letter *l)
                            .slot = l->to.place.slot,
                            .to = (uint8_t)l->to.type,
                            .kind = (uint8_t)l->to.kind,
-                           .wants = (uint8_t)l->wants};
+                           .wants = (uint8_t)l->wants,
+                           .is_beside = l->to.is_beside,
+                           .is_silent = l->token == ABROAD_SILENT};
     struct slice v[3 + PIECES] = {
         {NULL, 0}, {(const char *)&m, sizeof(m)}, l->to.name};
-    struct slice place = {(const char *)&l->to.place, sizeof(l->to.place)};
+    char bytes[FRAMES_PLACE_SIZE];
+    struct slice name = l->to.name;
     int slot, rc;
 
     sd_assert(l->n <= PIECES);
-    slot = abroad_worker(a, l->to.type == FRAMES_PLACE ? place : l->to.name);
-    if (slot < 0)
-        return SD_EUNAVAILABLE;
-    if (slots_get(slots, (unsigned)slot, SLOT_ABROAD) >= FULL)
+    if (l->to.type == FRAMES_PLACE)
+        name = slice_make(bytes, frames_write_place(bytes, &l->to.place));
+    slot = abroad_worker(a, name);
+    if (slot < 0 || slots_get(slots, (unsigned)slot, SLOT_ABROAD) >= FULL)
         return SD_EBUSY;
     memcpy(v + 3, l->body, l->n * sizeof(*v));
     rc = letter_send(a->all, (unsigned)slot, MSG_ABROAD, v, 3 + l->n);
     if (rc == 0)
         note_post(a, l);
     /* gone: filled anew, which the mesh has not seen yet */
-    return rc == SD_EGONE ? SD_EBUSY : rc;
+    return rc == SD_EGONE || rc == SD_EUNAVAILABLE ? SD_EBUSY : rc;
 }
 
 /* --- the worker ----------------------------------------------------------- */
@@ -153,7 +156,8 @@ static void lose(struct vms *all, const struct parts *p, int err)
 {
     struct slice value = p->body;
 
-    people_count_lost(all->people, err);
+    if (p->head.is_silent == 0)
+        people_count_lost(all->people, err);
     if (p->head.wants != ABROAD_HOOK)
         return;
     value = value.len < sizeof(struct msg_uid_send)
@@ -201,9 +205,11 @@ static int send_parts(struct abroad *a, const struct parts *p, uint64_t life)
         .to = {.type = (enum frames_type)p->head.to,
                .kind = (enum frames_kind)p->head.kind,
                .place = {p->head.boot, p->head.epoch, p->head.slot},
-               .name = p->name},
+               .name = p->name,
+               .is_beside = p->head.is_beside != 0},
         .type = p->head.type,
         .life = life,
+        .token = p->head.is_silent != 0 ? ABROAD_SILENT : ABROAD_NOBODY,
         .wants = (enum abroad_want)p->head.wants,
         .body = &p->body,
         .n = 1};

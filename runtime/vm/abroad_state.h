@@ -79,7 +79,7 @@ struct abroad_letter {
     unsigned n;
 };
 
-/* 0, SD_EBUSY, SD_ETOOLARGE; from a task also SD_EUNAVAILABLE. */
+/* 0, SD_EBUSY, SD_ETOOLARGE. */
 int abroad_send(struct abroad *a, const struct abroad_letter *l);
 
 /* Those who live, as far as this process knows. */

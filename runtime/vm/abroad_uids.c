@@ -53,17 +53,38 @@ void abroad_push_conn(lua_State *L, uint64_t boot, uint64_t id)
 
 /* --- finding -------------------------------------------------------------- */
 
+struct uid_push {
+    struct slice uid;
+    lua_State *to;
+};
+
+/* Under lua_cpcall: a string is allocated. */
+static int push_uid(lua_State *L)
+{
+    const struct uid_push *p = lua_touserdata(L, 1);
+
+    lua_pushlstring(L, p->uid.p, p->uid.len);
+    lua_xmove(L, p->to, 1);
+    return 0;
+}
+
 void abroad_on_resolve(void *arg, const struct slice *uid)
 {
     struct abroad *a = arg;
     struct vm *vm = vms_now(a->all);
     struct co *co = vm_enter(vm, vm->entry[ENTRY_LOCATE], CO_CALL,
                              vm->env.conf->server.call_timeout);
+    struct uid_push push = {.uid = *uid};
 
     if (co == NULL)
         return; /* it is asked again */
+    push.to = co->L;
+    if (lua_cpcall(vm->L, push_uid, &push) != 0) {
+        lua_pop(vm->L, 1);
+        co_give_back(co);
+        return; /* the same */
+    }
     co->on_end = vm_log_end;
-    lua_pushlstring(co->L, uid->p, uid->len);
     co_ready(co, 1);
 }
 

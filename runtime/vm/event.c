@@ -3,7 +3,8 @@
  * An event comes from a script of ours, from another worker or a task of the
  * node, or from another node; of each kind the queue here gets a copy.  The
  * serving vm is woken once (ENTRY_EVENTS) and fetches one after the other, as
- * long as it has not too many handlers at work: lua/sd/event.lua.
+ * long as it has not too many handlers at work: lua/sd/event.lua.  One that
+ * fails at that, for want of memory, is woken again a little later.
  *
  * A task process has no handlers and no links.  What it emits to the whole
  * cluster goes the way of all that it sends to other nodes. */
@@ -21,6 +22,7 @@
 #include "codec/wire.h"
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
+#include "loop/timer.h"
 #include "vm/abroad.h"
 #include "vm/lua_msgpack.h"
 #include "vm/spread.h"
@@ -31,6 +33,7 @@ enum {
     BYTES_MAX = 32 << 20, /* seven of the largest fit */
     NAME_MAX_LENGTH = 256,
     PER_MESSAGE = 256,    /* bytes, at most, by which a task's is longer */
+    WAKE_AGAIN = 100,     /* ms */
     COMPLAIN_AGAIN = 1000 /* ms */
 };
 
@@ -44,16 +47,23 @@ struct events {
     struct list queue;
     unsigned n;
     size_t bytes;
-    bool is_told; /* the serving vm fetches */
+    bool is_told;       /* the serving vm fetches */
+    struct timer again; /* ... and has failed */
     unsigned lost;
     uint64_t complained;
 };
+
+static void on_again(struct timer *t)
+{
+    list_entry(t, struct events, again)->is_told = false;
+}
 
 struct events *events_new(struct vms *all)
 {
     struct events *e = mem_zalloc(sizeof(*e));
 
     e->all = all;
+    e->again.fn = on_again;
     list_init(&e->queue);
     return e;
 }
@@ -78,6 +88,7 @@ static void drop_first(struct events *e)
 
 void events_free(struct events **ep)
 {
+    timer_stop((*ep)->all->env.loop, &(*ep)->again);
     while (!list_empty(&(*ep)->queue))
         drop_first(*ep);
     mem_free(*ep);
@@ -115,13 +126,6 @@ static bool gives_on(const struct vm *vm, bool is_cluster)
     return is_cluster && vm->env.role == VM_TASK && vm->all->abroad != NULL;
 }
 
-static int send_abroad(struct vm *vm, const struct slice *v)
-{
-    int rc = abroad_event(vm->all->abroad, v, 4);
-
-    return rc == SD_EUNAVAILABLE ? SD_EBUSY : rc;
-}
-
 /* v: head, name, node, value.  All or nobody is told. */
 static int emit(struct vm *vm, const struct slice *v, bool is_cluster)
 {
@@ -135,7 +139,7 @@ static int emit(struct vm *vm, const struct slice *v, bool is_cluster)
     if (rc == 0)
         rc = spread_fits(vm, len + PER_MESSAGE, gives_on(vm, is_cluster));
     if (rc == 0 && is_cluster)
-        rc = send_abroad(vm, v);
+        rc = abroad_event(vm->all->abroad, v, 4);
     if (rc == 0)
         rc = spread_message(vm, SPREAD_EVERY_WORKER, MSG_EVENT, all, 5);
     if (rc == 0 && vm->env.role == VM_WORKER)
@@ -218,6 +222,15 @@ static bool may_serve(const struct events *e, const struct vm *vm)
            !e->all->is_switching;
 }
 
+static void pump_ended(struct co *co, int status)
+{
+    struct events *e = co->vm->all->events;
+
+    vm_log_end(co, status);
+    if (status != 0)
+        timer_start(e->all->env.loop, &e->again, WAKE_AGAIN);
+}
+
 bool events_turn(struct events *e)
 {
     struct vm *vm = vms_now(e->all);
@@ -229,7 +242,7 @@ bool events_turn(struct events *e)
     if (co == NULL)
         return false;
     e->is_told = true;
-    co->on_end = vm_log_end;
+    co->on_end = pump_ended;
     co_ready(co, 0);
     return true;
 }
@@ -239,8 +252,8 @@ void events_switched(struct events *e)
     e->is_told = false;
 }
 
-/* core.next_event() -> name, msgpack of the value, node; nothing: there is
- * none, or it is another vm's */
+/* core.next_event() -> name, msgpack of the value, node, until
+ * core.end_event(); nothing: there is none, or it is another vm's */
 static int l_next_event(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -261,12 +274,34 @@ static int l_next_event(lua_State *L)
     body = slice_skip(body, m.name_len);
     lua_pushlstring(L, slice_skip(body, m.node_len).p, body.len - m.node_len);
     lua_pushlstring(L, body.p, m.node_len);
-    drop_first(e); /* not before: what is above may raise */
     return 3;
 }
 
+/* core.end_event(): all its handlers have been started */
+static int l_end_event(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct events *e = vm->all->events;
+
+    if (may_serve(e, vm) && e->n > 0)
+        drop_first(e);
+    return 0;
+}
+
+/* core.wake_events(): look for them again, in the next turn */
+static int l_wake_events(lua_State *L)
+{
+    vm_of(L)->all->events->is_told = false;
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
-    {"emit", l_emit}, {"next_event", l_next_event}, {NULL, NULL}};
+    {"emit", l_emit},
+    {"next_event", l_next_event},
+    {"end_event", l_end_event},
+    {"wake_events", l_wake_events},
+    {NULL, NULL},
+};
 
 void bind_event(lua_State *L)
 {

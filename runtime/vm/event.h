@@ -29,7 +29,8 @@ bool events_turn(struct events *e);
 /* Another vm serves. */
 void events_switched(struct events *e);
 
-/* Add core.emit() and core.next_event() to the table on top of the stack. */
+/* Add core.emit(), core.next_event() and the like to the table on top of the
+ * stack. */
 void bind_event(lua_State *L);
 
 #endif

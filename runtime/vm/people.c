@@ -187,6 +187,8 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
         last = last &&
                (of_node || move_is_last(m, p->map, slice_make(name, uid.len)));
     }
+    last = last && !m->is_elsewhere;
+    m->is_elsewhere = false;
     people_drop_groups(p, m);
     tell_left(p, m, slice_make(name, uid.len));
     add_end(p, slice_make(name, uid.len), last, reason, debt);

@@ -35,6 +35,7 @@ struct member {
     bool has_ended;          /* in the map, before its end here, with ... */
     bool was_last;           /* ... this answer and ... */
     uint32_t debt;           /* ... this debt */
+    bool is_elsewhere;       /* the uid is on another node, too */
     struct topics_holder topics, groups;
     uint64_t group_number; /* of the last change of its groups it knows */
     uint64_t group_told;   /* when it was told one, by people.group_clock */
@@ -58,7 +59,8 @@ struct member {
 /* A binding that has ended and that nobody was told of yet. */
 struct people_end {
     struct list link;
-    bool last;           /* no conn of the uid is left on the node */
+    bool last;           /* no conn of the uid is left on the node, nor has one
+                          * of another node made it end */
     struct slice uid;    /* both behind the struct */
     struct slice reason; /* of the close, or "replaced", "unbound" */
 };

@@ -85,9 +85,9 @@ void vms_free(struct vms **vp)
 
         vm_close(&vm);
     }
-    vm_close(&a->current);
     while (a->nclosing > 0)
-        loop_turn(a->env.loop, true);
+        loop_turn(a->env.loop, true); /* others bring what a vm has to take */
+    vm_close(&a->current);
     loop_hook_del(&a->hook);
     doors_free(&a->doors);
     tasks_free(&a->tasks);

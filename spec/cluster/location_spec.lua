@@ -1,6 +1,7 @@
 -- Where uids are, in Redis: what is written there, what happens without it, and
 -- what it is told afterwards.
 local calls = require("spec.support.cluster_calls")
+local client = require("spec.support.client")
 local server = require("spec.support.server")
 local socket = require("socket")
 
@@ -29,6 +30,13 @@ function Move:away()
     return true
 end
 return Move]],
+            ["scripts/app.lua"] = [[
+local sd = require("sd")
+return {
+    on_uid_closed = function(uid, last, reason)
+        sd.redis():rpush("ended:" .. uid, reason .. (last and " last" or ""))
+    end,
+}]],
         }, "SD_SPEC_MOVE=1")
     end)
     teardown(t.stop)
@@ -61,6 +69,59 @@ return Move]],
         x:call("c/me")
         assert.same({ true }, open("b"):call("c/login", { uid = own("ann") }).result)
         assert.is_true(x:is_closed())
+    end)
+
+    --- Why its bindings have ended, in order, when there were so many.
+    local function ends(uid, n)
+        local list
+        server.until_(function()
+            list = {}
+            for line in redis("lrange ended:" .. own(uid) .. " 0 -1"):gmatch("%l[%l ]*") do
+                list[#list + 1] = line
+            end
+            return #list >= n
+        end, ("%d bindings of %s have ended"):format(n, uid))
+        return list
+    end
+
+    it("does not end with a conn that one of another node replaces", function()
+        local x, y = login("a", "ann"), login("b", "ann")
+        assert.is_true(x:is_closed())
+        assert.same({ "replaced" }, ends("ann", 1))
+        y:close()
+        assert.same({ "replaced", "client last" }, ends("ann", 2))
+    end)
+
+    it("is not touched by who is refused, who keeps what he had", function()
+        local x, y, c = login("a", "ann"), login("b", "bob"), open("b")
+        local bind = { uid = own("ann"), policy = "refuse" }
+        assert.equal("refused", y:call("c/login", bind).result["2"])
+        assert.same({ true }, { call(c, "worker", "deliver_to_uid", own("ann"), { n = 0 }) })
+        assert.equal(0, push(x).n)
+        y.sock:settimeout(60)
+        t.nodes.redis:signal(19) -- while it is asked ...
+        y:send(client.packet("c/login", bind, 7))
+        for n = 1, 20 do -- ... the other one is sent to
+            assert.is_true(call(c, "worker", "send_to_uid", own("ann"), { n = n }))
+        end
+        local heard = {}
+        for n = 1, 20 do
+            heard[n] = push(x).n
+        end
+        t.nodes.redis:signal(18)
+        for n = 1, 20 do
+            assert.equal(n, heard[n])
+        end
+        assert.is_string(y:receive().result["2"])
+        t.nodes:join()
+        assert.is_true(call(c, "worker", "send_to_uid", own("bob"), { n = 1 }))
+        assert.equal(1, push(y).n)
+        x:close()
+        assert.same({ "client last" }, ends("ann", 1))
+        server.until_(function()
+            return y:call("c/login", bind).result[1] == true
+        end, "the uid is free")
+        assert.same({ "unbound last" }, ends("bob", 1))
     end)
 
     it("stays when a conn takes its uid again at once", function()

@@ -28,6 +28,9 @@ sd.event.on("twice", function(data) data.n = data.n + 1; heard.note("t1")(data) 
 sd.event.on("twice", function(data) heard.note("t2")(data) end)
 sd.event.on("bad", function() error("handler went wrong") end)
 sd.event.on("bad", heard.note("after bad"))
+for _, name in ipairs({ "next_event", "spawn", "msgpack_decode" }) do
+    sd.event.on(name, heard.note(name))
+end
 sd.event.on("waits", function(data)
     sd.sleep(0.05)
     heard.note("waited")(data)
@@ -83,6 +86,17 @@ function E:on()
     return true
 end
 function E:off() handle:cancel() return true end
+--- The next n calls of it raise, as they do when there is no memory.
+function E:starve(p)
+    local core = require("sd.core")
+    local real, n = core[p.fn], p.n
+    core[p.fn] = function(...)
+        n = n - 1
+        core[p.fn] = n > 0 and core[p.fn] or real
+        error("not enough memory")
+    end
+    return true
+end
 function E:misuse(p)
     local ok, err = pcall(sd.event[p.fn], p.a, p.b)
     return { ok = ok, err = tostring(err) }
@@ -240,6 +254,23 @@ describe("events on a node", function()
         all_hear(by_slot, "tasked", 1)
         assert.is_nil(s:output():find("a task handles nothing"))
     end)
+
+    -- So many that too few handlers would be left if one each were lost.
+    for fn, n in pairs({ next_event = 3, spawn = 3, msgpack_decode = 1100 }) do
+        it("go on after want of memory in " .. fn, function()
+            some:call("e/starve", { fn = fn, n = n })
+            local is_lost = fn == "msgpack_decode"
+            assert.equal(n, some:call("e/many", { name = fn, n = n }).result)
+            if is_lost then -- each by itself, when it was begun
+                some:call("e/emit", { name = fn, data = { i = n + 1 } })
+            end
+            local slot = some:call("e/heard").result.slot
+            local list = all_hear({ [slot] = some }, fn, is_lost and 1 or n)[slot]
+            for i, item in ipairs(list) do
+                assert.equal(is_lost and n + 1 or i, item.data.i)
+            end
+        end)
+    end
 
     it("are refused when somebody has no room, never lost", function()
         local r = some:call("e/flood", { n = 20000 }).result
