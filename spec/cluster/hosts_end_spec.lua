@@ -54,8 +54,9 @@ while true do require("socket").sleep(1000) end
         -- The three, hosts.py and wire.py.
         assert.equal(5, #bed:pids())
         bed:stop()
-        assert.is_false(server.is_alive(pid))
-        assert.is_true(is_gone(bed))
+        until_(function()
+            return is_gone(bed) and not server.is_alive(pid)
+        end, "all have ended")
         bed:stop()
     end)
 
@@ -80,7 +81,9 @@ while true do require("socket").sleep(1000) end
             return is_gone(bed)
         end, "the bed is swept")
         next_one:stop()
-        assert.is_true(is_gone(next_one))
+        until_(function()
+            return is_gone(next_one)
+        end, "the next one ends, too")
     end)
 end)
 
