@@ -4,8 +4,7 @@
  * for the next one.  That one seals under another salt (cluster/seal.h), so
  * nothing has to be remembered.
  *
- * Whatever cannot be opened is counted and, at most once a second, logged with
- * the address that it seems to come from. */
+ * What cannot be opened is counted and, some of it, logged with its address. */
 #include "cluster/gossip_udp.h"
 
 #include <errno.h>
@@ -137,15 +136,14 @@ static void complain(struct gossip_udp *u, const char *why, const char *hint,
     u->unsaid = 0;
 }
 
-/* What was sealed with our key and is not understood comes from another
- * version of us. */
+/* It was sealed with our key. */
 static void complain_content(struct gossip_udp *u, const struct sockaddr *from)
 {
     complain(u, "content", " (its sender has another version)", from);
 }
 
 /* The plain text of a datagram, in u->plain.  Else it is dropped; `ignored`
- * is no reason to say so. */
+ * is no reason to say or count so. */
 static bool open_datagram(struct gossip_udp *u, struct slice bytes,
                           const struct sockaddr *from,
                           enum seal_verdict ignored)
@@ -154,7 +152,9 @@ static bool open_datagram(struct gossip_udp *u, struct slice bytes,
 
     buf_truncate(&u->plain, 0);
     v = seal_unwrap(u->seal, clock_ms(), bytes, &u->plain);
-    if (v != SEAL_OPENED && v != SEAL_OWN && v != ignored)
+    if (v == ignored)
+        seal_excuse(u->seal, v);
+    else if (v != SEAL_OPENED && v != SEAL_OWN)
         complain(u, seal_word(v), hint_for(v), from);
     return v == SEAL_OPENED;
 }

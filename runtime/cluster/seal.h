@@ -73,6 +73,9 @@ enum seal_verdict seal_unwrap(struct seal *s, uint64_t now,
 /* How many datagrams have had this verdict. */
 uint64_t seal_count(const struct seal *s, enum seal_verdict v);
 
+/* The last one of these was to be expected, and does not count. */
+void seal_excuse(struct seal *s, enum seal_verdict v);
+
 /* One word, for logs and metrics. */
 const char *seal_word(enum seal_verdict v);
 
