@@ -37,7 +37,7 @@ lint: dev
 # Compare with the floors and the peers; writes bench/results.md.
 bench: release
 	bench/run.py
-	bench/relay.py
+	bench/relay.py --out bench/results-relay.md
 bench-instructions: deps
 	bench/instructions.sh
 
