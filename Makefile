@@ -1,6 +1,6 @@
 # The thin front of the build: every line here is one command of CMake, busted
 # or bench.  CMakePresets.json and spec/ hold the rest.
-.PHONY: start test lint bench bench-instructions fuzz soak deps deps-run docs \
+.PHONY: start demo-cluster test lint bench bench-instructions fuzz soak deps deps-run docs \
 	install clean server release dev
 
 PREFIX ?= /usr/local
@@ -9,6 +9,12 @@ SECONDS ?= 60
 # Build and run the example application (this folder) in the foreground.
 start: server
 	build/release/sdlua start
+
+# Three nodes, two dispatches and a Redis, each on a host of its own, all on this
+# machine: the example across them, until Ctrl-C.  As root.
+demo-cluster: server
+	deploy/deps.sh demo
+	deploy/demo-cluster build/release/sdlua build/demo-cluster
 
 # Everything that says whether this tree is good; ends with one line of counts.
 test: deps
@@ -31,6 +37,7 @@ lint: dev
 # Compare with the floors and the peers; writes bench/results.md.
 bench: release
 	bench/run.py
+	bench/relay.py --out bench/results-relay.md
 bench-instructions: deps
 	bench/instructions.sh
 
@@ -39,7 +46,7 @@ fuzz: deps
 	spec/fuzz.sh $(SECONDS)
 
 # The slow versions of the stress programs.
-soak: dev
+soak: dev release
 	spec/soak.sh
 
 # Debian packages, by name: those that are missing, all of them or (deps-run)

@@ -5,9 +5,11 @@ local sd = require("sd")
 ---@class App
 local app = {}
 
---- When the node starts nobody is in a room, whatever was written down.
+--- When a node that is alone starts nobody is in a room, whatever was written
+--- down. In a cluster others may be: Room:sweep sees who is gone.
 function app.on_start(why)
-    if why == "start" and sd.role == "worker" and sd.slot == 0 then
+    local is_first = sd.role == "worker" and sd.slot == 0
+    if why == "start" and is_first and not sd.config.cluster.enable then
         local ok, err = sd.model("room"):forget_people()
         if not ok then
             sd.log.warn("cannot forget who was here: " .. err)

@@ -45,20 +45,15 @@ specs() {
     spec/busted.sh "$preset" "--run=$task" -o plainTerminal "$@"
 }
 
-# Both halves of the slow specs at once: every node has ports, files and
-# processes of its own.
-e2e() {
-    local halves=("" "") i=0 file first
-    for file in spec/e2e/*_spec.lua; do
-        halves[i]+=" $file"
-        i=$((1 - i))
+# part I N PRESET TASK: every N-th of the slow specs from the I-th on.  Parts
+# run beside each other: every node has ports, files and processes of its own.
+part() {
+    local i=$1 n=$2 preset=$3 task=$4 all files=() k
+    all=(spec/"$task"/*_spec.lua)
+    for ((k = i - 1; k < ${#all[@]}; k += n)); do
+        files+=("${all[k]}")
     done
-    # shellcheck disable=SC2086
-    suite "e2e-$1-1" specs "$1" e2e ${halves[0]} &
-    first=$!
-    # shellcheck disable=SC2086
-    suite "e2e-$1-2" specs "$1" e2e ${halves[1]}
-    wait $first
+    suite "$task-$preset-$i" specs "$preset" "$task" "${files[@]}"
 }
 
 suite build-dev build dev
@@ -67,11 +62,27 @@ suite build-release build release
     suite fuzz nice -n 5 spec/fuzz.sh "${FUZZ_SECONDS:-2}"
     suite lint nice -n 5 spec/lint.sh
 } &
-suite unit-dev specs dev default
-suite unit-release specs release default
-e2e dev
-e2e release
-suite valgrind spec/valgrind.sh
+# Four at a time, each with half of everything.  Those of the cluster are on
+# hosts in namespaces and need root (docs/testing.md).
+{
+    suite unit-dev specs dev default
+    part 1 2 dev e2e
+    part 1 2 dev cluster
+} &
+{
+    part 2 2 dev e2e
+    part 2 2 dev cluster
+} &
+{
+    suite unit-release specs release default
+    part 1 2 release e2e
+    part 1 2 release cluster
+} &
+{
+    part 2 2 release e2e
+    part 2 2 release cluster
+    suite valgrind spec/valgrind.sh
+} &
 wait
 
 awk '{good += $1; bad += $2} END {

@@ -9,12 +9,15 @@ core.config = core.load_config()
 
 local app = require("sd.app")
 local ask = require("sd.ask")
+local binds = require("sd.binds")
 local calls = require("sd.calls")
 local conn = require("sd.conn")
 local door = require("sd.door")
+local event = require("sd.event")
 local fault = require("sd.fault")
 local go = require("sd.go")
 local groups = require("sd.groups")
+local location = require("sd.location")
 local log = require("sd.log")
 local reports = require("sd.reports")
 local routes = require("sd.normal")
@@ -146,6 +149,9 @@ local function failure(err)
 end
 
 local function start(why)
+    if core.role == "worker" and core.in_cluster() then
+        location.start()
+    end
     if hooks.on_start then
         hooks.on_start(why)
     end
@@ -165,6 +171,11 @@ function boot.start()
         return failure(fault.of_xpcall(err))
     end
 end
+
+--- From C; see lua/sd/location.lua and binds.lua.
+boot.locate = location.resolve
+boot.arrived = location.arrived
+boot.left = binds.left
 
 local function run_save()
     core.keep_state(hooks.save())
@@ -261,12 +272,20 @@ function boot.undelivered()
     reports.add(uids, data, words)
 end
 
-boot.retire = go.retire
+boot.events = event.pump
 boot.uid_called = uidcall.serve
+
+--- Another vm takes over: what was made for the background ends.
+function boot.retire(ms)
+    go.retire(ms)
+    event.retire()
+end
+
 boot.task = task.serve
 boot.timer = timers.run
 boot.door = door.serve
 boot.groups = groups.doubted
+location.on_doubt = groups.doubted
 
 --- Somebody looks inside. Nothing of it is loaded before.
 function boot.console(number)

@@ -4,6 +4,7 @@
 --- of its own; nothing of it reaches the processes that serve. Each step goes
 --- on after an error, so that all errors are reported at once; only what needs
 --- sound values waits for them.
+local cluster = require("sd.conf.cluster")
 local cross = require("sd.conf.cross")
 local env = require("sd.conf.env")
 local eval = require("sd.conf.eval")
@@ -114,6 +115,8 @@ local function cross_check(c, resolved, files)
         warn = reporter(c, "warning"),
         fd_limit = c.host.fd_limit,
         redis_url = c.host.redis_url,
+        is_dispatch = c.host.is_dispatch,
+        cluster_key = c.host.cluster_key,
         lower = function(path, value)
             env.apply(c.trees, { path = path, value = value })
             c.sources[path] = "default, lowered"
@@ -124,11 +127,19 @@ local function cross_check(c, resolved, files)
     })
 end
 
+--- What scripts see as `sd.config`, and a reload compares with. The keys of
+--- the cluster are nobody's business there: the agent reads them from `conf`.
+local function visible(tree)
+    local copy = nested.copy(tree)
+    copy.cluster.key = nil
+    return copy
+end
+
 --- What goes into the bundle in front of the scripts.
 local function hand_over(c, resolved, methods, files)
     local all = {
         { name = "conf", text = resolved.entries },
-        { name = "config", text = c.host.msgpack(resolved.tree) },
+        { name = "config", text = c.host.msgpack(visible(resolved.tree)) },
         { name = "origin", text = resolved.origin },
         {
             name = "routes",
@@ -155,6 +166,13 @@ local function name_timers(c)
     end
 end
 
+--- A dispatch in the folder of a node has nothing to do with these.
+local function leave_to_nodes(trees)
+    for _, name in ipairs({ "ports", "redis", "mysql", "timers" }) do
+        trees[name] = nil
+    end
+end
+
 --- Evaluate, override, check; nil where values are not sound.
 local function configure(c)
     local known = known_sections(c.keys)
@@ -162,6 +180,12 @@ local function configure(c)
         eval.all(c.host, c.notes.add, c.host.environ.SD_CONFIG_DIR)
     check_trees(c, known)
     overrides(c)
+    if c.host.is_dispatch then
+        leave_to_nodes(c.trees)
+    end
+    if not c.notes.failed then
+        cluster.read_keys(c, reporter(c, "error"))
+    end
     if c.notes.failed then
         return nil
     end
@@ -184,7 +208,10 @@ function conf.build(host)
     local notes = new_notes()
     local c = { host = host, keys = host.keys, notes = notes, sources = {} }
     local resolved = configure(c)
-    local files, methods = scripts.all(host, notes.add)
+    local files, methods = {}, {}
+    if not host.is_dispatch then
+        files, methods = scripts.all(host, notes.add)
+    end
     local all
     if resolved then
         cross_check(c, resolved, files)

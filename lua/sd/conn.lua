@@ -148,13 +148,17 @@ end
 ---@param uid string|integer
 ---@param opts? {policy?: "kick"|"refuse"|"allow"}
 ---@return true? ok
----@return string? err "refused"
+---@return string? err "refused", "gone"; in a cluster also "unavailable"
 function base:bind_uid(uid, opts)
-    local policy = fault.options(opts).policy
-    local ok, err = core.bind_uid(self[1], conn.uid_text(uid), policy)
+    local handle, policy = self[1], fault.options(opts).policy
+    uid = conn.uid_text(uid)
+    if core.in_cluster() then
+        return conn.bind_in_cluster(handle, uid, policy)
+    end
+    local ok, err = core.bind_uid(handle, uid, policy)
     conn.close_kicked("replaced")
     if ok then
-        conn.on_bound(self[1], conn.uid_text(uid))
+        conn.on_bound(handle, uid)
     end
     return ok, err
 end

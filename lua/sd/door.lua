@@ -4,6 +4,7 @@ local core = require("sd.core")
 local fault = require("sd.fault")
 local log = require("sd.log")
 local people = require("sd.people")
+local presence = require("sd.presence")
 
 ---@class sd.door
 local door = {}
@@ -108,41 +109,66 @@ function verbs.kick(p)
 end
 
 local function are_online(uids)
-    local online = {}
-    for _, uid in ipairs(people.uid_list(uids)) do
-        online[uid] = api("uid_is_online")(uid)
+    local answer = {}
+    uids = people.uid_list(uids)
+    local online, err = presence.online_of(uids)
+    if not online then
+        return nil, err
     end
-    return online
+    for _, uid in ipairs(uids) do
+        answer[uid] = false
+    end
+    for _, uid in ipairs(online) do
+        answer[uid] = true
+    end
+    return { ok = true, online = answer }
 end
 
 function verbs.online(p)
     local target = target_of(p)
     if target == "uid" then
-        return { ok = true, online = api("uid_is_online")(p.uid) }
+        local online, err = api("uid_is_online")(p.uid)
+        if online == nil then
+            return nil, err
+        end
+        return { ok = true, online = online }
     elseif target == "uids" then
-        return { ok = true, online = are_online(p.uids) }
+        return are_online(p.uids)
     elseif target == "topic" then
-        local count, err = api("topic_count")(p.topic)
+        local count, err, silent = api("topic_count")(p.topic)
         if not count then
             return nil, err
         end
-        return { ok = true, count = count }
+        return { ok = true, count = count, silent = silent }
     elseif target == "group" then
         local uids, err = api("group_uids")(p.group)
         if not uids then
             return nil, err
         end
-        return { ok = true, online = are_online(uids) }
+        return are_online(uids)
     elseif target == "conn" then
         fault.fail(400, "a conn has no uid of its own: ask for uids")
     end
     local uids, next_one = api("online_uids")(p.cursor)
+    if not uids then
+        return nil, next_one
+    end
+    local count, err, silent = api("count_online")()
+    if not count then
+        return nil, err
+    end
     return {
         ok = true,
-        count = api("count_online")(),
+        count = count,
         uids = uids,
         next = next_one,
+        silent = silent,
     }
+end
+
+--- In a cluster a cursor names a node, too.
+local function is_far_cursor(cursor)
+    return type(cursor) == "string" and cursor:find("^%x+:%d+$") ~= nil
 end
 
 --- Over GET everything is text.
@@ -154,10 +180,11 @@ local function from_query(p)
         end
         p.uids = uids
     end
-    if p.cursor ~= nil and not tonumber(p.cursor) then
+    local cursor = p.cursor
+    if cursor ~= nil and not tonumber(cursor) and not is_far_cursor(cursor) then
         fault.fail(400, "cursor: what the last answer gave as next expected")
     end
-    p.cursor = tonumber(p.cursor)
+    p.cursor = tonumber(cursor) or cursor
     return p
 end
 

@@ -133,6 +133,16 @@ function go.go(fn, ...)
     return handle
 end
 
+--- Run a function in a call of its own: neither the end of this one nor its
+--- deadline ends it, but what waits for the end of calls waits for it.
+---@param fn function
+---@return sd.Handle
+function go.apart(fn, ...)
+    local handle = setmetatable({ waiters = {} }, Handle)
+    handle.id = core.apart(body, handle, fn, ...)
+    return handle
+end
+
 --- Did these packed results say failure?
 local function failed(results)
     return results[1] == nil and results[2] ~= nil

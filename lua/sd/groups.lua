@@ -12,6 +12,7 @@ local fault = require("sd.fault")
 local go = require("sd.go")
 local log = require("sd.log")
 local people = require("sd.people")
+local presence = require("sd.presence")
 local redis = require("sd.redis")
 local group_store = require("sd.group_store")
 
@@ -128,13 +129,7 @@ function groups.group_uids(group, opts)
     if not uids or not opts.online then
         return uids, err
     end
-    local online = core.array()
-    for _, uid in ipairs(uids) do
-        if people.uid_is_online(uid) then
-            online[#online + 1] = uid
-        end
-    end
-    return online
+    return presence.online_of(uids)
 end
 
 --- How many are in a group.

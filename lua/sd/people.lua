@@ -1,9 +1,10 @@
---- Sends to people and to topics, and who is online.
+--- Sends to people and to topics.
 ---
 --- All of it reaches the conns of every worker of the node, also from a task.
 --- The calls are those of the whole cluster, so scripts need not change when
 --- there is more to reach.
 
+local abroad = require("sd.abroad")
 local conn = require("sd.conn")
 local core = require("sd.core")
 local fault = require("sd.fault")
@@ -134,6 +135,7 @@ function people.send_to_all(data, opts)
 end
 
 --- Close all conns of a uid.
+---@async in a cluster, if it may have conns on other nodes
 ---@param uid sd.Uid
 ---@param reason? string default "kicked"
 ---@return true? ok
@@ -142,34 +144,17 @@ function people.kick_uid(uid, reason)
     if reason ~= nil and type(reason) ~= "string" then
         fault.misuse("bad argument #2 to 'kick_uid' (a string expected)")
     end
-    reason = reason or "kicked"
-    local ok, err = core.kick(uid_text(uid), reason)
+    uid, reason = uid_text(uid), reason or "kicked"
+    local ok, err = core.kick(uid, reason)
     conn.close_kicked(reason)
-    return ok, err
-end
-
---- Has the uid a conn?
----@param uid sd.Uid
----@return boolean
-function people.uid_is_online(uid)
-    return core.is_online(uid_text(uid))
-end
-
---- How many uids have a conn.
----@return integer
-function people.count_online()
-    return core.count_online()
-end
-
---- Some of the uids that have a conn; call again with `next` for more.
----@param cursor? integer
----@return string[] uids
----@return integer? next nil: these were the last
-function people.online_uids(cursor)
-    if cursor ~= nil and type(cursor) ~= "number" then
-        fault.misuse("bad cursor (what online_uids gave expected)")
+    if core.in_cluster() and (not ok or core.is_elsewhere(uid)) then
+        local ms = math.min(core.call_timeout, core.time_left() or math.huge)
+        local there, why = abroad.call("kick", uid, reason, ms)
+        if not ok then
+            return there, why
+        end
     end
-    return core.online_uids(core.array(), cursor)
+    return ok, err
 end
 
 people.options = options

@@ -2,6 +2,7 @@
 --- it, a question to a client, what conns listen to. The worker that has the
 --- conns does it; another one, or a task, calls it.
 
+local abroad = require("sd.abroad")
 local ask = require("sd.ask")
 local conn = require("sd.conn")
 local core = require("sd.core")
@@ -27,7 +28,9 @@ local here = {
     deliver = core.deliver_here,
     subscribe = core.subscribe_here,
     unsubscribe = core.unsubscribe_here,
+    abroad = abroad.serve,
 }
+uidcall.here = here
 
 function here.ask(uid, data, ms)
     local handle = core.uid_newest(uid)
@@ -56,16 +59,31 @@ local function life(opts)
 end
 
 --- Call `fn(slots, ms)` with the slots that have the uid, that of its newest
---- conn first; again with where it is then, while "gone" is all they say.
-local function at_uid(uid, ms, fn)
+--- conn first, `far(ms)` when it has none here, and `both(fn, far)` when it may
+--- have some elsewhere too; again with where it is then, while "gone" is all
+--- they say.
+local function at_uid(uid, ms, fn, far, both)
+    local in_cluster = core.in_cluster()
     local ends = core.now() + ms / 1000
     for _ = 1, LOOKS do
         local slots = core.uid_slots({}, uid)
-        if #slots == 0 then
+        if #slots == 0 and not in_cluster then
             return nil, "offline"
         end
         local left = math.min(ms, math.ceil((ends - core.now()) * 1000))
-        local result, err, code = fn(slots, math.max(left, 1))
+        left = math.max(left, 1)
+        local result, err, code
+        if #slots == 0 then
+            result, err, code = far(left)
+        elseif in_cluster and core.is_elsewhere(uid) then
+            result, err, code = both(function()
+                return fn(slots, left)
+            end, function()
+                return far(left)
+            end)
+        else
+            result, err, code = fn(slots, left)
+        end
         if err ~= "gone" then
             return result, err, code
         end
@@ -73,18 +91,18 @@ local function at_uid(uid, ms, fn)
     return nil, "gone"
 end
 
---- Let all these workers do it at the same time, until one has done it; else
---- an error, rather than "gone" another one.
-local function on_any(slots, verb, uid, value, ms)
-    if #slots == 1 then
-        return run(slots[1], verb, uid, value, ms)
-    end
+--- What says that nothing was done, and less than any other word.
+local nobody = { gone = true, offline = true }
+
+--- Do all of this at the same time, until one has done it; else an error,
+--- rather than "gone" another one.
+local function any_of(fns)
     local why
     local runs = {}
-    for i, slot in ipairs(slots) do
+    for i, fn in ipairs(fns) do
         runs[i] = function()
-            local ok, err = run(slot, verb, uid, value, ms)
-            why = (why == nil or why == "gone") and err or why
+            local ok, err = fn()
+            why = (why == nil or nobody[why]) and err or why
             return ok, err
         end
     end
@@ -93,6 +111,34 @@ local function on_any(slots, verb, uid, value, ms)
         return ok
     end
     return nil, why or err
+end
+
+local function any_of_both(fn, far)
+    return any_of({ fn, far })
+end
+
+--- Let all these workers do it.
+local function on_any(slots, verb, uid, value, ms)
+    if #slots == 1 then
+        return run(slots[1], verb, uid, value, ms)
+    end
+    local runs = {}
+    for i, slot in ipairs(slots) do
+        runs[i] = function()
+            return run(slot, verb, uid, value, ms)
+        end
+    end
+    return any_of(runs)
+end
+
+--- All conns of the cluster: the newest of them is asked there, and one here
+--- only when nobody was asked.
+local function newest_of_both(fn, far)
+    local result, err, code = far()
+    if result == nil and (nobody[err] or err == "unavailable") then
+        return fn()
+    end
+    return result, err, code
 end
 
 --- Send to all conns of a uid and wait until the message is in the queue of
@@ -107,7 +153,9 @@ function uidcall.deliver_to_uid(uid, data, opts)
     uid = uid_text(uid)
     return at_uid(uid, life(opts), function(slots, ms)
         return on_any(slots, "deliver", uid, data, ms)
-    end)
+    end, function(ms)
+        return abroad.call("deliver", uid, data, ms)
+    end, any_of_both)
 end
 
 --- Ask the client of a uid, wherever it is; of several conns the newest.
@@ -125,7 +173,9 @@ function uidcall.ask_uid(uid, data, opts)
     end
     return at_uid(uid, life(opts), function(slots, ms)
         return run(slots[1], "ask", uid, data, ms)
-    end)
+    end, function(ms)
+        return abroad.call("ask", uid, data, ms)
+    end, newest_of_both)
 end
 
 --- Call `fn(slot)` for all of them at the same time; its first results.
@@ -144,6 +194,29 @@ local function on_all(slots, fn)
         end
     end
     return go.all(runs)
+end
+
+--- The first error, but for one that says that there is nobody.
+local function change_both(fn, far)
+    local results = {}
+    local _, cut = go.all({
+        function()
+            results[1] = { fn() }
+        end,
+        function()
+            results[2] = { far() }
+        end,
+    })
+    local a, b = results[1] or {}, results[2] or {}
+    for _, r in ipairs({ a, b }) do
+        if not r[1] and r[2] and not nobody[r[2]] then
+            return nil, r[2]
+        end
+    end
+    if not cut and (a[1] or b[1]) then
+        return true
+    end
+    return nil, cut or a[2] or b[2]
 end
 
 --- The same change for all conns of a uid: the first error, after all had
@@ -165,7 +238,9 @@ local function change(verb, uid, filter)
             return true
         end
         return nil, why or cut or "gone"
-    end)
+    end, function(ms)
+        return abroad.call(verb, uid, filter, ms)
+    end, change_both)
 end
 
 --- Subscribe the conns the uid has now.
@@ -187,13 +262,12 @@ function uidcall.unsubscribe_uid(uid, filter)
     return change("unsubscribe", uid, filter)
 end
 
---- Conns that are subscribed to exactly this filter.
+--- Conns of this node that are subscribed to exactly this filter.
 ---@async
 ---@param filter string
 ---@return integer? count
 ---@return string? err "busy", "timeout"
-function uidcall.topic_count(filter)
-    core.topic_filter(filter)
+function uidcall.topic_count_here(filter)
     local ms = life()
     local counts, err = on_all(core.worker_slots({}), function(slot)
         local n, why = run(slot, "topic_count", "", filter, ms)

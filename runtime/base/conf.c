@@ -163,6 +163,10 @@ static void *find_section(struct conf *c, struct slice path, int *err)
         return &c->log;
     if (slice_is(head, "admin"))
         return &c->admin;
+    if (slice_is(head, "dispatch"))
+        return &c->dispatch;
+    if (slice_is(head, "cluster"))
+        return &c->cluster;
     if (slice_is(head, "ports"))
         found = find_port(c, next_part(&path));
     else if (slice_is(head, "redis"))
@@ -299,6 +303,8 @@ int conf_open(struct conf **out, struct slice entries, const char **why)
     conf_set_defaults(c->arena, &c->server, "server.");
     conf_set_defaults(c->arena, &c->log, "log.");
     conf_set_defaults(c->arena, &c->admin, "admin.");
+    conf_set_defaults(c->arena, &c->dispatch, "dispatch.");
+    conf_set_defaults(c->arena, &c->cluster, "cluster.");
     if (set_entries(c) < 0 || finish(c) < 0) {
         *why = why_text;
         conf_close(&c);
@@ -322,6 +328,13 @@ void conf_close(struct conf **cp)
     mem_free(c);
 }
 
+const char *conf_cluster_bind(const struct conf *conf)
+{
+    if (conf->cluster.bind != NULL)
+        return conf->cluster.bind;
+    return conf->cluster.key.n > 0 ? "0.0.0.0:7946" : "127.0.0.1:7946";
+}
+
 const char *conf_protocol_name(enum conf_protocol p)
 {
     switch (p) {
@@ -342,9 +355,9 @@ uint64_t conf_timer_key(const struct conf *conf, unsigned i)
     struct buf text = {0};
     uint64_t h;
 
-    buf_printf(&text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %d %d %d %s",
+    buf_printf(&text, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %d %d %d %d %s",
                t->every, t->delay, t->max_runs, t->from, t->to, t->overlap,
-               t->name != NULL ? t->name : "");
+               t->is_cluster, t->name != NULL ? t->name : "");
     h = hash_bytes(&key, buf_slice(&text));
     buf_fini(&text);
     return h != 0 ? h : 1;

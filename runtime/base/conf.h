@@ -38,6 +38,16 @@ enum conf_uid_policy {
     CONF_ALLOW
 };
 
+enum conf_discovery {
+    CONF_BY_LAN,
+    CONF_BY_SEEDS,
+    CONF_BY_DNS
+};
+enum conf_profile {
+    CONF_LAN,
+    CONF_FAST
+};
+
 struct conf_frame {
     const char *type; /* length line fixed raw pack */
     unsigned offset;
@@ -104,8 +114,9 @@ struct conf_timer {
     const char *name, *model, *task, *method;
     uint64_t every, delay;
     uint64_t max_runs;
-    int from, to; /* minutes of the local day, -1: none */
-    bool overlap; /* false: skip a tick while the last one runs */
+    int from, to;    /* minutes of the local day, -1: none */
+    bool overlap;    /* false: skip a tick while the last one runs */
+    bool is_cluster; /* once in the cluster, not once per node */
 };
 
 struct conf_log {
@@ -118,6 +129,23 @@ struct conf_admin {
     const char *listen, *token;
 };
 
+struct conf_dispatch {
+    unsigned relays, port;
+};
+
+struct conf_cluster {
+    bool enable;
+    const char *name;
+    struct conf_list key; /* secrets: the first is used; none: open */
+    const char *key_file; /* where they came from, or NULL */
+    const char *bind;     /* NULL: not chosen, see conf_cluster_bind() */
+    const char *advertise;
+    struct conf_list seeds;
+    enum conf_discovery discovery;
+    enum conf_profile profile;
+    bool encrypt;
+};
+
 struct conf_arena;
 
 struct conf {
@@ -128,6 +156,8 @@ struct conf {
     struct conf_timer *timers; /* arguments: entry "timers" of sd.config */
     struct conf_log log;
     struct conf_admin admin;
+    struct conf_dispatch dispatch;
+    struct conf_cluster cluster;
     struct conf_arena *arena; /* private: what the strings live in */
 };
 
@@ -139,6 +169,10 @@ void conf_close(struct conf **cp);
 /* What timer `i` is known by over reloads: its name and its rhythm, as a
  * number that is not 0. */
 uint64_t conf_timer_key(const struct conf *conf, unsigned i);
+
+/* Where membership listens: as chosen, else on every address when there is a
+ * key, on loopback when there is none. */
+const char *conf_cluster_bind(const struct conf *conf);
 
 /* As it is configured: "tcp" ... */
 const char *conf_protocol_name(enum conf_protocol p);

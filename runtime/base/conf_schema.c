@@ -72,8 +72,8 @@ static const struct conf_key keys[] = {
          "is stopped; 0: no limit")},
     {.path = "server.hang_timeout", TYPE(DURATION), DEFAULT("10s"),
      RANGE(0, DAY), APPLIES, AS(U64, server, hang_timeout),
-     DOC("how long a worker may burn CPU without answering before it is "
-         "killed; 0: no limit")},
+     DOC("how long a worker or relay may burn CPU without answering before "
+         "it is killed; 0: no limit")},
     {.path = "server.watchdog", TYPE(BOOL), DEFAULT("true"), APPLIES,
      AS(BOOL, server, watchdog),
      DOC("in workers, stop Lua that runs longer than `max_run`")},
@@ -246,7 +246,8 @@ static const struct conf_key keys[] = {
      AS(TEXT, redis, url),
      APPLIES, DOC("`\"embedded\"`: a private redis-server of this node; "
          "`\"redis://:pw@host:6379/0\"`, `\"unix:///path\"`, "
-         "`\"redis+sentinel://h1,h2/name\"`, `\"redis+cluster://h1,h2\"`")},
+         "`\"redis+sentinel://h1,h2/name\"`, `\"redis+cluster://h1,h2\"` "
+         "(these two are not served yet)")},
 
     {.path = "mysql.*.url", TYPE(STRING), NEEDED, SECRET,
      DOC("`\"mysql://user:pw@host:3306/db\"`")},
@@ -288,7 +289,7 @@ static const struct conf_key keys[] = {
      ONE_OF("skip|run"), APPLIES,
      DOC("runs missed while the node was away")},
     {.path = "timers.*.scope", TYPE(CHOICE), DEFAULT("node"),
-     ONE_OF("node|cluster"), APPLIES,
+     ONE_OF("node|cluster"), APPLIES, AS(BOOL, timer, is_cluster),
      DOC("once per node or once in the cluster")},
 
     {.path = "log.level", TYPE(CHOICE), DEFAULT("info"),
@@ -307,31 +308,49 @@ static const struct conf_key keys[] = {
      DOC("needed unless the address is loopback or unix")},
 
     {.path = "dispatch.relays", TYPE(INT), DEFAULT("auto"), ONE_OF("auto"),
-     RANGE(1, 64),
+     RANGE(1, 64), AS(UNSIGNED, dispatch, relays),
      DOC("relay processes; `\"auto\"`: one per usable core")},
+    {.path = "dispatch.port", TYPE(INT), DEFAULT("0"), RANGE(0, 65472),
+     AS(UNSIGNED, dispatch, port),
+     DOC("of the first relay, the next ones follow; 0: any that are free. "
+         "Nodes need not be told")},
 
     {.path = "cluster.enable", TYPE(BOOL), DEFAULT("false"),
-     DOC("be a member of a cluster")},
+     AS(BOOL, cluster, enable),
+     DOC("be a member of a cluster; needs a Redis that all nodes share")},
     {.path = "cluster.name", TYPE(STRING), DEFAULT("sdlua"),
-     DOC("name of the cluster")},
-    {.path = "cluster.key", TYPE(WORDS), SECRET,
-     DOC("key of the cluster (`sdlua key`); a list while keys change")},
-    {.path = "cluster.key_file", TYPE(STRING),
-     DOC("file that holds it")},
-    {.path = "cluster.bind", TYPE(STRING), DEFAULT("0.0.0.0:7946"),
-     DOC("address of membership; loopback without a key")},
+     AS(TEXT, cluster, name),
+     DOC("name of the cluster: members of another one are not heard")},
+    {.path = "cluster.key", TYPE(WORDS), APPLIES, SECRET,
+     AS(LIST, cluster, key),
+     DOC("key of the cluster (`sdlua key`), or up to three while keys "
+         "change: the first is used, all are accepted")},
+    {.path = "cluster.key_file", TYPE(STRING), APPLIES,
+     AS(TEXT, cluster, key_file),
+     DOC("file that holds it, instead of `key`; one key a line")},
+    {.path = "cluster.bind", TYPE(STRING), AS(TEXT, cluster, bind),
+     DOC("address of membership; default `0.0.0.0:7946`, or another port "
+         "when that is taken; `127.0.0.1` without a key, which any other "
+         "address needs")},
     {.path = "cluster.advertise", TYPE(STRING),
-     DOC("address told to the others")},
-    {.path = "cluster.seeds", TYPE(LIST),
-     DOC("`\"host:port\"` of members to ask")},
+     AS(TEXT, cluster, advertise),
+     DOC("address told to the others, where they cannot see it (NAT, "
+         "containers); port 0: the port of `bind`")},
+    {.path = "cluster.seeds", TYPE(LIST), APPLIES, AS(LIST, cluster, seeds),
+     DOC("`\"host:port\"` of members to ask; a name may have many "
+         "addresses")},
     {.path = "cluster.discovery", TYPE(CHOICE), DEFAULT("lan"),
-     ONE_OF("lan|seeds|dns|consul"),
-     DOC("how members are found")},
+     ONE_OF("lan|seeds|dns"), AS(CHOICE, cluster, discovery),
+     DOC("how members are found: by announcement on the local network and "
+         "by seeds, by seeds alone, by looking up the names of seeds again "
+         "and again")},
     {.path = "cluster.profile", TYPE(CHOICE), DEFAULT("lan"),
-     ONE_OF("lan|fast"),
-     DOC("how quickly a dead member is noticed")},
+     ONE_OF("lan|fast"), AS(CHOICE, cluster, profile),
+     DOC("how quickly a dead member is noticed; `fast` is for quick networks "
+         "of up to 100 members")},
     {.path = "cluster.encrypt", TYPE(BOOL), DEFAULT("true"),
-     DOC("encrypt between nodes")},
+     AS(BOOL, cluster, encrypt),
+     DOC("encrypt links between nodes; what agents say always is")},
 };
 /* clang-format on */
 

@@ -4,6 +4,7 @@
  * that fall into one bucket and make every lookup a walk. */
 #include "base/hash.h"
 
+#include <endian.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -30,7 +31,7 @@ static void mix(uint64_t v[4], int rounds)
     }
 }
 
-/* Up to eight bytes as a little-endian number. */
+/* Fewer than eight bytes as a little-endian number. */
 static uint64_t word_of(const unsigned char *p, size_t n)
 {
     uint64_t w = 0;
@@ -59,7 +60,8 @@ uint64_t hash_bytes(const struct hash_key *key, struct slice bytes)
     uint64_t w;
 
     for (; left >= 8; p += 8, left -= 8) {
-        w = word_of(p, 8);
+        memcpy(&w, p, sizeof(w));
+        w = le64toh(w);
         v[3] ^= w;
         mix(v, 2);
         v[0] ^= w;

@@ -17,6 +17,7 @@
 
 enum {
     TABLE_MIN = 8,
+    LINE = 64,      /* bytes that memory comes in */
     TABLE_JOINS = 8 /* buckets a removal may give back */
 };
 
@@ -138,6 +139,24 @@ struct table_node *table_first(const struct table *t, uint32_t hash)
 struct table_node *table_next(const struct table_node *node)
 {
     return same(node->next, node->hash);
+}
+
+void table_expect(const struct table *t, uint32_t hash)
+{
+    if (t->count > 0)
+        __builtin_prefetch(&t->bucket[bucket_of(t, hash)]);
+}
+
+void table_expect_node(const struct table *t, uint32_t hash, size_t bytes)
+{
+    const char *node;
+    size_t i;
+
+    if (t->count == 0)
+        return;
+    node = (const char *)t->bucket[bucket_of(t, hash)];
+    for (i = 0; node != NULL && i < bytes; i += LINE)
+        __builtin_prefetch(node + i);
 }
 
 static uint32_t backwards(uint32_t x)

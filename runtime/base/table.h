@@ -33,6 +33,12 @@ void table_del(struct table *t, struct table_node *node);
 struct table_node *table_first(const struct table *t, uint32_t hash);
 struct table_node *table_next(const struct table_node *node);
 
+/* Whoever is to look for several asks for the memory first, so that the waits
+ * for it overlap: for all of them the one, then for all the other, then
+ * table_first().  `bytes` of a node are wanted. */
+void table_expect(const struct table *t, uint32_t hash);
+void table_expect_node(const struct table *t, uint32_t hash, size_t bytes);
+
 /* Walk in pieces over a table that changes meanwhile: start with *cursor = 0;
  * each call hands some nodes to `fn`, which may not change the table.
  * *cursor is 0 again when all were shown.  A node that stays in the table

@@ -17,7 +17,7 @@ enum cmd_exit {
 
 /* What the user typed. */
 struct cmd {
-    bool json, now, daemon, dispatch;
+    bool json, now, daemon, dispatch, cluster;
     const char *rate, *count, *interval; /* NULL: not given */
     int argc;                            /* words behind the verb */
     char **argv;                         /* NULL at the end */
@@ -28,6 +28,7 @@ struct cmd {
 int cmd_start(const struct cmd *cmd);
 int cmd_stop(const struct cmd *cmd);
 int cmd_reload(const struct cmd *cmd);
+int cmd_reload_cluster(const struct cmd *cmd); /* of cmd_reload() */
 int cmd_attach(const struct cmd *cmd);
 int cmd_top(const struct cmd *cmd);
 int cmd_drain(const struct cmd *cmd);
@@ -36,6 +37,7 @@ int cmd_status(const struct cmd *cmd);
 int cmd_check(const struct cmd *cmd);
 int cmd_config(const struct cmd *cmd);
 int cmd_routes(const struct cmd *cmd);
+int cmd_key(const struct cmd *cmd);
 int cmd_version(const struct cmd *cmd);
 
 /* Print "sdlua: " and the text to stderr, as one line. */

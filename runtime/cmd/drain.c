@@ -14,6 +14,7 @@
 #include "cmd/row.h"
 #include "proc/ctl.h"
 #include "proc/drain.h"
+#include "proc/instance.h"
 
 enum {
     STEP = 200000000, /* ns between two looks */
@@ -101,7 +102,7 @@ static int run(const struct cmd *cmd, const char *line)
         return CMD_NOT_RUNNING;
     }
     if (fd < 0) {
-        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        cmd_complain("%s: %s", instance_control(), err_str(fd));
         return CMD_FAILED;
     }
     if (!good || row_get(&row, "ok")[0] == '\0') {

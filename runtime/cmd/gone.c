@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "proc/ctl.h"
-#include "proc/node.h"
+#include "proc/instance.h"
 #include "proc/pidfile.h"
 
 enum {
@@ -20,7 +20,7 @@ static int wait_unlocked(int ms)
     struct timespec step = {.tv_nsec = STEP};
     uint64_t limit = clock_ms() + (uint64_t)ms;
 
-    while (pidfile_owner(NODE_PIDFILE) != 0) {
+    while (pidfile_owner(instance_pidfile()) != 0) {
         if (clock_ms() >= limit)
             return SD_ETIMEOUT;
         nanosleep(&step, NULL);

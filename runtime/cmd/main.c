@@ -14,6 +14,7 @@
 
 #include "cmd/cmd.h"
 #include "proc/child.h"
+#include "proc/instance.h"
 #include "proc/title.h"
 
 enum option_bit {
@@ -26,41 +27,50 @@ enum option_bit {
     OPT_RATE = 64,
     OPT_COUNT = 128,
     OPT_INTERVAL = 256,
+    OPT_CLUSTER = 512,
+    OPT_VERSION = 1024,
 };
 
 struct verb {
     const char *name;
     int (*run)(const struct cmd *cmd);
     unsigned options; /* beside -C and --help, which all take */
+    bool of_dispatch; /* may stand behind the word "dispatch" */
     int max_words;
     const char *usage;
     const char *help;
 };
 
 static const struct verb verbs[] = {
-    {"start", cmd_start, OPT_DAEMON | OPT_JSON, 0, "[-d]",
-     "start the node in this folder; -d: as a daemon"},
-    {"stop", cmd_stop, OPT_NOW | OPT_JSON, 0, "[--now]",
+    {"start", cmd_start, OPT_DAEMON | OPT_DISPATCH | OPT_JSON, true, 0,
+     "[-d] [--dispatch]",
+     "start the node in this folder; -d: as a daemon; --dispatch: with a "
+     "dispatch inside"},
+    {"stop", cmd_stop, OPT_NOW | OPT_JSON, true, 0, "[--now]",
      "finish requests, then stop; --now: at once"},
-    {"reload", cmd_reload, OPT_JSON, 0, "[--json]",
-     "serve changed scripts and configuration; no client notices"},
-    {"drain", cmd_drain, OPT_RATE | OPT_JSON, 0, "[--rate N]",
+    {"reload", cmd_reload, OPT_CLUSTER | OPT_JSON, true, 0,
+     "[--cluster] [--json]",
+     "serve changed scripts and configuration; --cluster: node by node"},
+    {"drain", cmd_drain, OPT_RATE | OPT_JSON, false, 0, "[--rate N]",
      "close conns at a pace (N a second), then stop"},
-    {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, 0, "[-d]",
+    {"restart", cmd_restart, OPT_DAEMON | OPT_NOW | OPT_JSON, true, 0, "[-d]",
      "stop, then start"},
-    {"status", cmd_status, OPT_JSON, 0, "[--json]",
-     "processes with pid, uptime, conns, memory"},
-    {"attach", cmd_attach, 0, 1, "[WORKER]",
+    {"status", cmd_status, OPT_CLUSTER | OPT_JSON, true, 0,
+     "[--cluster] [--json]",
+     "processes with pid, uptime, conns, memory; --cluster: all members"},
+    {"attach", cmd_attach, 0, false, 1, "[WORKER]",
      "a console in a live worker: Lua, conns, coroutines, timers"},
-    {"top", cmd_top, OPT_COUNT | OPT_INTERVAL | OPT_JSON, 0,
+    {"top", cmd_top, OPT_COUNT | OPT_INTERVAL | OPT_JSON, false, 0,
      "[-n N] [-i SECONDS]", "busiest routes, conns and workers, live"},
-    {"check", cmd_check, OPT_JSON, 0, "[--json]",
+    {"check", cmd_check, OPT_JSON, false, 0, "[--json]",
      "every error in configuration and scripts, with file and line"},
-    {"config", cmd_config, OPT_JSON, 1, "[KEY] [--json]",
+    {"config", cmd_config, OPT_JSON, false, 1, "[KEY] [--json]",
      "effective values and where they came from"},
-    {"routes", cmd_routes, OPT_JSON, 0, "[--json]",
+    {"routes", cmd_routes, OPT_JSON, false, 0, "[--json]",
      "every controller method that can be called, by port"},
-    {"version", cmd_version, OPT_JSON, 0, "[--json]",
+    {"key", cmd_key, 0, false, 0, "",
+     "a new random key for a cluster (cluster.key)"},
+    {"version", cmd_version, OPT_JSON, false, 0, "[--json]",
      "version of sdlua, LuaJIT, libuv; build id"},
 };
 
@@ -73,7 +83,9 @@ static const struct option long_options[] = {
     {"now", no_argument, NULL, OPT_NOW},
     {"daemon", no_argument, NULL, OPT_DAEMON},
     {"dispatch", no_argument, NULL, OPT_DISPATCH},
+    {"cluster", no_argument, NULL, OPT_CLUSTER},
     {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
     {"rate", required_argument, NULL, OPT_RATE},
     {NULL, 0, NULL, 0},
 };
@@ -98,9 +110,14 @@ static void usage(FILE *f)
         snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].usage);
         fprintf(f, "  %-24s %s\n", left, verbs[i].help);
     }
-    fputs("\n  -C DIR   the application folder (default: this one)\n"
-          "  --json   print data as JSON\n"
-          "  --help   this text; VERB --help: of one verb\n\n"
+    fputs("\n  dispatch VERB            start, stop, restart, reload, status: "
+          "of a "
+          "relay\n                           between nodes\n",
+          f);
+    fputs("\n  -C DIR     the application folder (default: this one)\n"
+          "  --json     print data as JSON\n"
+          "  --help     this text; VERB --help: of one verb\n"
+          "  --version  the same as the verb\n\n"
           "Exit status: 0 done, 1 failed, 2 usage, 3 not running.\n",
           f);
 }
@@ -162,6 +179,7 @@ static int run_verb(const struct verb *verb, int bits,
         .now = bits & OPT_NOW,
         .daemon = bits & OPT_DAEMON,
         .dispatch = bits & OPT_DISPATCH,
+        .cluster = bits & OPT_CLUSTER,
         .rate = words->rate,
         .count = words->count,
         .interval = words->interval,
@@ -181,6 +199,35 @@ static int run_verb(const struct verb *verb, int bits,
     return verb->run(&cmd);
 }
 
+/* The verb at argv[*at], and whose it is; NULL after a complaint. */
+static const struct verb *read_verb(int argc, char **argv, int *at)
+{
+    bool of_dispatch = strcmp(argv[*at], "dispatch") == 0;
+    const struct verb *verb;
+
+    if (of_dispatch && ++*at == argc) {
+        cmd_complain("dispatch start, stop, restart, reload or status?");
+        return NULL;
+    }
+    verb = find_verb(argv[*at]);
+    if (verb == NULL || (of_dispatch && !verb->of_dispatch)) {
+        cmd_complain("no such verb: %s%s (see sdlua --help)",
+                     of_dispatch ? "dispatch " : "", argv[*at]);
+        return NULL;
+    }
+    if (of_dispatch)
+        instance_set(INSTANCE_DISPATCH);
+    return verb;
+}
+
+/* `sdlua --help`, `sdlua help`, `sdlua dispatch --help`. */
+static bool is_about_all(int argc, char **argv, int bits)
+{
+    return (bits & OPT_HELP) &&
+           (optind == argc ||
+            (optind + 1 == argc && strcmp(argv[optind], "dispatch") == 0));
+}
+
 int main(int argc, char **argv)
 {
     const struct verb *verb;
@@ -192,19 +239,23 @@ int main(int argc, char **argv)
         return child_main(argv[2]);
 
     bits = read_options(argc, argv, &words);
-    if (bits < 0 || (optind == argc && !(bits & OPT_HELP))) {
-        usage(stderr);
-        return CMD_USAGE;
+    if (bits >= 0 && optind < argc && strcmp(argv[optind], "help") == 0) {
+        bits |= OPT_HELP; /* help VERB: VERB --help */
+        optind++;
     }
-    if (optind == argc) {
+    if (bits >= 0 && is_about_all(argc, argv, bits)) {
         usage(stdout);
         return CMD_DONE;
     }
-    verb = find_verb(argv[optind]);
-    if (verb == NULL) {
-        cmd_complain("no such verb: %s (see sdlua --help)", argv[optind]);
+    if (bits >= 0 && optind == argc && (bits & OPT_VERSION))
+        return cmd_version(&(struct cmd){.json = bits & OPT_JSON});
+    if (bits < 0 || optind == argc) {
+        usage(stderr);
         return CMD_USAGE;
     }
+    verb = read_verb(argc, argv, &optind);
+    if (verb == NULL)
+        return CMD_USAGE;
     if (words.dir != NULL && chdir(words.dir) < 0) {
         cmd_complain("%s: %s", words.dir, strerror(errno));
         return CMD_FAILED;

@@ -8,6 +8,7 @@
 #include "cmd/cmd.h"
 #include "codec/json.h"
 #include "proc/ctl.h"
+#include "proc/instance.h"
 
 /* What the answer's map says; the rest is printed as it is read. */
 struct outcome {
@@ -55,7 +56,9 @@ static int print(struct slice answer, bool json)
     if (json) /* for who reads the lines too: the texts go to stderr */
         printf("%.*s\n", (int)answer.len, answer.p);
     read_answer(&o, answer);
-    if (o.ok && !json)
+    if (o.ok && !json && instance_parts() == INSTANCE_DISPATCH)
+        printf("generation %.0f\n", o.generation);
+    else if (o.ok && !json)
         printf("generation %.0f: %.0f workers, %.0f tasks\n", o.generation,
                o.workers, o.tasks);
     return o.ok ? CMD_DONE : CMD_FAILED;
@@ -64,13 +67,16 @@ static int print(struct slice answer, bool json)
 int cmd_reload(const struct cmd *cmd)
 {
     struct buf reply = {0};
-    int fd = ctl_ask("reload", &reply), status = CMD_FAILED;
+    int fd, status = CMD_FAILED;
 
+    if (cmd->cluster)
+        return cmd_reload_cluster(cmd);
+    fd = ctl_ask("reload", &reply);
     if (fd == -ENOENT || fd == -ECONNREFUSED) {
         cmd_complain("not running");
         status = CMD_NOT_RUNNING;
     } else if (fd < 0) {
-        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        cmd_complain("%s: %s", instance_control(), err_str(fd));
     } else {
         close(fd);
         buf_truncate(&reply, reply.len - 1); /* its newline */

@@ -4,7 +4,7 @@
  * stopped: then it goes on. */
 #include "cmd/built.h"
 #include "cmd/cmd.h"
-#include "proc/node.h"
+#include "proc/instance.h"
 #include "proc/pidfile.h"
 
 /* Can this folder be started?  Says why not. */
@@ -21,7 +21,7 @@ static bool is_startable(void)
 
 int cmd_restart(const struct cmd *cmd)
 {
-    if (pidfile_owner(NODE_PIDFILE) != 0) {
+    if (pidfile_owner(instance_pidfile()) != 0) {
         int status;
 
         if (!is_startable())

@@ -1,6 +1,7 @@
 /* start.c - become the master; with -d in a process of its own. */
 #include "cmd/cmd.h"
 #include "proc/daemon.h"
+#include "proc/instance.h"
 #include "proc/master.h"
 
 int cmd_start(const struct cmd *cmd)
@@ -10,6 +11,8 @@ int cmd_start(const struct cmd *cmd)
         .version = SD_VERSION,
     };
 
+    if (cmd->dispatch)
+        instance_set(instance_parts() | INSTANCE_DISPATCH);
     if (cmd->daemon) {
         int status = daemon_fork();
 

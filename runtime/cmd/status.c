@@ -10,7 +10,7 @@
 #include "cmd/row.h"
 #include "codec/json.h"
 #include "proc/ctl.h"
-#include "proc/node.h"
+#include "proc/instance.h"
 #include "proc/pidfile.h"
 
 /* A line more for a worker that does not answer. */
@@ -78,8 +78,8 @@ static bool print_field(struct json *j, struct row *head)
 
     if (slice_is(j->text, "ports")) {
         row_duration(age, sizeof(age), row_number(head, "uptime"));
-        printf("sdlua %s: node %s, pid %s, generation %s, up %s, %s\n\n",
-               row_get(head, "version"), row_get(head, "node"),
+        printf("sdlua %s: %s %s, pid %s, generation %s, up %s, %s\n\n",
+               row_get(head, "version"), instance_word(), row_get(head, "node"),
                row_get(head, "pid"), row_get(head, "generation"), age,
                row_get(head, "state"));
         printf("%-16s %-9s %s\n", "port", "protocol", "address");
@@ -96,7 +96,10 @@ static bool print_field(struct json *j, struct row *head)
     return row_read_field(head, j);
 }
 
-static int print_table(struct slice text)
+typedef bool field_fn(struct json *j, struct row *head);
+
+/* A map, each field of which is printed or goes to the head. */
+static int print_table(struct slice text, field_fn *field)
 {
     struct buf scratch = {0};
     struct row head = {0};
@@ -107,19 +110,111 @@ static int print_table(struct slice text)
     if (json_next(&j) == JSON_MAP) {
         do
             token = json_next(&j);
-        while (token == JSON_KEY && print_field(&j, &head));
+        while (token == JSON_KEY && field(&j, &head));
         status = token == JSON_MAP_END ? CMD_DONE : CMD_FAILED;
+        if (row_get(&head, "error")[0] != '\0') {
+            cmd_complain("%s", row_get(&head, "error"));
+            status = CMD_FAILED;
+        }
     }
     buf_fini(&scratch);
     return status;
 }
 
+static void print_member(void *ctx, const struct row *row)
+{
+    char name[4 * ROW_TEXT];
+
+    (void)ctx;
+    row_printable(name, sizeof(name), row_get(row, "name"));
+    printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s%s\n", name,
+           row_get(row, "kind"), row_get(row, "state"), row_get(row, "address"),
+           row_get(row, "version"), row_get(row, "generation"),
+           row_get(row, "conns"), row_get(row, "relays"),
+           strcmp(row_get(row, "draining"), "true") == 0 ? " draining" : "");
+}
+
+static void print_link(void *ctx, const struct row *row)
+{
+    char to[4 * ROW_TEXT];
+    bool is_relay = row_get(row, "relay")[0] != '\0';
+
+    ++*(unsigned *)ctx;
+    row_printable(to, sizeof(to), row_get(row, "to"));
+    printf("%-12s %-20s %-6s %5s %-7s %8.1fK %8.1fs %9.1fms\n",
+           row_get(row, "process"), to, is_relay ? "relay" : "worker",
+           row_get(row, is_relay ? "relay" : "worker"), row_get(row, "state"),
+           row_number(row, "unsent") / 1024, row_number(row, "silent"),
+           row_number(row, "round_trip") * 1000);
+}
+
+static void print_queue(void *ctx, const struct row *row)
+{
+    (void)ctx;
+    printf("%-12s %10s %10s %9s %9s %8s %8.1fK %8s\n", row_get(row, "process"),
+           row_get(row, "accepted"), row_get(row, "delivered"),
+           row_get(row, "dropped"), row_get(row, "in_flight"),
+           row_get(row, "busy"), row_number(row, "bytes") / 1024,
+           row_get(row, "resent"));
+}
+
+static bool print_links(struct json *j)
+{
+    unsigned count = 0;
+    bool is_whole;
+
+    printf("\n%-12s %-20s %-12s %-7s %9s %9s %11s\n", "process", "link to", "",
+           "state", "unsent", "silent", "round trip");
+    is_whole = row_read_list(j, print_link, &count);
+    if (is_whole && count == 0)
+        printf("none: %s\n",
+               instance_parts() == INSTANCE_DISPATCH
+                   ? "no node is known"
+                   : "no dispatch is known, and without one nodes do not "
+                     "reach each other (sdlua dispatch start)");
+    return is_whole;
+}
+
+static void print_dropped(void *ctx, const struct row *row)
+{
+    bool *has_head = ctx;
+
+    if (!*has_head)
+        printf("\n%-20s %s\n", "datagrams dropped", "count");
+    *has_head = true;
+    printf("%-20s %s\n", row_get(row, "reason"), row_get(row, "count"));
+}
+
+static bool print_cluster_field(struct json *j, struct row *head)
+{
+    if (slice_is(j->text, "queues")) {
+        printf("\n%-12s %10s %10s %9s %9s %8s %9s %8s\n", "process",
+               "to others", "delivered", "dropped", "in flight", "busy", "kept",
+               "resent");
+        return row_read_list(j, print_queue, NULL);
+    }
+    if (slice_is(j->text, "links"))
+        return print_links(j);
+    if (slice_is(j->text, "dropped"))
+        return row_read_list(j, print_dropped, &(bool){false});
+    if (!slice_is(j->text, "members"))
+        return row_read_field(head, j);
+    printf("%-20s %-9s %-8s %-22s %-9s %4s %7s %6s\n", "member", "kind",
+           "state", "address", "version", "gen", "conns", "relays");
+    return row_read_list(j, print_member, NULL);
+}
+
 static int not_running(void)
 {
-    pid_t pid = pidfile_owner(NODE_PIDFILE);
+    pid_t pid = pidfile_owner(instance_pidfile());
+    bool is_dispatch = instance_parts() == INSTANCE_DISPATCH;
 
     if (pid != 0)
         cmd_complain("starting or stopping (pid %d)", (int)pid);
+    else if (!is_dispatch && pidfile_owner("run/dispatch.pid") != 0)
+        cmd_complain("not running; a dispatch is: sdlua dispatch status");
+    else if (is_dispatch && pidfile_owner("run/sdlua.pid") != 0)
+        cmd_complain("no dispatch is running; a node is: sdlua status");
     else
         cmd_complain("not running");
     return CMD_NOT_RUNNING;
@@ -128,20 +223,22 @@ static int not_running(void)
 int cmd_status(const struct cmd *cmd)
 {
     struct buf reply = {0};
-    int fd = ctl_ask("status", &reply);
+    int fd = ctl_ask(cmd->cluster ? "cluster" : "status", &reply);
     int status = CMD_DONE;
 
     if (fd == -ENOENT || fd == -ECONNREFUSED || fd == SD_ECLOSED) {
         status = not_running();
     } else if (fd < 0) {
-        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        cmd_complain("%s: %s", instance_control(), err_str(fd));
         status = CMD_FAILED;
     } else {
         ctl_wait_end(fd, 0);
         if (cmd->json)
             fwrite(buf_slice(&reply).p, 1, reply.len, stdout);
         else
-            status = print_table(buf_slice(&reply));
+            status =
+                print_table(buf_slice(&reply),
+                            cmd->cluster ? print_cluster_field : print_field);
     }
     buf_fini(&reply);
     return status;

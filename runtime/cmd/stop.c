@@ -7,13 +7,13 @@
 #include "cmd/cmd.h"
 #include "cmd/gone.h"
 #include "proc/ctl.h"
-#include "proc/node.h"
+#include "proc/instance.h"
 #include "proc/pidfile.h"
 
 /* A master that is still starting has no control socket yet. */
 static int stop_by_signal(bool now)
 {
-    pid_t pid = pidfile_owner(NODE_PIDFILE);
+    pid_t pid = pidfile_owner(instance_pidfile());
 
     if (pid == 0) {
         cmd_complain("not running");
@@ -36,7 +36,7 @@ int cmd_stop(const struct cmd *cmd)
     if (fd == -ENOENT || fd == -ECONNREFUSED || fd == SD_ECLOSED)
         return stop_by_signal(cmd->now);
     if (fd < 0) {
-        cmd_complain(CTL_PATH ": %s", err_str(fd));
+        cmd_complain("%s: %s", instance_control(), err_str(fd));
         return CMD_FAILED;
     }
     if (gone_wait(fd, GONE_EVER) < 0) {

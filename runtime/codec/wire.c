@@ -6,31 +6,36 @@
  *      8 boot     16 counter  24 ticket (vm, index, generation)
  *     36 life     40 len      44 the body
  *
- * Fields are moved by shifts, so neither padding nor the machine's byte order
+ * Fields are moved one by one, so neither padding nor the machine's byte order
  * shows on the wire. */
 #include "codec/wire.h"
+
+#include <endian.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/err.h"
 
-static char *put(char *p, uint64_t x, int bytes)
-{
-    int i;
+enum {
+    WIRE_LIFE = 36 /* where it is in a head */
+};
 
-    for (i = 0; i < bytes; i++)
-        p[i] = (char)(x >> (8 * i) & 0xff);
+static inline __attribute__((always_inline)) char *put(char *p, uint64_t x,
+                                                       size_t bytes)
+{
+    x = htole64(x);
+    memcpy(p, &x, bytes);
     return p + bytes;
 }
 
-static uint64_t get(const char **p, int bytes)
+static inline __attribute__((always_inline)) uint64_t get(const char **p,
+                                                          size_t bytes)
 {
     uint64_t x = 0;
-    int i;
 
-    for (i = 0; i < bytes; i++)
-        x |= (uint64_t)(unsigned char)(*p)[i] << (8 * i);
+    memcpy(&x, *p, bytes);
     *p += bytes;
-    return x;
+    return le64toh(x);
 }
 
 void wire_encode(char *out, const struct wire_head *h)
@@ -51,6 +56,11 @@ void wire_encode(char *out, const struct wire_head *h)
     p = put(p, h->life_ms, 4);
     p = put(p, h->len, 4);
     sd_assert(p == out + WIRE_HEAD);
+}
+
+void wire_set_life(char *head, uint32_t life_ms)
+{
+    put(head + WIRE_LIFE, life_ms, 4);
 }
 
 int wire_write(struct buf *out, const struct wire_head *h, struct slice body)

@@ -49,6 +49,9 @@ struct wire_head {
 /* Write `h`, whose fields are within their limits, as WIRE_HEAD bytes. */
 void wire_encode(char *out, const struct wire_head *h);
 
+/* Change the remaining life in an encoded head. */
+void wire_set_life(char *head, uint32_t life_ms);
+
 /* Append head and body.  SD_ETOOLARGE when the body is over WIRE_BODY_MAX;
  * then nothing was written.  h->len is taken from the body. */
 int wire_write(struct buf *out, const struct wire_head *h, struct slice body);

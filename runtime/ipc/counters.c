@@ -28,6 +28,7 @@ void counters_begin(struct counters_writer *w, struct counters *page)
     counters_read(page, w->base);
     w->base[COUNT_MESSAGES_CRASHED] += w->base[COUNT_MESSAGES_IN_FLIGHT];
     w->base[COUNT_PUSHES_CRASHED] += w->base[COUNT_PUSHES_IN_FLIGHT];
+    w->base[COUNT_FAR_CRASHED] += w->base[COUNT_FAR_IN_FLIGHT];
     for (i = 0; i < COUNTERS; i++) {
         if (counter_is_gauge((enum counter)i))
             w->base[i] = 0;
@@ -47,5 +48,6 @@ void counters_publish(struct counters_writer *w, const uint64_t *v)
 bool counter_is_gauge(enum counter c)
 {
     return c == COUNT_MESSAGES_IN_FLIGHT || c == COUNT_PUSHES_IN_FLIGHT ||
-           c == COUNT_QUEUE_BYTES;
+           c == COUNT_QUEUE_BYTES || c == COUNT_FAR_IN_FLIGHT ||
+           c == COUNT_FAR_KEPT || c == COUNT_FAR_BYTES;
 }

@@ -11,8 +11,10 @@
 #include <stdint.h>
 
 enum {
-    COUNTERS_REASONS = 16, /* words of net/reason.h, at most */
-    COUNTERS_DROPS = 8     /* and of net/push.h */
+    COUNTERS_REASONS = 16,  /* words of net/reason.h, at most */
+    COUNTERS_DROPS = 8,     /* and of net/push.h */
+    COUNTERS_OUTCOMES = 12, /* of cluster/outcome.h */
+    COUNTERS_REFUSALS = 12  /* of cluster/refusal.h */
 };
 
 enum counter {
@@ -47,6 +49,27 @@ enum counter {
     COUNT_MESSAGES_IN_FLIGHT,
 
     COUNT_QUEUE_BYTES, /* a gauge: memory of all send queues */
+
+    /* Messages to other nodes, until their outcome is known. */
+    COUNT_FAR_ACCEPTED,
+    COUNT_FAR_DELIVERED,
+    COUNT_FAR_IN_FLIGHT,
+    COUNT_FAR_CRASHED,
+    COUNT_FAR_DROPPED, /* by reason: + enum outcome */
+    /* Of no sum. */
+    COUNT_FAR_BUSY = COUNT_FAR_DROPPED + COUNTERS_OUTCOMES, /* not accepted */
+    COUNT_FAR_FRAMES,    /* data frames sent ... */
+    COUNT_FAR_AGAIN,     /* ... of them not the first of their message */
+    COUNT_FAR_TAKEN,     /* data frames of others ... */
+    COUNT_FAR_DOUBLES,   /* ... of them seen before */
+    COUNT_FAR_KEPT,      /* a gauge: messages that no relay has answered */
+    COUNT_FAR_BYTES,     /* a gauge: theirs */
+    COUNT_LINK_BYTES_IN, /* of links, as they are on the wire */
+    COUNT_LINK_BYTES_OUT,
+    COUNT_LINKS_OPENED,
+    COUNT_LINKS_CLOSED,
+    COUNT_LINKS_REFUSED, /* a relay's, by reason: + enum refusal */
+    COUNT_FAR_LAST = COUNT_LINKS_REFUSED + COUNTERS_REFUSALS - 1,
 
     /* Pushes in send queues, until they were handed to the socket. */
     COUNT_PUSHES_ACCEPTED,

@@ -1,8 +1,9 @@
 /* mesh.h - the processes of a node, joined by rings in one shared memory.
  *
- * One ring per ordered pair that talks (worker-worker, worker-task, agent and
- * master with all), one wakeup and one socket for large bodies per process.
- * Numbers of slots: workers first, two per task, the agent, the master.
+ * One ring per ordered pair that talks (worker-worker, worker-task,
+ * worker-relay, agent and master with all), one wakeup and one socket for large
+ * bodies per process.  Numbers of slots: workers first, two per task, relays,
+ * the agent, the master.
  *
  * A message is seen whole or not at all; messages of one pair arrive in order;
  * a full ring is SD_EBUSY, never loss; a call reserves room for its answer;
@@ -32,7 +33,8 @@ struct mesh;
 struct mesh_shape {
     unsigned workers;
     unsigned tasks;
-    size_t extra; /* bytes for tables of upper layers, see mesh_extra() */
+    unsigned relays; /* a worker or a relay there is at least */
+    size_t extra;    /* bytes for tables of upper layers, see mesh_extra() */
 };
 
 enum mesh_kind {
@@ -103,6 +105,9 @@ void mesh_ring_doors(struct mesh *m);
  * SD_EGONE.  Of a longer one than MESH_INLINE: for its memfd, which only a
  * burst of other senders can take away. */
 int mesh_room(struct mesh *m, unsigned to, size_t len);
+
+/* The same of two, one behind the other. */
+int mesh_room_for_two(struct mesh *m, unsigned to, size_t len);
 
 /* Hand on up to about `max` waiting messages, in turns of at most 32 per
  * sender, and all there is to say of dead processes.  Returns how many. */

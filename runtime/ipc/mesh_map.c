@@ -46,6 +46,7 @@ struct head {
     uint32_t magic;
     uint32_t workers;
     uint32_t tasks;
+    uint32_t relays;
     _Atomic uint32_t deaths; /* the only one that changes, and rarely */
 };
 
@@ -70,13 +71,14 @@ static struct door *door_of(const struct mesh_map *map, unsigned slot)
     return (struct door *)(void *)(map->base + map->doors) + slot;
 }
 
-static unsigned task_slots(const struct mesh_map *map)
+/* Tasks and relays: they do not talk among themselves. */
+static unsigned aside(const struct mesh_map *map)
 {
-    return 2 * map->tasks;
+    return 2 * map->tasks + map->relays;
 }
 
-/* Workers, agent and master hear everybody else; a task hears no task. */
-static size_t heard_by_task(const struct mesh_map *map)
+/* Workers, agent and master hear everybody else. */
+static size_t heard_aside(const struct mesh_map *map)
 {
     return map->workers + 2;
 }
@@ -84,18 +86,25 @@ static size_t heard_by_task(const struct mesh_map *map)
 static size_t rings(const struct mesh_map *map)
 {
     return (size_t)(map->workers + 2) * (map->n - 1) +
-           task_slots(map) * heard_by_task(map);
+           aside(map) * heard_aside(map);
+}
+
+static bool fits(const struct mesh_shape *shape)
+{
+    return shape->workers <= SLOTS_MAX && shape->tasks <= SLOTS_MAX &&
+           shape->relays <= SLOTS_MAX && shape->extra <= MAP_EXTRA &&
+           shape->workers + shape->relays > 0 &&
+           shape->workers + 2 * shape->tasks + shape->relays + 2 <= SLOTS_MAX;
 }
 
 static int lay_out(struct mesh_map *map, const struct mesh_shape *shape)
 {
-    if (shape->workers < 1 || shape->workers > SLOTS_MAX ||
-        shape->tasks > SLOTS_MAX || shape->extra > MAP_EXTRA ||
-        shape->workers + 2 * shape->tasks + 2 > SLOTS_MAX)
+    if (!fits(shape))
         return SD_EINVALID;
     map->workers = shape->workers;
     map->tasks = shape->tasks;
-    map->n = shape->workers + 2 * shape->tasks + 2;
+    map->relays = shape->relays;
+    map->n = map->workers + aside(map) + 2;
     map->doors = pages(sizeof(struct head));
     map->slots = map->doors + pages(map->n * sizeof(struct door));
     map->counters = map->slots + pages(slots_size(map->n));
@@ -120,12 +129,14 @@ static int map_memory(struct mesh_map *map, int fd)
 static void assign_slots(struct mesh_map *map)
 {
     struct slots *s = slots_init(map->base + map->slots, map->n);
-    unsigned i;
+    unsigned i, slot = 0;
 
     for (i = 0; i < map->workers; i++)
-        slots_assign(s, i, SLOT_WORKER, i);
-    for (i = 0; i < task_slots(map); i++)
-        slots_assign(s, map->workers + i, SLOT_TASK, i / 2); /* two each */
+        slots_assign(s, slot++, SLOT_WORKER, i);
+    for (i = 0; i < 2 * map->tasks; i++)
+        slots_assign(s, slot++, SLOT_TASK, i / 2); /* two each */
+    for (i = 0; i < map->relays; i++)
+        slots_assign(s, slot++, SLOT_RELAY, i);
     slots_assign(s, AGENT(map), SLOT_AGENT, 0);
     slots_assign(s, MASTER(map), SLOT_MASTER, 0);
 }
@@ -154,6 +165,7 @@ int mesh_map_make(struct mesh_map *map, const struct mesh_shape *shape, int *fd)
     head = head_of(map);
     head->workers = map->workers;
     head->tasks = map->tasks;
+    head->relays = map->relays;
     head->extra = shape->extra;
     head->size = map->size;
     assign_slots(map);
@@ -173,7 +185,10 @@ int mesh_map_open(struct mesh_map *map, int fd)
     if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
         head.magic != MAP_MAGIC || fstat(fd, &st) < 0)
         return SD_EPROTO;
-    shape = (struct mesh_shape){head.workers, head.tasks, head.extra};
+    shape = (struct mesh_shape){.workers = head.workers,
+                                .tasks = head.tasks,
+                                .relays = head.relays,
+                                .extra = head.extra};
     err = lay_out(map, &shape);
     if (err != 0 || map->size != head.size || (off_t)map->size != st.st_size)
         return SD_EPROTO;
@@ -187,7 +202,7 @@ void mesh_map_close(struct mesh_map *map)
     map->base = NULL;
 }
 
-static bool is_task(const struct mesh_map *map, unsigned slot)
+static bool is_aside(const struct mesh_map *map, unsigned slot)
 {
     return slot >= map->workers && slot < AGENT(map);
 }
@@ -195,7 +210,7 @@ static bool is_task(const struct mesh_map *map, unsigned slot)
 bool mesh_map_talks(const struct mesh_map *map, unsigned a, unsigned b)
 {
     return a < map->n && b < map->n && a != b &&
-           !(is_task(map, a) && is_task(map, b));
+           !(is_aside(map, a) && is_aside(map, b));
 }
 
 /* How many rings lie before those of reader `to`. */
@@ -205,10 +220,9 @@ static size_t rings_before(const struct mesh_map *map, unsigned to)
 
     if (to < w)
         return to * all;
-    if (is_task(map, to))
-        return w * all + (to - w) * heard_by_task(map);
-    return w * all + task_slots(map) * heard_by_task(map) +
-           (to - AGENT(map)) * all;
+    if (is_aside(map, to))
+        return w * all + (to - w) * heard_aside(map);
+    return w * all + aside(map) * heard_aside(map) + (to - AGENT(map)) * all;
 }
 
 void mesh_map_ring(const struct mesh_map *map, unsigned from, unsigned to,
@@ -218,7 +232,7 @@ void mesh_map_ring(const struct mesh_map *map, unsigned from, unsigned to,
     size_t cell = (size_t)to * map->n + from;
 
     sd_assert(mesh_map_talks(map, from, to));
-    if (is_task(map, to) && from >= map->workers)
+    if (is_aside(map, to) && from >= map->workers)
         rank = map->workers + (from - AGENT(map));
     ring_open(out, map->base + map->ctls + cell * RING_CTL_SIZE,
               map->base + map->data +

@@ -25,6 +25,7 @@ struct mesh_map {
     size_t size;
     unsigned workers;
     unsigned tasks;
+    unsigned relays;
     unsigned n;                                       /* slots */
     size_t doors, slots, counters, extra, ctls, data; /* offsets */
 };

@@ -18,7 +18,8 @@
 #include "ipc/mesh_peer.h"
 
 enum {
-    MUCH = MAP_RING_CAP / 8 /* bytes that the reader should begin with */
+    MUCH = MAP_RING_CAP / 8, /* bytes that the reader should begin with */
+    PER_RECORD = 16          /* that one in a ring is longer than its data */
 };
 
 static struct peer *peer_of(struct mesh *m, unsigned to)
@@ -198,16 +199,27 @@ int mesh_send_fd(struct mesh *m, unsigned to, int fd, uint64_t *number)
     return err;
 }
 
-int mesh_room(struct mesh *m, unsigned to, size_t len)
+static int room(struct mesh *m, unsigned to, size_t len, unsigned times)
 {
     struct peer *p = peer_of(m, to);
     int err = may_send(m, p, to, MESH_PLAIN);
-    void *room;
+    void *at;
 
     if (err == 0 && len > MESH_INLINE && !body_room(m->body_out[to]))
         return SD_EBUSY;
     if (len > MESH_INLINE)
         len = sizeof(struct body_name) + MESH_HEAD_MAX;
     /* A reservation that is not committed is forgotten by the next one. */
-    return err != 0 ? err : reserve(p, &room, len, MESH_PLAIN);
+    len = len * times + (size_t)(times - 1) * PER_RECORD;
+    return err != 0 ? err : reserve(p, &at, len, MESH_PLAIN);
+}
+
+int mesh_room(struct mesh *m, unsigned to, size_t len)
+{
+    return room(m, to, len, 1);
+}
+
+int mesh_room_for_two(struct mesh *m, unsigned to, size_t len)
+{
+    return room(m, to, len, 2);
 }

@@ -85,7 +85,90 @@ enum msg_type {
      * it moved.  Body: struct msg_conn. */
     MSG_MOVE_END = 23,
 
-    MSG_TYPES = 24 /* one past the last */
+    /* Between nodes, by links.  A value for the conns of a uid, which the
+     * frame names.  Body: struct msg_uid_send, value. */
+    MSG_UID_SEND = 24,
+
+    /* Between nodes: close a conn that has lost its uid to a newer one.  Body:
+     * struct msg_oust, the uid's bytes, reason text. */
+    MSG_OUST = 25,
+
+    /* task -> worker: send this to other nodes.  Body: struct msg_abroad, the
+     * name's bytes, the body. */
+    MSG_ABROAD = 26,
+
+    /* any -> worker, also of another node: an event.  Body: struct msg_event,
+     * the name's bytes, those of the emitter's node, value. */
+    MSG_EVENT = 27,
+
+    /* Between nodes: the uid has conns on the sender's node, too.  Body: its
+     * bytes. */
+    MSG_UID_TOO = 28,
+
+    /* Between nodes: change the conns of a uid, which the frame names.  Body:
+     * struct msg_uid_change, a filter or the reason of a kick. */
+    MSG_UID_CHANGE = 29,
+
+    /* Between nodes: as MSG_UID_CALL; to a uid that the frame names, or to a
+     * place.  Body: struct msg_far_call, value. */
+    MSG_FAR_CALL = 30,
+    /* Between nodes.  Body: struct msg_far_reply, and what its kind says. */
+    MSG_FAR_REPLY = 31,
+
+    MSG_TYPES = 32 /* one past the last */
+};
+
+struct msg_uid_send {
+    uint64_t key; /* of conflation, 0: none */
+    uint32_t is_volatile;
+    uint32_t done_there; /* enum abroad_uid: what its sender's node has done */
+};
+
+struct msg_oust {
+    uint64_t conn;
+    uint64_t number; /* only with a lower one */
+    uint32_t uid_len;
+    uint32_t reserved;
+};
+
+struct msg_abroad {
+    uint64_t boot; /* of a place */
+    uint32_t type; /* of enum msg_type, for the other node */
+    uint32_t name_len;
+    uint16_t epoch; /* of a place */
+    uint8_t slot;
+    uint8_t to;    /* enum frames_type */
+    uint8_t kind;  /* enum frames_kind */
+    uint8_t wants; /* enum abroad_want, vm/abroad_state.h */
+    uint8_t is_beside;
+    uint8_t is_silent; /* nothing is counted when it does not arrive */
+};
+
+struct msg_uid_change {
+    uint32_t verb; /* MSG_UID_SUBSCRIBE, MSG_UID_UNSUBSCRIBE, MSG_UID_KICK */
+    uint32_t reserved;
+};
+
+struct msg_far_call {
+    uint32_t verb; /* enum msg_uid_verb */
+    uint32_t ms;   /* that the caller waits, from when it was sent */
+};
+
+enum msg_far_kind {
+    MSG_FAR_TAKEN, /* nothing: it runs here, and its end will be told */
+    MSG_FAR_VALUE, /* msgpack array [result, err, code] */
+    MSG_FAR_ERROR  /* a word */
+};
+
+struct msg_far_reply {
+    uint64_t counter; /* of the call's wire head */
+    uint32_t kind;    /* enum msg_far_kind */
+    uint32_t reserved;
+};
+
+struct msg_event {
+    uint32_t name_len;
+    uint32_t node_len;
 };
 
 struct msg_task_call {
@@ -144,6 +227,16 @@ enum msg_uid_verb {
     MSG_UID_SUBSCRIBE,   /* all of them; the value is a filter */
     MSG_UID_UNSUBSCRIBE, /* the same */
     MSG_UID_TOPIC_COUNT, /* no uid: how many have the filter */
+    MSG_UID_KICK,        /* all of them; the value is the reason */
+
+    /* Of a node, no uid.  */
+    MSG_UID_ONLINE, /* how many uids, and which of them may be elsewhere too */
+    MSG_UID_PAGE,   /* some of its uids; the value is a cursor */
+    MSG_UID_TOPICS, /* MSG_UID_TOPIC_COUNT of all its workers */
+
+    /* For a task, which has no links. */
+    MSG_UID_ABROAD,   /* one of the above, elsewhere */
+    MSG_UID_PRESENCE, /* a call of lua/sd/presence.lua */
     MSG_UID_VERBS
 };
 

@@ -38,6 +38,11 @@ void page_write(struct page *p, const uint64_t *v, unsigned words)
     atomic_store_explicit(&p->serial, next, memory_order_release);
 }
 
+uint64_t page_serial(const struct page *p)
+{
+    return atomic_load_explicit(&p->serial, memory_order_acquire);
+}
+
 void page_read(const struct page *p, uint64_t *out, unsigned words)
 {
     uint64_t before, after;

@@ -18,4 +18,7 @@ size_t page_size(unsigned words);
 void page_write(struct page *p, const uint64_t *v, unsigned words);
 void page_read(const struct page *p, uint64_t *out, unsigned words);
 
+/* Counts the writes. */
+uint64_t page_serial(const struct page *p);
+
 #endif

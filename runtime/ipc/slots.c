@@ -34,7 +34,7 @@ struct slots {
 
 static const char *const role_names[SLOT_ROLES] = {
     [SLOT_NONE] = "none",   [SLOT_WORKER] = "worker", [SLOT_TASK] = "task",
-    [SLOT_AGENT] = "agent", [SLOT_MASTER] = "master",
+    [SLOT_RELAY] = "relay", [SLOT_AGENT] = "agent",   [SLOT_MASTER] = "master",
 };
 
 static const char *const state_names[SLOT_STATES] = {

@@ -18,6 +18,7 @@ enum slot_role {
     SLOT_NONE,
     SLOT_WORKER,
     SLOT_TASK,
+    SLOT_RELAY,
     SLOT_AGENT,
     SLOT_MASTER,
     SLOT_ROLES
@@ -44,7 +45,9 @@ enum slot_figure {
     SLOT_VM_MEMORY,  /* bytes of the vm */
     SLOT_BUSY,       /* tasks: calls taken and not answered */
     SLOT_GENERATION, /* of the code it runs */
+    SLOT_ABROAD,     /* workers: percent of what may wait for other nodes */
     SLOT_VOTE,       /* master: the one that its generation came of; 0: none */
+    SLOT_REDIS,      /* workers: which Redis keeps the cluster; 0: not known */
     SLOT_FIGURES
 };
 

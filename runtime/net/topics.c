@@ -6,10 +6,11 @@
  * hash table, under (parent, label): the parent of a whole name is NULL, the
  * first level of the trie hangs below `root`.
  *
- * A subscription is on two lists: its node's, doubly linked so that a holder
- * with many can leave each at once, and its holder's.  While a visit runs,
- * subscriptions that end only lose their holder; they and their nodes go when
- * it is over, so that the visit never steps on freed memory. */
+ * A subscription is on two lists, its node's and its holder's, both doubly
+ * linked: a relay's holder has a hundred thousand of them, and a filter as many
+ * holders.  While a visit runs, subscriptions that end only lose their holder;
+ * they and their nodes go when it is over, so that the visit never steps on
+ * freed memory. */
 #include "net/topics.h"
 
 #include <stddef.h>
@@ -32,8 +33,9 @@ struct topics_node {
 };
 
 struct topics_sub {
-    struct topics_sub *next, **at; /* on its node's list */
-    struct topics_sub *more;       /* on its holder's, or of the ended ones */
+    struct topics_sub *next, **at;      /* on its node's list */
+    struct topics_sub *more, **more_at; /* on its holder's, or `more` alone
+                                         * of the ended ones */
     struct topics_node *node;
     struct topics_holder *holder; /* NULL: ended during a visit */
 };
@@ -47,6 +49,8 @@ struct topics {
     struct topics_sub *ended;
     uint64_t visits;
     uint32_t subs, filters;
+    topics_change_fn *on_change;
+    void *arg;
 };
 
 /* A visit that runs. */
@@ -195,7 +199,37 @@ static void prune(struct topics *t, struct topics_node *node)
     }
 }
 
+/* The filter that a node stands for, written backwards from `end`. */
+static struct slice filter_of(const struct topics *t,
+                              const struct topics_node *node, char *end)
+{
+    char *p = end - node->len;
+
+    memcpy(p, node->label, node->len);
+    if (node->parent == NULL)
+        return slice_make(p, node->len);
+    while ((node = node->parent) != t->root) {
+        *--p = '/';
+        p -= node->len;
+        memcpy(p, node->label, node->len);
+    }
+    return slice_make(p, (size_t)(end - p));
+}
+
 /* --- subscriptions -------------------------------------------------------- */
+
+/* The first has come, or the last has left. */
+static void tell(struct topics *t, const struct topics_node *node, bool is_held)
+{
+    char text[TOPICS_LENGTH];
+
+    if (is_held)
+        t->filters++;
+    else
+        t->filters--;
+    if (t->on_change != NULL)
+        t->on_change(t->arg, filter_of(t, node, text + sizeof(text)), is_held);
+}
 
 /* The holder's subscription at a node: on the shorter of their two lists. */
 static struct topics_sub *find_sub(const struct topics_node *node,
@@ -238,6 +272,9 @@ bool topics_subscribe(struct topics *t, struct topics_holder *h,
     s->node = node;
     s->holder = h;
     s->more = h->first;
+    s->more_at = &h->first;
+    if (s->more != NULL)
+        s->more->more_at = &s->more;
     h->first = s;
     h->count++;
     s->next = node->subs;
@@ -245,8 +282,9 @@ bool topics_subscribe(struct topics *t, struct topics_holder *h,
     if (s->next != NULL)
         s->next->at = &s->next;
     node->subs = s;
-    t->filters += node->link.number++ == 0;
     t->subs++;
+    if (node->link.number++ == 0)
+        tell(t, node, true);
     return true;
 }
 
@@ -261,13 +299,17 @@ static void free_sub(struct topics *t, struct topics_sub *s)
     prune(t, node);
 }
 
-/* `s` is off its holder's list. */
 static void end_sub(struct topics *t, struct topics_sub *s)
 {
+    sd_assert(s->holder != NULL);
+    *s->more_at = s->more;
+    if (s->more != NULL)
+        s->more->more_at = s->more_at;
     s->holder->count--;
     s->holder = NULL;
     t->subs--;
-    t->filters -= --s->node->link.number == 0;
+    if (--s->node->link.number == 0)
+        tell(t, s->node, false);
     if (t->is_visiting) {
         s->more = t->ended;
         t->ended = s;
@@ -280,36 +322,13 @@ bool topics_unsubscribe(struct topics *t, struct topics_holder *h,
                         struct slice filter)
 {
     struct topics_node *node = find_node(t, filter);
-    struct topics_sub **at, *s;
+    struct topics_sub *s = node != NULL ? find_sub(node, h) : NULL;
 
     sd_check(t, TOPICS_MAGIC);
-    if (node == NULL)
-        return false;
-    for (at = &h->first; *at != NULL && (*at)->node != node;)
-        at = &(*at)->more;
-    s = *at;
     if (s == NULL)
         return false;
-    *at = s->more;
     end_sub(t, s);
     return true;
-}
-
-/* The filter that a node stands for, written backwards from `end`. */
-static struct slice filter_of(const struct topics *t,
-                              const struct topics_node *node, char *end)
-{
-    char *p = end - node->len;
-
-    memcpy(p, node->label, node->len);
-    if (node->parent == NULL)
-        return slice_make(p, node->len);
-    while ((node = node->parent) != t->root) {
-        *--p = '/';
-        p -= node->len;
-        memcpy(p, node->label, node->len);
-    }
-    return slice_make(p, (size_t)(end - p));
 }
 
 void topics_each(const struct topics *t, const struct topics_holder *h,
@@ -326,12 +345,8 @@ void topics_each(const struct topics *t, const struct topics_holder *h,
 void topics_drop(struct topics *t, struct topics_holder *h)
 {
     sd_check(t, TOPICS_MAGIC);
-    while (h->first != NULL) {
-        struct topics_sub *s = h->first;
-
-        h->first = s->more;
-        end_sub(t, s);
-    }
+    while (h->first != NULL)
+        end_sub(t, h->first);
 }
 
 /* --- visits --------------------------------------------------------------- */
@@ -418,4 +433,38 @@ uint32_t topics_subs(const struct topics *t)
 uint32_t topics_filters(const struct topics *t)
 {
     return t->filters;
+}
+
+/* --- filters that somebody holds ------------------------------------------ */
+
+void topics_watch(struct topics *t, topics_change_fn *fn, void *arg)
+{
+    sd_check(t, TOPICS_MAGIC);
+    t->on_change = fn;
+    t->arg = arg;
+}
+
+struct scan {
+    const struct topics *t;
+    void (*fn)(void *arg, struct slice filter);
+    void *arg;
+};
+
+static void show_node(void *arg, struct table_node *link)
+{
+    const struct scan *s = arg;
+    char text[TOPICS_LENGTH];
+
+    if (link->number > 0)
+        s->fn(s->arg, filter_of(s->t, (struct topics_node *)(void *)link,
+                                text + sizeof(text)));
+}
+
+void topics_scan(const struct topics *t, uint64_t *cursor,
+                 void (*fn)(void *arg, struct slice filter), void *arg)
+{
+    struct scan s = {t, fn, arg};
+
+    sd_check(t, TOPICS_MAGIC);
+    table_scan((struct table *)(uintptr_t)&t->nodes, cursor, show_node, &s);
 }

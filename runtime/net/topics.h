@@ -69,4 +69,17 @@ uint32_t topics_count(const struct topics *t, struct slice filter);
 uint32_t topics_subs(const struct topics *t);
 uint32_t topics_filters(const struct topics *t);
 
+/* A filter has got its first holder, or lost its last one.  Borrows; changes
+ * nothing here, and may be called within a visit. */
+typedef void topics_change_fn(void *arg, struct slice filter, bool is_held);
+
+/* Call `fn` at every such change; NULL: no more. */
+void topics_watch(struct topics *t, topics_change_fn *fn, void *arg);
+
+/* Walk over all filters that are held, in pieces, while they change: start
+ * with *cursor = 0; each call shows a few, and *cursor is 0 again at the end.
+ * One that is held all the while is shown once.  `fn` changes nothing here. */
+void topics_scan(const struct topics *t, uint64_t *cursor,
+                 void (*fn)(void *arg, struct slice filter), void *arg);
+
 #endif

@@ -25,6 +25,7 @@ struct uids {
     unsigned magic;
     struct hash_key key;
     struct table table;
+    uint32_t bound;
 };
 
 struct uids *uids_new(void)
@@ -137,10 +138,13 @@ int uids_bind(struct uids *u, struct uids_binding *b, struct slice uid,
             list_del(it);
             binding_of(it)->entry = NULL;
             list_add(kicked, it);
+            u->bound--;
         }
     }
-    if (b->entry == NULL)
+    if (b->entry == NULL) {
         list_add(&e->bindings, &b->link);
+        u->bound++;
+    }
     b->entry = e;
     return 0;
 }
@@ -153,6 +157,7 @@ bool uids_unbind(struct uids *u, struct uids_binding *b)
     if (e == NULL)
         return false;
     b->entry = NULL;
+    u->bound--;
     list_del(&b->link);
     if (!list_empty(&e->bindings))
         return false;
@@ -190,6 +195,11 @@ struct uids_binding *uids_next(const struct uids_binding *b)
 uint32_t uids_count(const struct uids *u)
 {
     return u->table.count;
+}
+
+uint32_t uids_bound(const struct uids *u)
+{
+    return u->bound;
 }
 
 struct scan {

@@ -58,6 +58,7 @@ struct uids_binding *uids_first(const struct uids *u, struct slice uid);
 struct uids_binding *uids_next(const struct uids_binding *b);
 
 uint32_t uids_count(const struct uids *u); /* uids, not conns */
+uint32_t uids_bound(const struct uids *u); /* conns */
 
 /* Some of the uids, each once: start with *cursor = 0, ends with 0. */
 void uids_scan(struct uids *u, uint64_t *cursor,

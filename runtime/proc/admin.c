@@ -36,6 +36,7 @@ struct admin {
     bool may_be_rebound; /* by such a name */
     struct guard guard;
     struct door_calls *door;
+    const struct membership *membership;
 };
 
 static const char json_type[] = "application/json";
@@ -91,6 +92,7 @@ static void on_metrics(struct admin *a, struct http_request *r)
         .now = clock_ms(),
         .mesh = p->mesh,
         .conf = p->conf,
+        .membership = a->membership,
     };
     struct buf body = {0};
 
@@ -236,6 +238,12 @@ int admin_open(struct admin **out, struct process *p, const char **why)
     *out = a;
     err = open_net(a, why);
     return err;
+}
+
+void admin_show_cluster(struct admin *a, const struct membership *m)
+{
+    sd_check(a, ADMIN_MAGIC);
+    a->membership = m;
 }
 
 void admin_close(struct admin **ap)

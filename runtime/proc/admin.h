@@ -5,6 +5,7 @@
 #include "ipc/mesh.h"
 
 struct admin;
+struct membership;
 struct process;
 
 /* Serve the socket of the heritage, if there is one, with p->net, which is
@@ -12,6 +13,9 @@ struct process;
 int admin_open(struct admin **out, struct process *p, const char **why);
 
 /* After the process's loop has ended and its net was closed. */
+/* Who there is in the cluster; NULL: nobody.  Borrowed until the next. */
+void admin_show_cluster(struct admin *a, const struct membership *m);
+
 void admin_close(struct admin **ap);
 
 /* Requests that wait for a worker. */

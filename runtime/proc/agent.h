@@ -4,6 +4,12 @@
 
 #include "proc/heritage.h"
 
+/* What somebody asks an agent for, who then has its answer by his socket. */
+enum agent_ask {
+    AGENT_CLUSTER, /* who there is: one line */
+    AGENT_ROLL     /* a rolling reload: lines, see rolling.h */
+};
+
 /* Its whole life.  The exit status. */
 int agent_run(const struct heritage *h);
 

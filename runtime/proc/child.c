@@ -13,6 +13,7 @@
 #include "proc/child.h"
 #include "proc/config.h"
 #include "proc/heritage.h"
+#include "proc/relay.h"
 #include "proc/task.h"
 #include "proc/title.h"
 #include "proc/worker.h"
@@ -45,6 +46,10 @@ static int run(const struct heritage *h)
         snprintf(title, sizeof(title), "sdlua: task %u", h->index);
         title_set(title);
         return task_run(h);
+    case ROLE_RELAY:
+        snprintf(title, sizeof(title), "sdlua: relay %u", h->index);
+        title_set(title);
+        return relay_run(h);
     case ROLE_AGENT:
         title_set("sdlua: agent");
         return agent_run(h);

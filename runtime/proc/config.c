@@ -25,6 +25,7 @@
 #include "proc/child.h"
 #include "proc/config.h"
 #include "proc/install.h"
+#include "proc/instance.h"
 #include "proc/leash.h"
 #include "proc/secrets.h"
 #include "proc/spawn.h"
@@ -77,6 +78,7 @@ static pid_t spawn(const struct user *owner, const struct build *b, int leash,
     heritage_init(h);
     h->role = ROLE_CONFIG;
     h->master = getpid();
+    h->parts = instance_parts();
     h->bundle = b->file;
     h->running = running;
     h->leash = leash;
@@ -379,6 +381,7 @@ int config_child(const struct heritage *h)
     struct conf_build_opts opts = {
         .framework_dir = h->lua,
         .environ = environ,
+        .is_dispatch = h->parts == INSTANCE_DISPATCH,
         .on_file = on_file,
         .on_secret = on_secret,
         .arg = &own,

@@ -72,11 +72,17 @@ static void on_wait(struct timer *t)
 
 /* --- what members say ----------------------------------------------------- */
 
-static bool all_workers(const struct crew *c, enum slot_state state)
+/* Is nobody left who serves clients, or workers of other nodes? */
+static bool all_broken(const struct crew *c)
 {
-    for (unsigned i = 0; i < c->config.workers; i++)
-        if (member_state(&c->seats[i].member) != state)
+    enum slot_role role = c->config.workers > 0 ? SLOT_WORKER : SLOT_RELAY;
+
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct member *m = &c->seats[i].member;
+
+        if (m->role == role && member_state(m) != SLOT_BROKEN)
             return false;
+    }
     return true;
 }
 
@@ -114,8 +120,8 @@ static bool is_empty(const struct crew *c, unsigned first, unsigned end)
     return true;
 }
 
-/* Tasks and agent go when the workers, who may still call them, have gone;
- * until then the agent says that the node is not ready. */
+/* The others go when the workers, who may still need them, have gone; until
+ * then the agent says that the node is not ready. */
 static void stop_next(struct crew *c)
 {
     unsigned workers = c->config.workers;
@@ -158,7 +164,7 @@ static void on_end(void *arg, struct member *m, const char *why, bool crashed)
         if (m->role == SLOT_WORKER && !s->orphan && !timer_is_on(&s->wait))
             timer_start(c->config.loop, &s->wait, NEIGHBOUR_WAIT);
         assign_neighbours(c);
-        if (all_workers(c, SLOT_BROKEN))
+        if (all_broken(c))
             c->config.hooks.on_broken(c->config.hooks.arg);
         break;
     case CREW_LEAVING:
@@ -183,6 +189,7 @@ static void on_heritage(void *arg, struct heritage *h)
     sd_check(c, CREW_MAGIC);
     h->workers = c->config.workers;
     h->tasks = c->config.tasks;
+    h->relays = c->config.relays;
     c->config.hooks.on_heritage(c->config.hooks.arg, h);
 }
 
@@ -241,15 +248,11 @@ struct crew *crew_new(const struct crew_config *config)
     c->deadline.fn = on_deadline;
     c->patience.fn = crew_on_patience;
     c->empty.fn = on_empty_job;
-    c->seats = mem_zalloc((config->workers + 2 * config->tasks + 1) *
-                          sizeof(*c->seats));
-    for (unsigned i = 0; i < config->workers; i++)
+    c->seats = mem_zalloc(mesh_master(config->mesh) * sizeof(*c->seats));
+    for (unsigned i = 0; i < mesh_master(config->mesh); i++)
         add_seat(c, i);
-    for (unsigned i = 0; i < 2 * config->tasks; i++) {
-        add_seat(c, config->workers + i);
-        c->seats[c->count - 1].rests = i % 2 == 1;
-    }
-    add_seat(c, config->workers + 2 * config->tasks); /* the agent */
+    for (unsigned i = 0; i < config->tasks; i++)
+        c->seats[config->workers + 2 * i + 1].rests = true;
     return c;
 }
 
@@ -295,11 +298,21 @@ bool crew_on_exit(struct crew *c, int pid, int status)
     return false;
 }
 
+/* The others are to know at once that the node drains. */
+static void tell_agent(struct crew *c)
+{
+    struct member *agent = &c->seats[c->count - 1].member;
+
+    if (member_state(agent) == SLOT_READY)
+        member_tell(agent, LEASH_LEAVE, 0);
+}
+
 void crew_leave(struct crew *c)
 {
     sd_check(c, CREW_MAGIC);
     sd_assert(c->state == CREW_SERVING);
     c->state = CREW_LEAVING;
+    tell_agent(c);
     for (unsigned i = 0; i < c->config.workers; i++) {
         timer_stop(c->config.loop, &c->seats[i].wait);
         member_rest(&c->seats[i].member);
@@ -318,6 +331,8 @@ void crew_stop(struct crew *c, uint64_t ms)
     sd_check(c, CREW_MAGIC);
     if (c->building != 0)
         crew_drop(c, c->building);
+    if (ms > 0 && c->state == CREW_SERVING)
+        tell_agent(c);
     c->state = CREW_STOPPING;
     timer_start(c->config.loop, &c->deadline, ms > 0 ? ms : KILL_WAIT);
     for (unsigned i = 0; i < c->count; i++) {
@@ -344,7 +359,13 @@ int crew_attach(struct crew *c, unsigned i, int fd)
 {
     sd_check(c, CREW_MAGIC);
     sd_assert(i < c->config.workers);
-    return member_attach(&c->seats[i].member, fd);
+    return member_attach(&c->seats[i].member, fd, 0);
+}
+
+int crew_ask_agent(struct crew *c, int fd, uint32_t what)
+{
+    sd_check(c, CREW_MAGIC);
+    return member_attach(&c->seats[c->count - 1].member, fd, what);
 }
 
 void crew_reopen_logs(struct crew *c)

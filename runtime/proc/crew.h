@@ -28,7 +28,8 @@ struct crew_hooks {
     /* After crew_build(), once: `why` NULL: everybody whom it takes stands by;
      * else it cannot be. */
     void (*on_built)(void *arg, const char *why);
-    /* The breakers of all workers are open. */
+    /* The breakers of all workers are open; of all relays, when there are no
+     * workers. */
     void (*on_broken)(void *arg);
     /* After crew_stop(): no process is left. */
     void (*on_empty)(void *arg);
@@ -39,7 +40,7 @@ struct crew_config {
     struct loop *loop;
     struct mesh *mesh;       /* the master's */
     const struct user *user; /* whom children run as */
-    unsigned workers, tasks;
+    unsigned workers, tasks, relays;
     uint64_t stack; /* bytes of C stack for a child */
     int output;     /* stdout and stderr of children, -1: as ours */
     struct crew_hooks hooks;
@@ -72,6 +73,9 @@ int crew_pid(const struct crew *c, unsigned i);
 /* Somebody wants to look inside worker `i`, over the socket `fd` (borrowed).
  * 0, or a negative code: it does not serve. */
 int crew_attach(struct crew *c, unsigned i, int fd);
+
+/* Somebody asks the agent for `what`, enum agent_ask; as above. */
+int crew_ask_agent(struct crew *c, int fd, uint32_t what);
 
 /* Tell every process. */
 void crew_reopen_logs(struct crew *c);

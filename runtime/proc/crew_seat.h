@@ -45,7 +45,7 @@ struct crew {
     struct member_env env;
     enum crew_state state;
     unsigned count;
-    struct seat *seats;    /* workers first, the agent last */
+    struct seat *seats;    /* one per slot but the master's, in their order */
     unsigned building;     /* a generation that is voted on; 0: none */
     int bundle;            /* its bundle, borrowed */
     unsigned vote;         /* counts votes: late answers to others are none */

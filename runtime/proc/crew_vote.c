@@ -24,12 +24,18 @@ static bool is_busy_task(const struct seat *s)
                      SLOT_BUSY) > 0;
 }
 
+/* It takes another configuration and has no code to make. */
+static bool has_vm(const struct seat *s)
+{
+    return s->member.role == SLOT_WORKER || s->member.role == SLOT_TASK;
+}
+
 void crew_ask_vote(struct seat *s)
 {
     struct crew *c = s->crew;
     char name[32];
 
-    if (s->rests || s->member.role == SLOT_AGENT || is_busy_task(s))
+    if (s->rests || !has_vm(s) || is_busy_task(s))
         return;
     if (member_tell_code(&s->member, LEASH_BUILD, c->building, c->vote,
                          c->bundle) == 0) {
@@ -146,7 +152,7 @@ void crew_drop(struct crew *c, unsigned number)
 {
     sd_check(c, CREW_MAGIC);
     for (unsigned i = 0; i < c->count; i++)
-        if (c->seats[i].member.role != SLOT_AGENT)
+        if (has_vm(&c->seats[i]))
             member_tell(&c->seats[i].member, LEASH_DROP, number);
     end_vote(c);
 }
@@ -173,7 +179,7 @@ static void commit_seat(struct seat *s, unsigned number, int bundle)
 {
     struct member *m = &s->member;
 
-    if (m->role == SLOT_AGENT)
+    if (!has_vm(s))
         member_tell_code(m, LEASH_COMMIT, number, 0, bundle);
     else if (s->vote == VOTE_YES && !is_busy_task(s))
         member_tell(m, LEASH_COMMIT, number);

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "loop/pollfd.h"
 #include "proc/ctl.h"
+#include "proc/instance.h"
 
 enum {
     CTL_MAGIC = 0x63746c73,
@@ -60,7 +61,7 @@ static struct sockaddr_un address(void)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
 
-    memcpy(a.sun_path, CTL_PATH, sizeof(CTL_PATH));
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", instance_control());
     return a;
 }
 
@@ -204,7 +205,7 @@ static int listen_here(const struct user *user)
     if (fd < 0)
         return -errno;
     user_enter(user);
-    unlink(CTL_PATH);
+    unlink(instance_control());
     mask = umask(0177);
     err = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
     umask(mask);
@@ -256,7 +257,7 @@ void ctl_close(struct ctl **cp)
         client_free(list_entry(it, struct client, node));
     pollfd_close(&ctl->watch);
     user_enter(ctl->user);
-    unlink(CTL_PATH);
+    unlink(instance_control());
     user_leave(ctl->user);
     close(ctl->fd);
     ctl->magic = 0;
@@ -312,10 +313,10 @@ int ctl_ask_again(int fd, const char *line, struct buf *reply)
     return err < 0 ? err : read_line(fd, reply);
 }
 
-int ctl_tell(const char *line)
+static int tell(const char *line, int flags)
 {
     struct sockaddr_un a = address();
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     int err;
 
     if (fd < 0)
@@ -328,6 +329,16 @@ int ctl_tell(const char *line)
         return fd;
     close(fd);
     return err;
+}
+
+int ctl_tell(const char *line)
+{
+    return tell(line, 0);
+}
+
+int ctl_tell_soon(const char *line)
+{
+    return tell(line, SOCK_NONBLOCK);
 }
 
 int ctl_ask(const char *line, struct buf *reply)

@@ -1,20 +1,18 @@
-/* ctl.h - the control socket: run/control.sock, mode 0600.
+/* ctl.h - the control socket, instance_control(): mode 0600.
  *
  * A client sends one line and gets one line of JSON; then the connection
  * stays open until either side ends, so that one who asked for a stop sees
  * the end of the master.  Only root and the node's user are answered.
- * Who asks to attach speaks with a worker from then on: the master gives his
- * socket away.
+ * Who asks to attach, or about the cluster, speaks with a worker or the agent
+ * from then on: the master gives his socket away.
  * Lines: "status", "stop", "stop-now", "drain [RATE]", "left",
- * "attach WORKER", "reload", "log-reopen". */
+ * "attach WORKER", "cluster", "reload", "reload-cluster", "log-reopen". */
 #ifndef SD_PROC_CTL_H
 #define SD_PROC_CTL_H
 
 #include "base/buf.h"
 #include "loop/loop.h"
 #include "proc/user.h"
-
-#define CTL_PATH "run/control.sock"
 
 struct ctl;
 
@@ -45,6 +43,10 @@ int ctl_ask(const char *line, struct buf *reply);
 
 /* Send `line` and leave the answer to the caller.  As ctl_ask(). */
 int ctl_tell(const char *line);
+
+/* The same, without ever waiting: -EAGAIN when too many are before us.  The
+ * descriptor is non-blocking. */
+int ctl_tell_soon(const char *line);
 
 /* Send another line over it.  0 or a negative code. */
 int ctl_ask_again(int fd, const char *line, struct buf *reply);

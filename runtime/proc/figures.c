@@ -85,6 +85,8 @@ static void publish(struct process *p)
         count_ports(p, v);
     if (p->vms != NULL)
         vms_count(p->vms, v);
+    if (p->on_count != NULL)
+        p->on_count(p, v);
     counters_publish(&p->counters, v);
 }
 

@@ -24,6 +24,8 @@ void heritage_init(struct heritage *h)
     h->binary = h->leash = h->bundle = h->running = h->log_fd = h->admin = -1;
     memset(h->secret, -1, sizeof(h->secret));
     memset(h->listeners, -1, sizeof(h->listeners));
+    h->cluster.gossip = h->cluster.announce = -1;
+    memset(h->cluster.relay, -1, sizeof(h->cluster.relay));
 }
 
 int heritage_write(const struct heritage *h)
@@ -92,8 +94,13 @@ unsigned heritage_fds(const struct heritage *h, int *fds)
         n = add(fds, n, h->secret[i]);
     for (unsigned i = 0; i < h->mesh_count; i++)
         n = add(fds, n, h->mesh[i]);
-    if (h->role == ROLE_AGENT)
+    if (h->role == ROLE_AGENT) {
         n = add(fds, n, h->admin);
+        n = add(fds, n, h->cluster.gossip);
+        n = add(fds, n, h->cluster.announce);
+    }
+    if (h->role == ROLE_RELAY)
+        n = add(fds, n, h->cluster.relay[h->index]);
     if (h->role != ROLE_WORKER)
         return n;
     for (unsigned slot = 0; slot < h->workers; slot++)

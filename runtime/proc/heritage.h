@@ -16,25 +16,38 @@ enum heritage_role {
     ROLE_CONFIG, /* evaluates the configuration, makes the bundle */
     ROLE_WORKER,
     ROLE_TASK,
+    ROLE_RELAY,
     ROLE_AGENT,
 };
 
 enum {
     HERITAGE_PORTS = 64,   /* ports of a node */
     HERITAGE_WORKERS = 64, /* worker processes of a node */
+    HERITAGE_RELAYS = 64,  /* relay processes of a dispatch */
     HERITAGE_SECRETS = 64, /* values that the environment keeps in files */
+};
+
+/* Its sockets, -1: none, and where others reach them. */
+struct heritage_cluster {
+    int32_t gossip, announce; /* for the agent */
+    int32_t relay[HERITAGE_RELAYS];
+    uint16_t relay_port[HERITAGE_RELAYS];
+    uint16_t port; /* of membership */
+    unsigned char ip[16];
 };
 
 struct heritage {
     uint32_t size;
     char build[44];
-    uint32_t role; /* enum heritage_role */
+    uint32_t role;  /* enum heritage_role */
+    uint32_t parts; /* enum instance_part */
     uint32_t slot, epoch, index, generation;
-    uint32_t workers, tasks, ports; /* how many there are */
+    uint32_t workers, tasks, relays, ports; /* how many there are */
     uint64_t boot;
-    int32_t master; /* its pid */
-    bool respawn;   /* not the slot's first process */
-    char node[256]; /* its name */
+    uint64_t started; /* clock_ms() of the node's start */
+    int32_t master;   /* its pid */
+    bool respawn;     /* not the slot's first process */
+    char node[256];   /* its name */
     char version[32];
     char lua[4096];  /* folder with the framework */
     char log[256];   /* path, "" = not a file of ours */
@@ -45,6 +58,7 @@ struct heritage {
     int32_t bundle;  /* sealed; for ROLE_CONFIG the empty file to fill */
     int32_t running; /* for ROLE_CONFIG: bundle of the node; -1: it starts */
     int32_t log_fd;
+    struct heritage_cluster cluster;
     int32_t admin;    /* listening socket of the admin port, -1: none */
     uint32_t secrets; /* how many; for ROLE_CONFIG only */
     int32_t secret[HERITAGE_SECRETS]; /* -1: could not be opened */
@@ -67,7 +81,7 @@ int heritage_read(struct heritage **out, int fd);
  * stay open across exec.  Returns how many. */
 enum {
     HERITAGE_FDS_MAX =
-        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 6
+        MESH_FDS_MAX + HERITAGE_WORKERS * HERITAGE_PORTS + HERITAGE_SECRETS + 8
 };
 unsigned heritage_fds(const struct heritage *h, int *fds);
 

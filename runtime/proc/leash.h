@@ -15,14 +15,16 @@ enum leash_type {
     LEASH_ADOPT,      /* serve the listeners of slot `number` too */
     LEASH_RELEASE,    /* no longer */
     LEASH_DRAIN,      /* end in order, within `number` milliseconds */
-    LEASH_LEAVE,      /* accept no more, close `number` conns in 1000 s */
+    LEASH_LEAVE,      /* accept no more, close `number` conns in 1000 s; the
+                         agent tells the others that the node drains */
     LEASH_REOPEN_LOG, /* the log file was moved away */
     LEASH_BUILD,      /* make generation `number` of the bundle that comes with
                          it, beside the one that serves, and say BUILT */
     LEASH_COMMIT,     /* `number` serves from now on; for the agent its bundle
                          comes with it */
     LEASH_DROP,       /* generation `number` will not come */
-    LEASH_CONSOLE,    /* with a descriptor: somebody wants to look inside */
+    LEASH_CONSOLE,    /* with a descriptor: somebody wants to look inside, or
+                         asks the agent for `number`, enum agent_ask */
     /* child -> master */
     LEASH_READY,
     LEASH_REFUSED, /* cannot start; text says why */

@@ -1,6 +1,6 @@
-/* master.c - the life of a node.
+/* master.c - the life of a node, or of a dispatch.
  *
- * Peers: worker and task processes, by leashes (crew.c); `sdlua` verbs, by
+ * Peers: all processes, by leashes (crew.c); `sdlua` verbs, by
  * the control socket (dispatch below); signals.
  *
  * A failed start and an orderly stop end the same way: workers, tasks, redis,
@@ -17,14 +17,16 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "loop/sig.h"
+#include "proc/agent.h"
 #include "proc/crew.h"
 #include "proc/ctl.h"
 #include "proc/daemon.h"
 #include "proc/drain.h"
+#include "proc/instance.h"
 #include "proc/master.h"
 #include "proc/redis_server.h"
 #include "proc/reload.h"
+#include "proc/signals.h"
 #include "proc/stall.h"
 #include "proc/status.h"
 #include "proc/tables.h"
@@ -43,13 +45,6 @@ enum master_state {
     MASTER_STOPPING
 };
 
-static const int master_signals[] = {SIGTERM, SIGINT,  SIGQUIT, SIGHUP,
-                                     SIGUSR1, SIGUSR2, SIGCHLD};
-
-enum {
-    SIGNALS = sizeof(master_signals) / sizeof(master_signals[0])
-};
-
 struct master {
     unsigned magic;
     enum master_state state;
@@ -57,7 +52,7 @@ struct master {
     int exit;
     struct node node;
     struct loop *loop;
-    struct sig *sigs[SIGNALS];
+    struct signals *signals;
     struct mesh *mesh;
     struct redis_server *redis;
     struct crew *crew;
@@ -98,36 +93,22 @@ static int take_node(struct master *m)
 
 static void on_signal(void *arg, int signum);
 
-/* The kernel drops a signal to the first process of a container that has no
- * handler for it: those that come before there is one shall wait instead. */
-static void hold_signals(int how)
-{
-    sigset_t set;
-
-    if (getpid() != 1)
-        return;
-    sigemptyset(&set);
-    for (unsigned i = 0; i < SIGNALS; i++)
-        sigaddset(&set, master_signals[i]);
-    sigprocmask(how, &set, NULL);
-}
-
 /* From here on a signal waits for the loop, so that nothing is left behind. */
 static int open_loop(struct master *m)
 {
     int err = loop_open(&m->loop);
 
-    for (unsigned i = 0; i < SIGNALS && err == 0; i++)
-        err = sig_open(&m->sigs[i], m->loop, master_signals[i], on_signal, m);
-    hold_signals(SIG_UNBLOCK);
+    if (err == 0)
+        err = signals_open(&m->signals, m->loop, on_signal, m);
     return err < 0 ? complain(slice_str(err_str(err))) : 0;
 }
 
 static int open_mesh(struct master *m)
 {
     struct mesh_shape shape = {
-        .workers = m->node.conf->server.workers,
-        .tasks = m->node.conf->server.tasks,
+        .workers = m->node.workers,
+        .tasks = m->node.tasks,
+        .relays = m->node.relays,
         .extra = tables_size(m->node.conf),
     };
     int err = mesh_create(&m->mesh, &shape);
@@ -179,6 +160,7 @@ static struct status status_of(const struct master *m)
         .node = m->node.name,
         .version = m->node.options.version,
         .generation = m->node.generation,
+        .workers = m->node.workers,
         .state = state_names[m->state],
         .started = m->node.started,
         .conf = m->node.conf,
@@ -202,7 +184,7 @@ static void on_ready(void *arg)
 
     sd_check(m, MASTER_MAGIC);
     if (err < 0) {
-        fprintf(stderr, "sdlua: " CTL_PATH ": %s\n", err_str(err));
+        fprintf(stderr, "sdlua: %s: %s\n", instance_control(), err_str(err));
         stop(m, 0, EXIT_FAILURE);
         return;
     }
@@ -247,7 +229,8 @@ static void on_broken(void *arg)
     struct master *m = arg;
 
     sd_check(m, MASTER_MAGIC);
-    log_error("every worker is broken: giving up");
+    log_error("every %s is broken: giving up",
+              m->node.workers > 0 ? "worker" : "relay");
     stop(m, 0, EXIT_FAILURE);
 }
 
@@ -267,8 +250,9 @@ static void start_crew(struct master *m)
         .loop = m->loop,
         .mesh = m->mesh,
         .user = &m->node.user,
-        .workers = m->node.conf->server.workers,
-        .tasks = m->node.conf->server.tasks,
+        .workers = m->node.workers,
+        .tasks = m->node.tasks,
+        .relays = m->node.relays,
         .stack = stack > stack_least ? stack : stack_least,
         .output = child_output(m),
         .hooks =
@@ -332,7 +316,7 @@ static void stop(struct master *m, uint64_t ms, int status)
         ms = 0;
     m->state = MASTER_STOPPING;
     if (m->reload != NULL)
-        reload_cancel(m->reload, "the node stops");
+        reload_cancel(m->reload, "sdlua stops");
     drain_free(&m->drain);
     if (m->crew != NULL)
         crew_stop(m->crew, ms);
@@ -355,7 +339,7 @@ static void drain(struct master *m, const char *rate, struct buf *reply)
         .loop = m->loop,
         .crew = m->crew,
         .slots = mesh_slots(m->mesh),
-        .workers = m->node.conf->server.workers,
+        .workers = m->node.workers,
         .limit = m->node.conf->server.stop_timeout,
         .on_empty = on_drained,
         .arg = m,
@@ -367,7 +351,7 @@ static void drain(struct master *m, const char *rate, struct buf *reply)
         return;
     }
     if (m->state == MASTER_SERVING) {
-        reload_cancel(m->reload, "the node drains");
+        reload_cancel(m->reload, "sdlua drains");
         m->drain = drain_new(&config);
     }
     m->state = MASTER_DRAINING;
@@ -380,10 +364,20 @@ static void attach(struct master *m, const char *worker, struct buf *reply)
 {
     unsigned long i = strtoul(worker, NULL, 10);
 
-    if (i >= m->node.conf->server.workers)
+    if (i >= m->node.workers)
         buf_printf(reply, "{\"error\":\"no worker %lu\"}", i);
     else if (crew_attach(m->crew, (unsigned)i, ctl_client(m->ctl)) < 0)
         buf_printf(reply, "{\"error\":\"worker %lu does not serve\"}", i);
+}
+
+/* From now on the client speaks with the agent. */
+static void ask_agent(struct master *m, enum agent_ask what, struct buf *reply)
+{
+    if (m->node.cluster.gossip < 0)
+        buf_append_str(reply, "{\"error\":\"of no cluster: set "
+                              "cluster.enable\"}");
+    else if (crew_ask_agent(m->crew, ctl_client(m->ctl), what) < 0)
+        buf_append_str(reply, "{\"error\":\"the agent does not serve\"}");
 }
 
 static void reap(struct master *m)
@@ -429,8 +423,8 @@ static void reload(struct master *m, struct ctl_call *call)
         reload_begin(m->reload, call);
         return;
     }
-    log_warn("the node does not serve: nothing is reloaded");
-    buf_append_str(&reply, "{\"ok\":false,\"errors\":[\"the node does not "
+    log_warn("sdlua does not serve: nothing is reloaded");
+    buf_append_str(&reply, "{\"ok\":false,\"errors\":[\"sdlua does not "
                            "serve\"]}");
     ctl_answer(&call, &reply);
     buf_fini(&reply);
@@ -487,6 +481,10 @@ static void on_line(void *arg, const char *line, struct buf *reply)
         drain_json(m->drain, reply);
     } else if (strncmp(line, "attach ", 7) == 0) {
         attach(m, line + 7, reply);
+    } else if (strcmp(line, "cluster") == 0) {
+        ask_agent(m, AGENT_CLUSTER, reply);
+    } else if (strcmp(line, "reload-cluster") == 0) {
+        ask_agent(m, AGENT_ROLL, reply);
     } else if (strcmp(line, "log-reopen") == 0) {
         buf_append_str(reply, "{\"ok\":true}");
         reopen_log(m);
@@ -506,8 +504,7 @@ static void close_all(struct master *m)
     crew_free(&m->crew);
     redis_server_close(&m->redis);
     mesh_close(&m->mesh);
-    for (unsigned i = 0; i < SIGNALS; i++)
-        sig_close(&m->sigs[i]);
+    signals_close(&m->signals);
     if (m->loop != NULL)
         loop_close(&m->loop);
     if (m->served)
@@ -520,7 +517,7 @@ int master_run(const struct node_options *options)
 {
     struct master m = {.magic = MASTER_MAGIC, .exit = EXIT_SUCCESS};
 
-    hold_signals(SIG_BLOCK);
+    signals_hold();
     title_set("sdlua: master");
     signal(SIGPIPE, SIG_IGN);
     if (open_node(&m, options) < 0 || open_loop(&m) < 0 || take_node(&m) < 0 ||

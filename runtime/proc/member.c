@@ -164,6 +164,7 @@ static void on_leash(void *arg)
 static const enum heritage_role roles[SLOT_ROLES] = {
     [SLOT_WORKER] = ROLE_WORKER,
     [SLOT_TASK] = ROLE_TASK,
+    [SLOT_RELAY] = ROLE_RELAY,
     [SLOT_AGENT] = ROLE_AGENT,
 };
 
@@ -333,9 +334,9 @@ void member_hurry(struct member *m)
         timer_start(m->env->loop, &m->next, 0);
 }
 
-int member_attach(struct member *m, int fd)
+int member_attach(struct member *m, int fd, uint32_t what)
 {
-    struct leash_msg msg = {.type = LEASH_CONSOLE};
+    struct leash_msg msg = {.type = LEASH_CONSOLE, .number = what};
 
     if (m->leash < 0 || !is_serving(m))
         return SD_EUNAVAILABLE;

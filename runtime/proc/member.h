@@ -81,9 +81,9 @@ int member_tell_code(struct member *m, enum leash_type type, uint32_t number,
 /* Start it now if it waits for that, as if it had never crashed. */
 void member_hurry(struct member *m);
 
-/* Give it the descriptor of somebody who wants to look inside (borrowed).  0
- * or a negative code. */
-int member_attach(struct member *m, int fd);
+/* Give it the descriptor of somebody who wants to look inside (borrowed), or
+ * asks an agent for something, enum agent_ask.  0 or a negative code. */
+int member_attach(struct member *m, int fd, uint32_t what);
 
 /* Tell it to end in order, or to close its conns at a pace (LEASH_LEAVE); if
  * it has not begun yet, kill it. */

@@ -9,8 +9,12 @@
 #include <uv.h>
 
 #include "base/mem.h"
+#include "cluster/outcome.h"
+#include "cluster/refusal.h"
 #include "net/push.h"
 #include "net/reason.h"
+#include "proc/expose.h"
+#include "proc/metrics_cluster.h"
 #include "proc/tables.h"
 #include "vm/about.h"
 
@@ -25,7 +29,8 @@ enum {
     WORKER = 1 << SLOT_WORKER,
     TASK = 1 << SLOT_TASK,
     LUA = WORKER | TASK,
-    ALL = LUA | 1 << SLOT_AGENT
+    RELAY = 1 << SLOT_RELAY,
+    ALL = LUA | RELAY | 1 << SLOT_AGENT
 };
 
 struct series {
@@ -92,6 +97,42 @@ static const struct series table[] = {
      UPTIME, 0, ALL, 1e-3, NULL, NULL},
     {"sdlua_process_generation", "Generation of the code it runs.",
      FIGURE, SLOT_GENERATION, ALL, 1, NULL, NULL},
+    {"sdlua_far_messages_accepted_total", "Messages to other nodes.",
+     COUNT, COUNT_FAR_ACCEPTED, WORKER, 1, NULL, NULL},
+    {"sdlua_far_messages_delivered_total", "Of these, delivered.",
+     COUNT, COUNT_FAR_DELIVERED, WORKER, 1, NULL, NULL},
+    {"sdlua_far_messages_in_flight", "Of these, without an outcome.",
+     COUNT, COUNT_FAR_IN_FLIGHT, WORKER, 1, NULL, NULL},
+    {"sdlua_far_messages_busy_total", "Not accepted: too many in flight.",
+     COUNT, COUNT_FAR_BUSY, WORKER, 1, NULL, NULL},
+    {"sdlua_far_messages_received_total", "Data frames of other nodes.",
+     COUNT, COUNT_FAR_TAKEN, WORKER, 1, NULL, NULL},
+    {"sdlua_far_messages_duplicate_total", "Of these, seen before.",
+     COUNT, COUNT_FAR_DOUBLES, WORKER, 1, NULL, NULL},
+    {"sdlua_link_frames_sent_total", "Data frames for other nodes.",
+     COUNT, COUNT_FAR_FRAMES, WORKER, 1, NULL, NULL},
+    {"sdlua_link_frames_resent_total", "Of these, sent before.",
+     COUNT, COUNT_FAR_AGAIN, WORKER, 1, NULL, NULL},
+    {"sdlua_link_unacknowledged", "Messages that relays owe an answer for.",
+     COUNT, COUNT_FAR_KEPT, WORKER, 1, NULL, NULL},
+    {"sdlua_link_queue_bytes", "Memory of these.",
+     COUNT, COUNT_FAR_BYTES, WORKER, 1, NULL, NULL},
+    {"sdlua_link_bytes_received_total", "Bytes read from links.",
+     COUNT, COUNT_LINK_BYTES_IN, WORKER | RELAY, 1, NULL, NULL},
+    {"sdlua_link_bytes_sent_total", "Bytes written to links.",
+     COUNT, COUNT_LINK_BYTES_OUT, WORKER | RELAY, 1, NULL, NULL},
+    {"sdlua_link_opened_total", "Links that were made.",
+     COUNT, COUNT_LINKS_OPENED, WORKER | RELAY, 1, NULL, NULL},
+    {"sdlua_link_closed_total", "Connections of links that have ended.",
+     COUNT, COUNT_LINKS_CLOSED, WORKER | RELAY, 1, NULL, NULL},
+    {"sdlua_relay_frames_received_total", "Data frames from senders.",
+     COUNT, COUNT_FAR_TAKEN, RELAY, 1, NULL, NULL},
+    {"sdlua_relay_frames_sent_total", "Data frames to receivers.",
+     COUNT, COUNT_FAR_FRAMES, RELAY, 1, NULL, NULL},
+    {"sdlua_relay_frames_busy_total", "Refused: a receiver owes too much.",
+     COUNT, COUNT_FAR_BUSY, RELAY, 1, NULL, NULL},
+    {"sdlua_relay_links", "Links to workers.",
+     FIGURE, SLOT_CONNS, RELAY, 1, NULL, NULL},
 };
 /* clang-format on */
 
@@ -110,31 +151,11 @@ static bool is_alive(const struct slot_info *p)
     return p->state >= SLOT_STARTING && p->state <= SLOT_DRAINING;
 }
 
-/* A label's value: backslash, quote and newline are escaped. */
-static void put_escaped(struct buf *out, const char *s)
-{
-    for (; *s != '\0'; s++) {
-        if (*s == '\n')
-            buf_append_str(out, "\\n");
-        else if (*s == '\\' || *s == '"')
-            buf_printf(out, "\\%c", *s);
-        else
-            buf_append(out, s, 1);
-    }
-}
-
-static void put_head(struct buf *out, const char *name, const char *help,
-                     bool is_counter)
-{
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
-               is_counter ? "counter" : "gauge");
-}
-
 static void put_labels(struct buf *out, const struct metrics *m,
                        const char *name, const struct slot_info *p)
 {
     buf_printf(out, "%s{node=\"", name);
-    put_escaped(out, m->node);
+    expose_escaped(out, m->node);
     buf_printf(out, "\",role=\"%s\",index=\"%u\"",
                slot_role_name((enum slot_role)p->role), p->index);
 }
@@ -167,7 +188,7 @@ static void put_series(struct buf *out, const struct metrics *m,
     unsigned i;
 
     if (s->help != NULL)
-        put_head(out, s->name, s->help, is_counter(s));
+        expose_head(out, s->name, s->help, is_counter(s));
     for (i = 0; i < n; i++) {
         const struct slot_info *p = &rows[i].info;
 
@@ -186,17 +207,33 @@ struct family {
     const char *name, *help;
     unsigned first;
     int reasons;
+    unsigned role;
     const char *(*word)(int reason);
+    unsigned crashed; /* and one that died with its process; 0: none */
 };
 
 static const struct family families[] = {
     {"sdlua_connections_closed_total", "Connections closed, by reason.",
-     COUNT_CLOSED, REASON_COUNT, reason_word},
+     COUNT_CLOSED, REASON_COUNT, SLOT_WORKER, reason_word, 0},
+    {"sdlua_far_messages_dropped_total",
+     "Messages to other nodes, not delivered or unknown, by reason.",
+     COUNT_FAR_DROPPED, OUTCOME_COUNT, SLOT_WORKER, outcome_word,
+     COUNT_FAR_CRASHED},
+    {"sdlua_relay_refused_total", "Connections that became no link.",
+     COUNT_LINKS_REFUSED, REFUSAL_COUNT, SLOT_RELAY, refusal_word, 0},
 };
 
 enum {
     NFAMILIES = sizeof(families) / sizeof(families[0])
 };
+
+static void put_reason(struct buf *out, const struct metrics *m,
+                       const struct family *f, const struct process_row *row,
+                       const char *word, unsigned index)
+{
+    put_labels(out, m, f->name, &row->info);
+    buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", word, row->count[index]);
+}
 
 static void put_family(struct buf *out, const struct metrics *m,
                        const struct family *f, const struct process_row *rows,
@@ -205,15 +242,16 @@ static void put_family(struct buf *out, const struct metrics *m,
     unsigned i;
     int r;
 
-    put_head(out, f->name, f->help, true);
+    expose_head(out, f->name, f->help, true);
     for (i = 0; i < n; i++) {
-        for (r = 0; r < f->reasons; r++) {
-            if (rows[i].info.role != SLOT_WORKER)
-                break;
-            put_labels(out, m, f->name, &rows[i].info);
-            buf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", f->word(r),
-                       rows[i].count[f->first + (unsigned)r]);
-        }
+        const struct process_row *row = &rows[i];
+
+        if (row->info.role != f->role)
+            continue;
+        for (r = 0; r < f->reasons; r++)
+            put_reason(out, m, f, row, f->word(r), f->first + (unsigned)r);
+        if (f->crashed != 0)
+            put_reason(out, m, f, row, "crashed", f->crashed);
     }
 }
 
@@ -266,7 +304,7 @@ static void put_port_line(struct buf *out, const struct metrics *m,
 
     put_labels(out, m, s->name, p);
     buf_append_str(out, ",port=\"");
-    put_escaped(out, conf->name);
+    expose_escaped(out, conf->name);
     buf_append_str(out, "\"");
     if (s->index == PORT_CONNS)
         buf_printf(out, ",proto=\"%s\"", conf_protocol_name(conf->protocol));
@@ -311,8 +349,8 @@ static void put_ports(struct buf *out, const struct metrics *m,
         r.workers++;
     }
     for (unsigned i = 0; i < NPORT_SERIES; i++) {
-        put_head(out, port_table[i].name, port_table[i].help,
-                 port_table[i].is_counter);
+        expose_head(out, port_table[i].name, port_table[i].help,
+                    port_table[i].is_counter);
         put_port_series(out, m, &port_table[i], &r);
     }
     for (int reason = 0; reason < PUSH_DROPS; reason++) {
@@ -329,11 +367,11 @@ static void put_ports(struct buf *out, const struct metrics *m,
 
 static void put_build(struct buf *out, const struct metrics *m)
 {
-    put_head(out, "sdlua_build_info", "Versions of the program.", false);
+    expose_head(out, "sdlua_build_info", "Versions of the program.", false);
     buf_append_str(out, "sdlua_build_info{node=\"");
-    put_escaped(out, m->node);
+    expose_escaped(out, m->node);
     buf_append_str(out, "\",version=\"");
-    put_escaped(out, m->version);
+    expose_escaped(out, m->version);
     buf_printf(out, "\",luajit=\"%s\",libuv=\"%s\",gen=\"%u\"} 1\n",
                about_luajit(), uv_version_string(), m->generation);
 }
@@ -344,10 +382,10 @@ static void put_reloads(struct buf *out, const struct metrics *m)
     uint64_t v[COUNTERS];
 
     counters_read(mesh_counters(m->mesh, mesh_master(m->mesh)), v);
-    put_head(out, "sdlua_reloads_total", "Reloads of the node.", true);
+    expose_head(out, "sdlua_reloads_total", "Reloads of the node.", true);
     for (unsigned i = 0; i < 2; i++) {
         buf_append_str(out, "sdlua_reloads_total{node=\"");
-        put_escaped(out, m->node);
+        expose_escaped(out, m->node);
         buf_printf(out, "\",outcome=\"%s\"} %" PRIu64 "\n", outcomes[i],
                    v[COUNT_RELOADS + i]);
     }
@@ -360,17 +398,17 @@ static void put_node(struct buf *out, const struct metrics *m,
     unsigned i;
 
     put_build(out, m);
-    put_head(out, "sdlua_generation", "Generation of the code.", false);
+    expose_head(out, "sdlua_generation", "Generation of the code.", false);
     buf_append_str(out, "sdlua_generation{node=\"");
-    put_escaped(out, m->node);
+    expose_escaped(out, m->node);
     buf_printf(out, "\"} %u\n", m->generation);
     put_reloads(out, m);
-    put_head(out, "sdlua_up", "Is the process ready?", false);
+    expose_head(out, "sdlua_up", "Is the process ready?", false);
     for (i = 0; i < n; i++) {
         put_labels(out, m, "sdlua_up", &rows[i].info);
         buf_printf(out, "} %d\n", rows[i].info.state == SLOT_READY);
     }
-    put_head(out, "sdlua_restarts_total", "Processes started again.", true);
+    expose_head(out, "sdlua_restarts_total", "Processes started again.", true);
     for (i = 0; i < n; i++) {
         put_labels(out, m, "sdlua_restarts_total", &rows[i].info);
         buf_printf(out, "} %" PRIu64 "\n", rows[i].info.figure[SLOT_RESTARTS]);
@@ -405,5 +443,6 @@ void metrics_text(const struct metrics *m, struct buf *out)
         put_series(out, m, &table[i], rows, n);
     for (unsigned i = 0; i < NFAMILIES; i++)
         put_family(out, m, &families[i], rows, n);
+    metrics_cluster(m, out);
     mem_free(rows);
 }

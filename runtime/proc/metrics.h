@@ -10,12 +10,15 @@
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
+struct membership;
+
 struct metrics {
     const char *node, *version;
     unsigned generation;
     uint64_t now; /* clock_ms() */
     const struct mesh *mesh;
-    const struct conf *conf; /* of the application */
+    const struct conf *conf;             /* of the application */
+    const struct membership *membership; /* NULL: of no cluster */
 };
 
 void metrics_text(const struct metrics *m, struct buf *out);

@@ -18,12 +18,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "cluster/gossip_msg.h"
 #include "proc/config.h"
+#include "proc/instance.h"
 #include "proc/logfile.h"
 #include "proc/node.h"
 #include "proc/pidfile.h"
-
-#define DAEMON_LOG "run/sdlua.log"
 
 enum {
     ADMIN_PATIENCE = 3000, /* ms: the last agent may be just ending */
@@ -47,7 +47,7 @@ __attribute__((format(printf, 2, 3))) static int because(struct node *n,
  * take_pidfile(), when run/ has its owner. */
 static int look_around(struct node *n)
 {
-    pid_t pid = pidfile_owner(NODE_PIDFILE);
+    pid_t pid = pidfile_owner(instance_pidfile());
 
     return pid == 0 ? 0 : because(n, "already running (pid %d)", (int)pid);
 }
@@ -104,13 +104,13 @@ static int make_run(struct node *n)
 
 static int take_pidfile(struct node *n)
 {
-    n->pidfile = pidfile_open(NODE_PIDFILE, &n->user, &n->stale);
+    n->pidfile = pidfile_open(instance_pidfile(), &n->user, &n->stale);
     if (n->pidfile >= 0)
         return 0;
     if (n->pidfile == SD_EBUSY)
         return because(n, "already running (pid %d)",
-                       (int)pidfile_owner(NODE_PIDFILE));
-    return because(n, NODE_PIDFILE ": %s", err_str(n->pidfile));
+                       (int)pidfile_owner(instance_pidfile()));
+    return because(n, "%s: %s", instance_pidfile(), err_str(n->pidfile));
 }
 
 /* Root's own word counts for more than the word of a folder's owner. */
@@ -161,7 +161,7 @@ static int open_log(struct node *n)
     int err = 0;
 
     if (path == NULL && n->options.daemon)
-        path = DAEMON_LOG;
+        path = instance_log();
     if (path != NULL)
         err = open_log_file(n, path);
     if (err < 0)
@@ -198,6 +198,42 @@ static int raise_limits(struct node *n)
         return because(n, "limit of open files: %s", strerror(errno));
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    return 0;
+}
+
+/* A dispatch alone has relays only. */
+static int count_processes(struct node *n)
+{
+    unsigned parts = instance_parts();
+
+    if ((parts & INSTANCE_NODE) != 0) {
+        n->workers = n->conf->server.workers;
+        n->tasks = n->conf->server.tasks;
+    }
+    if ((parts & INSTANCE_DISPATCH) != 0)
+        n->relays = n->conf->dispatch.relays;
+    return 0;
+}
+
+static int open_cluster(struct node *n)
+{
+    char why[512];
+
+    if (!n->conf->cluster.enable && n->relays == 0)
+        return 0;
+    if (!n->conf->cluster.enable && (instance_parts() & INSTANCE_NODE) != 0)
+        return because(n, "--dispatch: a node that takes part needs "
+                          "cluster.enable (alone: sdlua dispatch start)");
+    if (!gossip_name_is_sound(slice_str(n->name)))
+        return because(n,
+                       "the name of a member of a cluster has 1 to %d bytes, "
+                       "no control characters: set server.name",
+                       GOSSIP_NAME);
+    if (n->conf->cluster.key.n == 0)
+        log_info("no cluster.key: the cluster is of this machine only");
+    if (cluster_sockets_open(&n->cluster, n->conf, n->relays, why,
+                             sizeof(why)) < 0)
+        return because(n, "%s", why);
     return 0;
 }
 
@@ -260,11 +296,12 @@ static int open_admin(struct node *n)
 typedef int step_fn(struct node *n);
 
 static step_fn *const opening[] = {
-    look_around, raise_limits, read_config, name_node, NULL,
+    look_around, raise_limits, read_config, count_processes, name_node, NULL,
 };
 
 static step_fn *const taking[] = {
-    make_run, take_pidfile, open_log, open_ports, open_admin, NULL,
+    make_run,     take_pidfile, open_log, open_ports,
+    open_cluster, open_admin,   NULL,
 };
 
 static int walk(struct node *n, step_fn *const *step)
@@ -285,6 +322,7 @@ int node_open(struct node *n, const struct node_options *options)
         .bundle_fd = -1,
         .log_fd = STDERR_FILENO,
         .pidfile = -1,
+        .cluster = {.gossip = -1, .announce = -1},
         .admin = -1,
     };
     if (getrandom(&n->boot, sizeof(n->boot), 0) != (ssize_t)sizeof(n->boot))
@@ -302,6 +340,7 @@ int node_take(struct node *n)
 void node_close(struct node *n, bool failed)
 {
     ports_close(&n->ports);
+    cluster_sockets_close(&n->cluster);
     admin_socket_close(n->admin, n->admin_address, &n->user);
     n->admin = -1;
     code_unref(&n->code);
@@ -310,11 +349,11 @@ void node_close(struct node *n, bool failed)
     if (n->bundle_fd >= 0)
         close(n->bundle_fd);
     n->bundle_fd = -1;
-    pidfile_close(n->pidfile, NODE_PIDFILE, &n->user);
+    pidfile_close(n->pidfile, instance_pidfile(), &n->user);
     n->pidfile = -1;
     if (failed && n->made_run) {
         user_enter(&n->user);
-        unlink(DAEMON_LOG);
+        unlink(instance_log());
         user_leave(&n->user);
         rmdir("run");
     }
@@ -325,6 +364,8 @@ void node_bequeath(const struct node *n, struct heritage *h)
 {
     h->generation = n->generation;
     h->boot = n->boot;
+    h->started = n->started;
+    h->parts = instance_parts();
     snprintf(h->node, sizeof(h->node), "%s", n->name);
     snprintf(h->version, sizeof(h->version), "%s", n->options.version);
     h->admin = n->admin;
@@ -332,4 +373,5 @@ void node_bequeath(const struct node *n, struct heritage *h)
     h->bundle = n->bundle_fd;
     h->log_fd = n->log_fd;
     ports_bequeath(&n->ports, h);
+    cluster_sockets_bequeath(&n->cluster, h);
 }

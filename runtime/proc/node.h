@@ -9,11 +9,10 @@
 #include "base/buf.h"
 #include "base/code.h"
 #include "proc/admin_socket.h"
+#include "proc/cluster_sockets.h"
 #include "proc/heritage.h"
 #include "proc/ports.h"
 #include "proc/user.h"
-
-#define NODE_PIDFILE "run/sdlua.pid"
 
 struct node_options {
     bool daemon;         /* daemon_fork() was called: let the caller go */
@@ -36,6 +35,8 @@ struct node {
     bool made_run, stale; /* the last master did not end in order */
     int pidfile;
     struct ports ports;
+    unsigned workers, tasks, relays; /* processes of each kind */
+    struct cluster_sockets cluster;
     int admin;                         /* its socket, -1: none */
     char admin_address[ADMIN_ADDRESS]; /* really bound */
     struct buf why; /* of the step that failed: one line an error */

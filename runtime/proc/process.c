@@ -61,11 +61,15 @@ static void reopen_log(const struct process *p)
 }
 
 /* Takes the descriptor. */
-static void open_console(struct process *p, int fd)
+static void open_console(struct process *p, int fd, uint32_t what)
 {
-    if (p->vms != NULL && fd >= 0)
+    if (fd < 0)
+        return;
+    if (p->vms != NULL)
         vms_console(p->vms, fd);
-    else if (fd >= 0)
+    else if (p->on_console != NULL)
+        p->on_console(p, fd, what);
+    else
         close(fd);
 }
 
@@ -80,7 +84,7 @@ static void dispatch(struct process *p, const struct leash_msg *m, int fd)
         process_build(p, m, fd);
         break;
     case LEASH_CONSOLE:
-        open_console(p, fd);
+        open_console(p, fd, m->number);
         return;
     case LEASH_DROP:
         process_drop(p, m->number);
@@ -237,6 +241,11 @@ void process_start(struct process *p)
         .embedded_redis = p->h->redis,
     };
 
+    if (p->h->cluster.gossip >= 0) {
+        env.roster = tables_roster(p->mesh, p->conf);
+        env.links = tables_links(p->mesh, p->conf, p->h->slot);
+        env.elsewhere = tables_elsewhere(p->mesh, p->conf);
+    }
     if (env.role == VM_WORKER)
         env.running = tables_running(p->mesh, p->conf, p->h->slot);
     p->vms = vms_new(&env);
@@ -281,6 +290,8 @@ int process_run(struct process *p)
 {
     if (p->status == CHILD_DONE)
         loop_run(p->loop);
+    if (p->on_end != NULL)
+        p->on_end(p);
     close_all(p);
     return p->status;
 }

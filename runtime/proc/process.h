@@ -42,6 +42,16 @@ struct process {
     void (*on_started)(struct process *p);
     /* A message of the master. */
     void (*on_leash)(struct process *p, const struct leash_msg *m);
+    /* Without a vm: somebody asks for `what`; takes the descriptor.  May be
+     * NULL. */
+    void (*on_console)(struct process *p, int fd, uint32_t what);
+    /* Without a vm: another configuration serves.  May be NULL. */
+    void (*on_config)(struct process *p);
+    /* Heartbeat: what the role has counted (COUNTERS numbers).  May be
+     * NULL. */
+    void (*on_count)(struct process *p, uint64_t *v);
+    /* The loop has ended and is about to be closed.  May be NULL. */
+    void (*on_end)(struct process *p);
 
     struct pollfd_watch *leash_watch, *mesh_watch; /* private from here */
     struct loop_hook mesh_hook;

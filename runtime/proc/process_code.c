@@ -167,10 +167,13 @@ void process_take_config(struct process *p, unsigned generation, int fd)
     struct code *code;
     const char *why;
 
-    if (code_open(&code, fd, generation, &why) < 0)
+    if (code_open(&code, fd, generation, &why) < 0) {
         log_error("generation %u: %s", generation, why);
-    else
-        take_code(p, code);
+        return;
+    }
+    take_code(p, code);
+    if (p->on_config != NULL)
+        p->on_config(p);
 }
 
 void process_end_code(struct process *p)

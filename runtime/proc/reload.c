@@ -10,9 +10,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "codec/json.h"
 #include "ipc/counters.h"
 #include "proc/config.h"
+#include "proc/json_lines.h"
 #include "proc/tables.h"
 #include "proc/watch.h"
 
@@ -89,24 +89,6 @@ static void fit_watch(struct reload *r)
 
 /* --- the answer ----------------------------------------------------------- */
 
-static void put_lines(struct buf *out, const char *name, struct slice text)
-{
-    const char *comma = "";
-
-    buf_printf(out, ",\"%s\":[", name);
-    while (text.len > 0) {
-        const char *end = memchr(text.p, '\n', text.len);
-        size_t n = end != NULL ? (size_t)(end - text.p) : text.len;
-
-        buf_append_str(out, comma);
-        if (json_write_string(out, slice_make(text.p, n)) < 0)
-            buf_append_str(out, "\"\"");
-        comma = ",";
-        text = slice_skip(text, n + (end != NULL));
-    }
-    buf_append_str(out, "]");
-}
-
 static void rest(struct reload *r)
 {
     r->state = RELOAD_IDLE;
@@ -131,7 +113,7 @@ static void refuse(struct ctl_call **call, const char *why)
     struct buf reply = {0};
 
     buf_append_str(&reply, "{\"ok\":false");
-    put_lines(&reply, "errors", slice_str(why));
+    json_lines(&reply, "errors", slice_str(why));
     buf_append_str(&reply, "}");
     ctl_answer(call, &reply);
     buf_fini(&reply);
@@ -173,7 +155,7 @@ static void succeed(struct reload *r)
                "{\"ok\":true,\"generation\":%u,\"workers\":%u,"
                "\"tasks\":%u",
                r->node->generation, server->workers, server->tasks);
-    put_lines(&reply, "notes", buf_slice(&r->notes));
+    json_lines(&reply, "notes", buf_slice(&r->notes));
     buf_append_str(&reply, "}");
     ctl_answer(&r->call, &reply);
     buf_fini(&reply);
@@ -288,7 +270,7 @@ void reload_free(struct reload **rp)
     *rp = NULL;
     config_cancel(&r->job);
     watch_close(&r->watch);
-    refuse(&r->call, "the node has stopped");
+    refuse(&r->call, "sdlua has stopped");
     r->again = false;
     rest(r);
     r->magic = 0;

@@ -1,8 +1,10 @@
 /* stall.c - see stall.h.
  *
- * A worker shows that its loop turns by a heartbeat four times a second. One
- * that has not for a second is asked by a signal what it is at (vm/note.h), and
- * named in a warning, once.  It is killed when two things have come together:
+ * A worker, or a relay, shows that its loop turns by a heartbeat four times a
+ * second.  One that has not for a second is named in a warning, once; a worker
+ * is asked before, by a signal, what it is at (vm/note.h).
+ *
+ * It is killed when two things have come together:
  * no heartbeat for server.hang_timeout, and half of that time burnt as CPU by
  * this process since we noticed.  A process that is stopped, or starved by
  * others, burns nothing without a heartbeat, as its loop turns when it is let;
@@ -36,7 +38,7 @@ enum {
     CPU_SHARE = 2, /* burnt is one part of hang_timeout in so many */
 };
 
-/* What is remembered of a worker that does not answer. */
+/* What is remembered of one that does not answer. */
 struct seen {
     uint64_t beat; /* its last heartbeat; 0: all is well */
     uint64_t cpu;  /* ms it had burnt when this was noticed */
@@ -59,8 +61,8 @@ uint64_t stall_age(const struct mesh *m, unsigned slot, uint64_t now)
 
     slots_read(mesh_slots(m), slot, &p);
     beat = p.figure[SLOT_HEARTBEAT];
-    if (p.role != SLOT_WORKER || p.pid <= 0 || beat == 0 ||
-        (p.state != SLOT_READY && p.state != SLOT_DRAINING))
+    if ((p.role != SLOT_WORKER && p.role != SLOT_RELAY) || p.pid <= 0 ||
+        beat == 0 || (p.state != SLOT_READY && p.state != SLOT_DRAINING))
         return 0;
     return now > beat + QUIET ? now - beat : 0;
 }
@@ -72,7 +74,8 @@ void stall_text(char *out, size_t size, const struct mesh *m,
     struct running_info info;
 
     slots_read(mesh_slots(m), slot, &p);
-    if (running_read(tables_running(m, conf, slot), (uint16_t)p.epoch,
+    if (p.role == SLOT_WORKER &&
+        running_read(tables_running(m, conf, slot), (uint16_t)p.epoch,
                      p.figure[SLOT_HEARTBEAT], &info))
         running_text(out, size, &info,
                      info.port < conf->nports ? conf->ports[info.port].name
@@ -101,7 +104,8 @@ static void ask(struct stall *s, unsigned slot, uint64_t beat, int pid)
     if (!clock_cpu_ms(pid, &seen.cpu))
         return; /* at the next look */
     s->seen[slot] = seen;
-    syscall(SYS_tgkill, pid, pid, RUNNING_SIGNAL); /* who runs Lua */
+    if (slots_role(mesh_slots(s->mesh), slot) == SLOT_WORKER)
+        syscall(SYS_tgkill, pid, pid, RUNNING_SIGNAL); /* who runs Lua */
 }
 
 static void name(struct stall *s, unsigned slot, uint64_t age, int pid)
@@ -162,16 +166,17 @@ static void on_look(struct timer *t)
     struct stall *s = list_entry(t, struct stall, timer);
     uint64_t now = clock_ms();
 
-    for (unsigned i = 0; i < s->node->conf->server.workers; i++)
-        look(s, i, now);
+    for (unsigned i = 0; i < slots_count(mesh_slots(s->mesh)); i++)
+        if (i != mesh_master(s->mesh))
+            look(s, i, now);
     timer_start(s->loop, t, LOOK);
 }
 
 struct stall *stall_open(struct loop *loop, struct mesh *mesh,
                          const struct crew *crew, const struct node *node)
 {
-    struct stall *s = mem_zalloc(sizeof(*s) + node->conf->server.workers *
-                                                  sizeof(struct seen));
+    unsigned slots = slots_count(mesh_slots(mesh));
+    struct stall *s = mem_zalloc(sizeof(*s) + slots * sizeof(struct seen));
 
     s->loop = loop;
     s->mesh = mesh;

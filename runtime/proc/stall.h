@@ -1,5 +1,5 @@
-/* stall.h - finds workers that are stuck, names what they are at, and ends
- * those that burn CPU without ever coming back. */
+/* stall.h - finds workers and relays that are stuck, names what they are at,
+ * and ends those that burn CPU without ever coming back. */
 #ifndef SD_PROC_STALL_H
 #define SD_PROC_STALL_H
 
@@ -12,7 +12,7 @@
 
 struct stall;
 
-/* For how long the worker in `slot` has not answered; 0: it does. */
+/* For how long the worker or relay in `slot` has not answered; 0: it does. */
 uint64_t stall_age(const struct mesh *m, unsigned slot, uint64_t now);
 
 /* What it is at: "packet chat/say of port game, uid ann". */

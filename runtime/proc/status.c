@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "codec/json.h"
 #include "net/push.h"
+#include "proc/instance.h"
 #include "proc/stall.h"
 #include "proc/status.h"
 #include "proc/tables.h"
@@ -155,7 +156,8 @@ static void put_process(const struct status *s, struct buf *out, unsigned slot,
             slot_state_name((enum slot_state)p->state), slot, p);
     put_blocked(s, out, slot);
     if (p->role != SLOT_MASTER)
-        put_hops(out, mesh_counters(s->mesh, slot), p->role != SLOT_AGENT);
+        put_hops(out, mesh_counters(s->mesh, slot),
+                 p->role == SLOT_WORKER || p->role == SLOT_TASK);
     put_end(out, "},");
 }
 
@@ -250,7 +252,7 @@ static void put_slowest(const struct status *s, struct buf *out)
 
     put_key(out, "slow");
     buf_append_str(out, "[ ");
-    for (unsigned i = 0; i < s->conf->server.workers; i++) {
+    for (unsigned i = 0; i < s->workers; i++) {
         unsigned n = slowest_read(tables_slowest(s->mesh, s->conf, i),
                                   slots_epoch(slots, i), list);
 
@@ -269,6 +271,7 @@ void status_json(const struct status *s, struct buf *out)
 
     buf_append_str(out, "{");
     put_string(out, "node", s->node);
+    put_string(out, "kind", instance_word());
     put_string(out, "version", s->version);
     put_number(out, "generation", s->generation);
     put_string(out, "state", s->state);
@@ -298,8 +301,8 @@ void status_table(const struct status *s, struct buf *out)
     unsigned master = mesh_master(s->mesh);
     struct slot_info p;
 
-    buf_printf(out, "sdlua %s: node %s, pid %d, generation %u\n\n", s->version,
-               s->node, (int)getpid(), s->generation);
+    buf_printf(out, "sdlua %s: %s %s, pid %d, generation %u\n\n", s->version,
+               instance_word(), s->node, (int)getpid(), s->generation);
     buf_printf(out, "%-16s %-9s %s\n", "port", "protocol", "address");
     for (unsigned i = 0; i < s->ports->count; i++)
         buf_printf(out, "%-16s %-9s %s\n", s->conf->ports[i].name,

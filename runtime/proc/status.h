@@ -13,7 +13,7 @@
 
 struct status {
     const char *node, *version, *state;
-    unsigned generation;
+    unsigned generation, workers;
     uint64_t started; /* clock_ms() */
     const struct conf *conf;
     const struct ports *ports;

@@ -43,9 +43,26 @@ static size_t running_offset(const struct conf *conf)
            LINE * LINE;
 }
 
+static size_t roster_offset(const struct conf *conf)
+{
+    return (running_offset(conf) + conf->server.workers * running_size() +
+            LINE - 1) /
+           LINE * LINE;
+}
+
+static size_t elsewhere_offset(const struct conf *conf)
+{
+    return (roster_offset(conf) + roster_size() + LINE - 1) / LINE * LINE;
+}
+
+static size_t links_offset(const struct conf *conf)
+{
+    return (elsewhere_offset(conf) + elsewhere_size() + LINE - 1) / LINE * LINE;
+}
+
 size_t tables_size(const struct conf *conf)
 {
-    return running_offset(conf) + conf->server.workers * running_size();
+    return links_offset(conf) + SLOTS_MAX * linkboard_size();
 }
 
 void tables_init(const struct mesh *m, const struct conf *conf)
@@ -113,4 +130,25 @@ struct running *tables_running(const struct mesh *m, const struct conf *conf,
     char *first = (char *)mesh_extra(m) + running_offset(conf);
 
     return (struct running *)(void *)(first + slot * running_size());
+}
+
+struct roster *tables_roster(const struct mesh *m, const struct conf *conf)
+{
+    return (struct roster *)(void *)((char *)mesh_extra(m) +
+                                     roster_offset(conf));
+}
+
+struct linkboard *tables_links(const struct mesh *m, const struct conf *conf,
+                               unsigned slot)
+{
+    char *first = (char *)mesh_extra(m) + links_offset(conf);
+
+    return (struct linkboard *)(void *)(first + slot * linkboard_size());
+}
+
+struct elsewhere *tables_elsewhere(const struct mesh *m,
+                                   const struct conf *conf)
+{
+    return (struct elsewhere *)(void *)((char *)mesh_extra(m) +
+                                        elsewhere_offset(conf));
 }

@@ -103,27 +103,42 @@ static int l_serve(lua_State *L)
     return 0;
 }
 
-/* core.call(fn, ...): a call of its own, as those for clients are: with the
- * deadline of server.call_timeout, and waited for when the node stops */
-static int l_call(lua_State *L)
+/* A call of its own of the function at 1, which is waited for when the node
+ * stops or other code takes over. */
+static struct co *call(lua_State *L, uint64_t deadline)
 {
     struct vm *vm = vm_of(L);
-    uint64_t deadline =
-        loop_now(vm->env.loop) + vm->env.conf->server.call_timeout;
     int n = lua_gettop(L);
     struct co *co;
 
     luaL_checktype(L, 1, LUA_TFUNCTION);
     co = co_take(vm, CO_CALL, deadline);
     if (co == NULL)
-        return luaL_error(L, "not enough memory");
+        co_raise(L, "not enough memory");
     if (!co_room(co, n + 1)) {
         co_give_back(co);
-        return luaL_error(L, "not enough memory");
+        co_raise(L, "not enough memory");
     }
     lua_xmove(L, co->L, n);
     co_ready(co, n - 1);
+    return co;
+}
+
+/* core.call(fn, ...): as those for clients are, with the deadline of
+ * server.call_timeout */
+static int l_call(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    (void)call(L, loop_now(vm->env.loop) + vm->env.conf->server.call_timeout);
     return 0;
+}
+
+/* core.apart(fn, ...) -> identity: of no deadline */
+static int l_apart(lua_State *L)
+{
+    lua_pushnumber(L, (double)co_id(call(L, 0)));
+    return 1;
 }
 
 /* core.ticket() -> ticket of the next wait of the running coroutine; raises
@@ -215,14 +230,12 @@ static int l_raise(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"current", l_current},     {"running", l_running},
-    {"root", l_root},           {"track", l_track},
-    {"spawn", l_spawn},         {"call", l_call},
-    {"ticket", l_ticket},       {"wait", l_wait},
-    {"sleep", l_sleep},         {"wake", l_wake},
-    {"cancel", l_cancel},       {"take", l_take},
-    {"time_left", l_time_left}, {"raise", l_raise},
-    {"serve", l_serve},         {NULL, NULL},
+    {"current", l_current},     {"running", l_running}, {"root", l_root},
+    {"track", l_track},         {"spawn", l_spawn},     {"call", l_call},
+    {"ticket", l_ticket},       {"wait", l_wait},       {"sleep", l_sleep},
+    {"wake", l_wake},           {"cancel", l_cancel},   {"take", l_take},
+    {"time_left", l_time_left}, {"raise", l_raise},     {"serve", l_serve},
+    {"apart", l_apart},         {NULL, NULL},
 };
 
 void bind_co(lua_State *L)

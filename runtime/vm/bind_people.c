@@ -57,19 +57,32 @@ static struct member *member_at(lua_State *L, int idx)
 
 /* --- who a conn is -------------------------------------------------------- */
 
+static const char *const policies[] = {"kick", "refuse", "allow", NULL};
+
 static enum uids_policy policy_of(lua_State *L, int idx, const struct conn *c)
 {
-    static const char *const names[] = {"kick", "refuse", "allow", NULL};
     const char *name = lua_tostring(L, idx);
     int i;
 
     if (lua_isnoneornil(L, idx))
         return (enum uids_policy)conn_conf(c)->uid_policy;
-    for (i = 0; names[i] != NULL; i++) {
-        if (name != NULL && strcmp(name, names[i]) == 0)
+    for (i = 0; policies[i] != NULL; i++) {
+        if (name != NULL && strcmp(name, policies[i]) == 0)
             return (enum uids_policy)i;
     }
     return (enum uids_policy)co_raise(L, "bad policy (kick, refuse or allow)");
+}
+
+/* core.bind_policy(handle, policy or nil) -> the one that holds; nil: the conn
+ * has gone */
+static int l_bind_policy(lua_State *L)
+{
+    const struct member *m = member_at(L, 1);
+
+    if (m == NULL)
+        return 0;
+    lua_pushstring(L, policies[policy_of(L, 2, m->conn)]);
+    return 1;
 }
 
 /* core.bind_uid(handle, uid, policy) -> true, or nil, word; then close who is
@@ -88,6 +101,8 @@ static int l_bind_uid(lua_State *L)
     if (policy == UIDS_REFUSE && moves_count(vm->all->moves, uid, NULL) > 0)
         return fail(L, SD_EREFUSED);
     rc = people_bind(vm->all->people, m, uid, policy);
+    if (rc == 0)
+        m->policy = policy;
     if (rc == 0 && policy == UIDS_KICK)
         (void)moves_count(vm->all->moves, uid, "replaced");
     return rc < 0 ? fail(L, rc) : done(L);
@@ -337,6 +352,7 @@ static int l_set_groups(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+    {"bind_policy", l_bind_policy},
     {"bind_uid", l_bind_uid},
     {"unbind_uid", l_unbind_uid},
     {"kick", l_kick},

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "ipc/elsewhere.h"
 #include "ipc/msg.h"
 #include "net/net.h"
+#include "vm/abroad.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/move.h"
@@ -97,7 +99,11 @@ static int spread(lua_State *L, enum spread_kind kind)
     s.value = d.value;
     s.is_volatile = d.is_volatile;
     s.key = d.key;
-    rc = spread_far(vm, &s);
+    rc = spread_room(vm, &s);
+    if (rc == 0)
+        rc = abroad_spread(vm->all->abroad, &s);
+    if (rc == 0)
+        rc = spread_far(vm, &s);
     if (rc == 0)
         spread_here(&d, s.kind, s.name);
     deliver_end(&d);
@@ -139,6 +145,9 @@ static int l_change_group(lua_State *L)
         spread_add_change(&vm->scratch, check_slice(L, i),
                           (uint64_t)luaL_checknumber(L, i + 1));
     rc = spread_group(vm, (uint32_t)verb, group, buf_slice(&vm->scratch));
+    if (rc == 0) /* told again when it has no room: twice is once */
+        rc = abroad_group(vm->all->abroad, (uint32_t)verb, group,
+                          buf_slice(&vm->scratch));
     return rc < 0 ? fail(L, rc) : done(L);
 }
 
@@ -175,6 +184,36 @@ static struct slice uid_at(lua_State *L, int i)
     return uid;
 }
 
+/* Nobody here has it, so maybe another node; or did when it was sent the last
+ * message, which has to arrive before this one. */
+static bool is_abroad(const struct vm *vm, struct slice uid)
+{
+    if (abroad_owes(vm->all->abroad, uid))
+        return true;
+    return vm->all->abroad != NULL && uid.len > 0 &&
+           uids_first(vm->all->people->uids, uid) == NULL &&
+           moves_count(vm->all->moves, uid, NULL) == 0;
+}
+
+/* It has conns here, with this outcome; those that it has on other nodes get it
+ * too.  The outcome of both, as far as it is known. */
+static int send_too(const struct deliver *d, struct slice uid, int rc)
+{
+    const struct vm *vm = d->vm;
+    enum abroad_uid how = rc == 0          ? ABROAD_TOO
+                          : rc == SD_ESLOW ? ABROAD_SLOW
+                                           : ABROAD_GONE;
+    int sent;
+
+    if (vm->all->abroad == NULL || vm->env.elsewhere == NULL ||
+        !elsewhere_has(vm->env.elsewhere, uid))
+        return rc;
+    sent = abroad_send_uid(vm->all->abroad, d, uid, how);
+    if (sent < 0)
+        people_count_lost(vm->all->people, sent);
+    return sent == 0 ? 0 : rc;
+}
+
 /* Send to the uids of the list at 1, of which all must be told or none, and
  * fill the list at `results`: 0, or an error of the i-th. */
 static int send_uids(lua_State *L, struct deliver *d, int results)
@@ -184,7 +223,8 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
 
     reach_begin(reach, (uint32_t)n);
     for (i = 1; i <= n; i++) {
-        bool is_far = reach_add(reach, uid_at(L, i));
+        bool is_far = !abroad_owes(d->vm->all->abroad, uid_at(L, i)) &&
+                      reach_add(reach, uid_at(L, i));
 
         lua_pushinteger(L, is_far ? (lua_Integer)reach_told(reach) : 0);
         lua_rawseti(L, results, i);
@@ -194,12 +234,20 @@ static int send_uids(lua_State *L, struct deliver *d, int results)
         int one;
 
         lua_rawgeti(L, results, i);
+        if (lua_tointeger(L, -1) == 0 && is_abroad(d->vm, uid_at(L, i))) {
+            lua_pop(L, 1);
+            lua_pushinteger(L, abroad_send_uid(d->vm->all->abroad, d,
+                                               uid_at(L, i), ABROAD_ALONE));
+            lua_rawseti(L, results, i);
+            continue;
+        }
         one = send_to_ours(d, uid_at(L, i), (unsigned)lua_tointeger(L, -1));
         if (lua_tointeger(L, -1) != 0 && one < 0 &&
             !(uids_first(d->vm->all->people->uids, uid_at(L, i)) != NULL &&
               reach_missed_here(reach, uid_at(L, i))))
             one = 0; /* others were told */
         lua_pop(L, 1);
+        one = send_too(d, uid_at(L, i), one);
         lua_pushinteger(L, one);
         lua_rawseti(L, results, i);
     }
@@ -236,21 +284,25 @@ static int l_send_uids(lua_State *L)
     return 1;
 }
 
-/* 0, or why nobody has it; *is_told: that is to be reported. */
-static int send_one(struct deliver *d, struct slice uid, bool *is_told)
+int vm_send_one(struct deliver *d, struct slice uid, bool *is_told)
 {
     struct reach *reach = d->vm->all->reach;
     bool is_far;
     int rc;
 
     reach_begin(reach, 1);
-    is_far = reach_add(reach, uid);
+    is_far = !abroad_owes(d->vm->all->abroad, uid) && reach_add(reach, uid);
+    if (!is_far && is_abroad(d->vm, uid))
+        return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     rc = is_far ? reach_send(reach, d) : 0;
-    if (rc < 0 || (is_far && !reach_is_here(reach)))
+    if (rc < 0)
         return rc;
+    if (is_far && !reach_is_here(reach))
+        return send_too(d, uid, 0);
     rc = send_to_ours(d, uid, reach_told(reach));
     if (rc < 0 && is_far && !reach_missed_here(reach, uid))
-        return 0; /* others were told */
+        rc = 0; /* others were told */
+    rc = send_too(d, uid, rc);
     *is_told = rc < 0;
     return rc;
 }
@@ -271,7 +323,7 @@ static int l_send_uid(lua_State *L)
     lua_settop(L, 5);
     begin(L, &d, 2);
     d.is_single = true;
-    rc = send_one(&d, uid, &is_told);
+    rc = vm_send_one(&d, uid, &is_told);
     deliver_end(&d);
     if (rc == 0)
         return done(L);

@@ -41,6 +41,16 @@ static int l_request_id(lua_State *L)
     return 1;
 }
 
+/* core.is_leaving() -> is this worker to end soon, with its node? */
+static int l_is_leaving(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    lua_pushboolean(L, slots_state(mesh_slots(vm->env.mesh), vm->env.slot) ==
+                           SLOT_DRAINING);
+    return 1;
+}
+
 /* core.deadline() -> when the running call's deadline is, as core.now(); nil:
  * it has none */
 static int l_deadline(lua_State *L)
@@ -273,6 +283,7 @@ static const luaL_Reg functions[] = {
     {"now", l_now},
     {"mono", l_mono},
     {"request_id", l_request_id},
+    {"is_leaving", l_is_leaving},
     {"deadline", l_deadline},
     {"collect", l_collect},
     {"stopped", l_stopped},
@@ -291,13 +302,17 @@ static const luaL_Reg functions[] = {
 void bind_sys(lua_State *L)
 {
     struct vm *vm = vm_of(L);
+    char boot[17];
     unsigned i;
 
     luaL_register(L, NULL, functions);
+    snprintf(boot, sizeof(boot), "%016llx", (unsigned long long)vm->env.boot);
     lua_pushstring(L, vm->env.role == VM_WORKER ? "worker" : "task");
     lua_setfield(L, -2, "role");
     lua_pushstring(L, vm->env.node);
     lua_setfield(L, -2, "node");
+    lua_pushstring(L, boot);
+    lua_setfield(L, -2, "boot");
     lua_pushinteger(L, (lua_Integer)vm->env.index);
     lua_setfield(L, -2, "index");
     lua_pushinteger(L, (lua_Integer)vm->env.slot);

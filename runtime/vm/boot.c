@@ -16,8 +16,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/net.h"
+#include "vm/abroad.h"
 #include "vm/deliver.h"
 #include "vm/door.h"
+#include "vm/event.h"
 #include "vm/move.h"
 #include "vm/state.h"
 #include "vm/watchdog.h"
@@ -36,6 +38,10 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_UID_CLOSED] = "uid_closed",
     [ENTRY_DOOR] = "door",
     [ENTRY_GROUPS] = "groups",
+    [ENTRY_LOCATE] = "locate",
+    [ENTRY_ARRIVED] = "arrived",
+    [ENTRY_LEFT] = "left",
+    [ENTRY_EVENTS] = "events",
     [ENTRY_CONSOLE] = "console",
     [ENTRY_UID_CALLED] = "uid_called",
     [ENTRY_UNDELIVERED] = "undelivered",
@@ -229,14 +235,9 @@ static void open_libraries(lua_State *L)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
 }
 
-int vm_boot(lua_State *L)
+/* All that sd.core has. */
+static void bind_core(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
-    int i, core;
-
-    open_libraries(L);
-    lua_newtable(L);
-    core = lua_gettop(L);
     bind_sys(L);
     bind_note(L);
     bind_co(L);
@@ -250,10 +251,27 @@ int vm_boot(lua_State *L)
     bind_redis(L);
     bind_people(L);
     bind_move(L);
+    bind_abroad(L);
+    bind_event(L);
+    bind_abroad_calls(L);
+    bind_elsewhere(L);
+    bind_oust(L);
+    bind_left(L);
     bind_crypto(L);
     bind_bytes(L);
     bind_console(L);
     bind_look(L);
+}
+
+int vm_boot(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    int i, core;
+
+    open_libraries(L);
+    lua_newtable(L);
+    core = lua_gettop(L);
+    bind_core(L);
     open_package(L, core);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "loaded");

@@ -19,6 +19,7 @@
 #include "base/conf_schema.h"
 #include "base/conf_value.h"
 #include "base/mem.h"
+#include "cluster/keys.h"
 #include "store/redis_url.h"
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
@@ -165,6 +166,21 @@ static int host_redis_url(lua_State *L)
         return 0;
     lua_pushstring(L, why);
     return 1;
+}
+
+/* cluster_key(text): nothing when it is one, else why not */
+static int host_cluster_key(lua_State *L)
+{
+    uint8_t secret[KEYS_SECRET];
+    struct slice text;
+
+    text.p = luaL_checklstring(L, 1, &text.len);
+    if (keys_read(secret, text) < 0) {
+        lua_pushliteral(L, "no base64 of 32 bytes");
+        return 1;
+    }
+    explicit_bzero(secret, sizeof(secret));
+    return 0;
 }
 
 static void push_entry(lua_State *L, const char *dir, const char *name)
@@ -393,12 +409,19 @@ static void push_running(lua_State *L, struct slice config)
 void conf_host_push(lua_State *L, struct conf_host *h)
 {
     static const luaL_Reg functions[] = {
-        {"read", host_read},           {"list", host_list},
-        {"on_file", host_on_file},     {"key_read", host_key_read},
-        {"key_find", host_key_find},   {"type_name", host_type_name},
-        {"json", host_json},           {"msgpack", host_msgpack},
-        {"getenv", host_getenv},       {"secret", host_secret},
-        {"redis_url", host_redis_url}, {NULL, NULL},
+        {"read", host_read},
+        {"list", host_list},
+        {"on_file", host_on_file},
+        {"key_read", host_key_read},
+        {"key_find", host_key_find},
+        {"type_name", host_type_name},
+        {"json", host_json},
+        {"msgpack", host_msgpack},
+        {"getenv", host_getenv},
+        {"secret", host_secret},
+        {"redis_url", host_redis_url},
+        {"cluster_key", host_cluster_key},
+        {NULL, NULL},
     };
     struct rlimit fds = {0};
     const luaL_Reg *f;
@@ -421,4 +444,6 @@ void conf_host_push(lua_State *L, struct conf_host *h)
     lua_setfield(L, -2, "running");
     lua_pushnumber(L, (lua_Number)fds.rlim_max);
     lua_setfield(L, -2, "fd_limit");
+    lua_pushboolean(L, h->opts->is_dispatch);
+    lua_setfield(L, -2, "is_dispatch");
 }

@@ -8,7 +8,8 @@
  *     key_find(path)        the key that a path names
  *     type_name(index)      the type in words
  *     json(v) msgpack(v)    encoded
- *     getenv(name) environ flags fd_limit
+ *     redis_url(text) cluster_key(text) what is wrong with it
+ *     getenv(name) environ flags fd_limit is_dispatch
  */
 #ifndef SD_VM_CONF_HOST_H
 #define SD_VM_CONF_HOST_H

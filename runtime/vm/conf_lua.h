@@ -6,6 +6,8 @@
 #ifndef SD_VM_CONF_LUA_H
 #define SD_VM_CONF_LUA_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/slice.h"
 #include "vm/conf_note.h"
@@ -15,6 +17,7 @@ struct conf_build_opts {
     const char *framework_dir; /* the folder that holds sd/ */
     char *const *environ;      /* NAME=value, NULL at the end */
     char *const *flags;        /* "server.workers=4", or NULL */
+    bool is_dispatch;          /* alone: no scripts, no ports, no Redis */
     struct slice running;      /* "config" of the bundle that a reload shall
                                   replace; len 0: it is a start */
 

@@ -14,7 +14,9 @@
 #include "net/conns.h"
 #include "net/net.h"
 #include "net/reason.h"
+#include "vm/abroad.h"
 #include "vm/deliver.h"
+#include "vm/event.h"
 #include "vm/lua_msgpack.h"
 #include "vm/move.h"
 #include "vm/people.h"
@@ -23,11 +25,16 @@
 #include "vm/state.h"
 #include "vm/task_state.h"
 
+struct place vm_conn_place(const struct vm_conn_id *id)
+{
+    return (struct place){id->boot, (uint16_t)conns_epoch(id->id),
+                          (uint8_t)conns_slot(id->id)};
+}
+
 static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
                     struct slice body)
 {
-    struct place to = {id->boot, (uint16_t)conns_epoch(id->id),
-                       (uint8_t)conns_slot(id->id)};
+    struct place to = vm_conn_place(id);
     struct msg_conn conn = {id->id};
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++vm->all->tasks->counter,
@@ -44,6 +51,8 @@ static int send_far(struct vm *vm, const struct vm_conn_id *id, uint32_t type,
 
     if (body.len > WIRE_BODY_MAX - sizeof(conn))
         return SD_ETOOLARGE;
+    if (id->boot != vm->env.boot)
+        return abroad_send_place(vm->all->abroad, &to, type, v + 1, 2);
     if (vm->env.mesh == NULL)
         return SD_EGONE;
     slots = mesh_slots(vm->env.mesh);
@@ -120,8 +129,8 @@ static void take_close(struct vm *vm, struct conn *c, struct slice text)
     vms_close_conn(vm->all, c, reason);
 }
 
-/* MSG_SEND and MSG_CLOSE_CONN */
-static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
+/* MSG_SEND and MSG_CLOSE_CONN.  0 or SD_EGONE. */
+static int take_for_conn(struct vm *vm, uint32_t type, struct slice body)
 {
     struct msg_conn to;
     struct conn *c = NULL;
@@ -133,11 +142,39 @@ static void take_for_conn(struct vm *vm, uint32_t type, struct slice body)
     if (c == NULL &&
         (type == MSG_SEND ? moves_send_to(vm->all->moves, to.conn, body)
                           : moves_close(vm->all->moves, to.conn, body)))
-        return;
+        return 0;
     if (type == MSG_SEND)
         take_send(vm, c, body);
     else if (c != NULL)
         take_close(vm, c, body);
+    return c != NULL ? 0 : SD_EGONE;
+}
+
+int people_take_far(struct vm *vm, uint32_t type, struct slice body)
+{
+    return body.len < sizeof(struct msg_conn) ? SD_EINVALID
+                                              : take_for_conn(vm, type, body);
+}
+
+/* False: there is nothing to take, and whoever has to know of that was told. */
+static bool read_msg(struct vm *vm, const struct mesh_msg *m,
+                     struct wire_head *h, struct slice *body)
+{
+    if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
+        reach_take_unread(vm->all->reach, m, slice_skip(m->body, WIRE_HEAD));
+        return false;
+    }
+    if (m->err != 0 && m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
+        moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), m->err);
+        return false;
+    }
+    if (m->err != 0 || wire_read(h, body, m->body) < 0 ||
+        body->len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
+        log_warn("message of type %u from slot %u is unreadable", m->type,
+                 m->from);
+        return false;
+    }
+    return true;
 }
 
 void people_on_msg(struct vm *vm, const struct mesh_msg *m)
@@ -145,25 +182,16 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     struct wire_head h;
     struct slice body;
 
-    if (m->err != 0 && m->type == MSG_SEND_UIDS && m->body.len > WIRE_HEAD) {
-        reach_take_unread(vm->all->reach, m, slice_skip(m->body, WIRE_HEAD));
+    if (!read_msg(vm, m, &h, &body))
         return;
-    }
-    if (m->err != 0 && m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
-        moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), m->err);
-        return;
-    }
-    if (m->err != 0 || wire_read(&h, &body, m->body) < 0 ||
-        body.len < sizeof(struct msg_conn)) { /* the smallest of all bodies */
-        log_warn("message of type %u from slot %u is unreadable", m->type,
-                 m->from);
-        return;
-    }
     switch (m->type) {
     case MSG_PUBLISH:
         moves_begin_publish(vm->all->moves, m->from, m->epoch, h.counter);
         spread_take(vm, body);
         moves_end_publish(vm->all->moves);
+        break;
+    case MSG_EVENT:
+        events_take(vm->all->events, body);
         break;
     case MSG_GROUP:
         spread_take_group(vm, body);
@@ -180,11 +208,14 @@ void people_on_msg(struct vm *vm, const struct mesh_msg *m)
     case MSG_MOVE_END:
         moves_take_end(vm, body);
         break;
+    case MSG_ABROAD:
+        abroad_take_post(vm->all->abroad, body);
+        break;
     case MSG_KICK:
         kicks_take(&vm->all->kicks, body);
         break;
     default:
-        take_for_conn(vm, m->type, body);
+        (void)take_for_conn(vm, m->type, body);
     }
 }
 
@@ -196,6 +227,8 @@ void people_on_back(struct vm *vm, const struct mesh_msg *m)
         reach_on_back(vm->all->reach, slice_skip(m->body, WIRE_HEAD));
     } else if (m->type == MSG_FOLLOW && m->body.len > WIRE_HEAD) {
         moves_lose_follow(vm, slice_skip(m->body, WIRE_HEAD), SD_EOFFLINE);
+    } else if (m->type == MSG_ABROAD && m->body.len > WIRE_HEAD) {
+        abroad_on_back(vm->all, slice_skip(m->body, WIRE_HEAD));
     }
 }
 

@@ -24,8 +24,11 @@ static bool on_binding(void *arg, const struct uidmap_binding *b)
 {
     struct heir *h = arg;
     bool last = !b->more && !uidmap_is_online(map_of(h), b->uid);
+    struct people *p = h->all->people;
 
-    people_tell_end(h->all->people, b->uid, last, reason_word(REASON_ERROR));
+    if (p->on_left != NULL)
+        p->on_left(p->arg, b->uid, b->conn, b->number);
+    people_tell_end(p, b->uid, last, reason_word(REASON_ERROR));
     return true;
 }
 

@@ -90,6 +90,7 @@ static int write_down(struct vm *vm, struct move *mv, struct conn *c)
         put_member(&topics, &groups, vm->all->people, m);
         image.group_number = m->group_number;
         image.number = uids_is_bound(&m->binding) ? m->number : 0;
+        image.policy = m->policy;
     }
     if (rc == 0) {
         put_heard(&heard, vm->all->moves, m);
@@ -321,6 +322,9 @@ static void settle(struct move *mv, bool tells)
     if (was_bound && vm->all->people->map != NULL)
         was_bound =
             uidmap_unbind(vm->all->people->map, uid, mv->place.id, &last);
+    if (mv->number != 0 && vm->all->people->on_left != NULL)
+        vm->all->people->on_left(vm->all->people->arg, uid, mv->place.id,
+                                 mv->number);
     if (was_bound && last && tells)
         people_tell_end(vm->all->people, uid, true, reason_word(REASON_ERROR));
     net_leave_place(vm->env.net, &mv->place);

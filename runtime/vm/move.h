@@ -18,6 +18,13 @@
  *   to the new worker waits there until the old one has sent what it had, and
  *   read what was written to it by then;
  * - sends to its old conn id, closes and kicks follow it for some seconds;
+ * - what comes from other nodes waits where it is until somebody has found the
+ *   uid's new place, which is told to relays and Redis at once (vm/abroad.h).
+ *   XXX: of a uid with conns on several nodes this one misses what still comes
+ *   to its old worker.  A publish of another node is missed when the new worker
+ *   has had it before the conn came and the old one gets it after that, and
+ *   heard twice the other way round: vm/heard.h counts those of our own node
+ *   only;
  * - deliver_to_uid(), ask_uid() and the like find it "gone", look again and
  *   find it there; when they are quicker than the move they say "gone". */
 #ifndef SD_VM_MOVE_H

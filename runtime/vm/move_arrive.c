@@ -13,6 +13,7 @@
 #include "codec/wire.h"
 #include "ipc/mesh.h"
 #include "net/conn.h"
+#include "vm/abroad.h"
 #include "vm/move_image.h"
 #include "vm/move_state.h"
 #include "vm/task_state.h"
@@ -75,6 +76,9 @@ static int join(struct vm *vm, struct conn *c, const struct move_image *image)
     if (image->number != 0)
         move_image_texts(image->groups, on_group, &j);
     j.member->group_number = image->group_number;
+    j.member->policy = image->policy <= UIDS_ALLOW
+                           ? (enum uids_policy)image->policy
+                           : UIDS_KICK;
     keep_heard(vm->all->moves, j.member, image);
     if (image->number != 0 && vm->all->people->on_doubt != NULL)
         vm->all->people->on_doubt(vm->all->people->arg, j.member);
@@ -105,6 +109,8 @@ int move_arrive(struct vm *vm, struct conn **out, struct slice bytes, int fd,
         net_leave_place(vm->env.net, &place);
         return rc;
     }
+    if (image.number != 0)
+        abroad_arrived(vm->all->abroad, c);
     *out = c;
     return 0;
 }

@@ -30,10 +30,11 @@ static void put_raw(struct buf *out, const char *key, struct slice value)
 
 void move_image_write(struct buf *out, const struct move_image *image)
 {
-    msgpack_write_map(out, 7);
+    msgpack_write_map(out, 8);
     put_uint(out, "v", image->version);
     put_raw(out, "conn", image->conn);
     put_uint(out, "number", image->number);
+    put_uint(out, "policy", image->policy);
     put_raw(out, "topics", image->topics);
     put_raw(out, "groups", image->groups);
     put_uint(out, "group_number", image->group_number);
@@ -62,6 +63,8 @@ static int read_field(struct move_image *image, struct msgpack *m)
         return read_raw(m, &image->conn);
     if (slice_is(key, "number"))
         return msgpack_read_uint(m, &image->number);
+    if (slice_is(key, "policy"))
+        return msgpack_read_uint(m, &image->policy);
     if (slice_is(key, "topics"))
         return read_raw(m, &image->topics);
     if (slice_is(key, "groups"))

@@ -19,6 +19,7 @@ struct move_image {
     uint64_t version;
     struct slice conn;     /* for net_unpack() */
     uint64_t number;       /* of its uid's binding; 0: it is not bound */
+    uint64_t policy;       /* enum uids_policy of it */
     struct slice topics;   /* filters */
     struct slice groups;   /* names */
     uint64_t group_number; /* the last change of them it knows */

@@ -161,6 +161,13 @@ static uint32_t end_in_map(struct people *p, struct member *m, struct slice uid,
     return debt;
 }
 
+static void tell_left(struct people *p, const struct member *m,
+                      struct slice uid)
+{
+    if (p->on_left != NULL)
+        p->on_left(p->arg, uid, m->id, m->number);
+}
+
 static void end_binding(struct people *p, struct member *m, const char *reason)
 {
     char name[UIDS_LENGTH];
@@ -180,7 +187,10 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
         last = last &&
                (of_node || move_is_last(m, p->map, slice_make(name, uid.len)));
     }
+    last = last && !m->is_elsewhere;
+    m->is_elsewhere = false;
     people_drop_groups(p, m);
+    tell_left(p, m, slice_make(name, uid.len));
     add_end(p, slice_make(name, uid.len), last, reason, debt);
 }
 
@@ -226,6 +236,7 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
         if (p->map != NULL)
             debt = end_in_map(p, old, uid, &last);
         put_out(p, old);
+        tell_left(p, old, uid);
         add_end(p, uid, false, "replaced", debt);
     }
     if (p->map != NULL && policy == UIDS_KICK && rivals_kick(p, m, uid)) {

@@ -30,13 +30,16 @@ struct member {
     uint64_t id;     /* of the conn */
     bool is_leaving; /* we close it: no more binds */
     struct uids_binding binding;
-    uint64_t number; /* of the binding, among those of the node */
-    bool has_ended;  /* in the map, before its end here, with ... */
-    bool was_last;   /* ... this answer and ... */
-    uint32_t debt;   /* ... this debt */
+    uint64_t number;         /* of the binding, among those of the node */
+    enum uids_policy policy; /* it was bound with */
+    bool has_ended;          /* in the map, before its end here, with ... */
+    bool was_last;           /* ... this answer and ... */
+    uint32_t debt;           /* ... this debt */
+    bool is_elsewhere;       /* the uid is on another node, too */
     struct topics_holder topics, groups;
     uint64_t group_number; /* of the last change of its groups it knows */
     uint64_t group_told;   /* when it was told one, by people.group_clock */
+    bool knows_groups;     /* those of its uid were read */
     uint64_t passed_over;  /* the fan-out that leaves it out */
     struct list asks;      /* questions to it that are open, bind_ask.c */
     uint32_t last_ask;     /* the id of the last one */
@@ -56,7 +59,8 @@ struct member {
 /* A binding that has ended and that nobody was told of yet. */
 struct people_end {
     struct list link;
-    bool last;           /* no conn of the uid is left on the node */
+    bool last;           /* no conn of the uid is left on the node, nor has one
+                          * of another node made it end */
     struct slice uid;    /* both behind the struct */
     struct slice reason; /* of the close, or "replaced", "unbound" */
 };
@@ -102,6 +106,9 @@ struct people {
     /* The groups of a member have to be read again: it was told a change out
      * of order, or not told one. */
     void (*on_doubt)(void *arg, const struct member *m);
+    /* A conn of ours has a uid no more.  May be NULL. */
+    void (*on_left)(void *arg, struct slice uid, uint64_t conn,
+                    uint64_t number);
     void *arg;
     uint64_t fanouts;
     uint64_t group_clock; /* raised with every change of a group */
@@ -155,8 +162,13 @@ void people_tell_end(struct people *p, struct slice uid, bool last,
 void people_remove(struct people *p, struct member *m, struct conn *c);
 
 enum {
-    PEOPLE_GROUP = 128 /* bytes of a group's name */
+    PEOPLE_GROUP = 128, /* bytes of a group's name */
+    PEOPLE_GROUP_TOPIC = 3 * PEOPLE_GROUP
 };
+
+/* The topic that stands for a group, written to `out`, of PEOPLE_GROUP_TOPIC
+ * bytes; false: no valid name. */
+bool people_group_topic(struct slice *topic, char *out, struct slice name);
 
 /* The uid has entered the group or left it: what its conns here get.  The
  * number counts the changes of the uid's groups.  Names longer than

@@ -22,12 +22,10 @@
 #include "vm/people.h"
 
 enum {
-    TOPIC_MAX = 3 * PEOPLE_GROUP,
     LATE_MS = 10 * 1000 /* that a change is told after a later one */
 };
 
-/* The topic that stands for a group; false: no valid name. */
-static bool topic_of(struct slice *topic, char *out, struct slice name)
+bool people_group_topic(struct slice *topic, char *out, struct slice name)
 {
     static const char digits[] = "0123456789abcdef";
     size_t n = 0;
@@ -51,19 +49,19 @@ static bool topic_of(struct slice *topic, char *out, struct slice name)
 
 void people_add_group(struct people *p, struct member *m, struct slice name)
 {
-    char text[TOPIC_MAX];
+    char text[PEOPLE_GROUP_TOPIC];
     struct slice topic;
 
-    if (topic_of(&topic, text, name))
+    if (people_group_topic(&topic, text, name))
         topics_subscribe(p->groups, &m->groups, topic);
 }
 
 static void leave(struct people *p, struct member *m, struct slice name)
 {
-    char text[TOPIC_MAX];
+    char text[PEOPLE_GROUP_TOPIC];
     struct slice topic;
 
-    if (topic_of(&topic, text, name))
+    if (people_group_topic(&topic, text, name))
         topics_unsubscribe(p->groups, &m->groups, topic);
 }
 
@@ -132,6 +130,7 @@ bool people_take_groups(struct people *p, struct member *m, uint64_t mark,
         return false;
     topics_drop(p->groups, &m->groups);
     m->group_number = number;
+    m->knows_groups = true;
     return true;
 }
 
@@ -139,15 +138,16 @@ void people_drop_groups(struct people *p, struct member *m)
 {
     topics_drop(p->groups, &m->groups);
     m->group_number = 0;
+    m->knows_groups = false;
 }
 
 void people_visit_group(struct people *p, struct slice name,
                         void (*fn)(void *arg, struct topics_holder *h),
                         void *arg)
 {
-    char text[TOPIC_MAX];
+    char text[PEOPLE_GROUP_TOPIC];
     struct slice topic;
 
-    if (topic_of(&topic, text, name))
+    if (people_group_topic(&topic, text, name))
         topics_visit(p->groups, topic, fn, arg);
 }

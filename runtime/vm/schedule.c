@@ -85,12 +85,39 @@ static uint64_t into_window(const struct conf_timer *t, uint64_t due,
     return due;
 }
 
+/* The first beat of the cluster after `at`: all nodes count from the same wall
+ * clock, so that their ticks are the same ones.  lua/sd/ticks.lua */
+static uint64_t beat_after(const struct conf_timer *t, uint64_t at)
+{
+    int64_t wall = clock_wall_ms() - (int64_t)clock_ms() + (int64_t)at;
+
+    return at + t->every - (uint64_t)wall % t->every;
+}
+
+/* Ticks come early by less than half a period when clocks are corrected. */
+static uint64_t next_tick(const struct conf_timer *t, uint64_t due,
+                          uint64_t now)
+{
+    uint64_t at = due + t->every / 2;
+
+    if (!t->is_cluster)
+        return shtimer_next(due, t->every, now);
+    return beat_after(t, at > now ? at : now);
+}
+
+static uint64_t first_tick(const struct conf_timer *t, uint64_t now)
+{
+    if (!t->is_cluster || t->every == 0)
+        return now + (t->delay > 0 ? t->delay : t->every);
+    return beat_after(t, t->delay == t->every ? now : now + t->delay);
+}
+
 static uint64_t next_due(const struct conf_timer *t, uint64_t due,
                          uint64_t runs, uint64_t now)
 {
     if (t->every == 0 || (t->max_runs > 0 && runs + 1 >= t->max_runs))
         return SHTIMER_NEVER;
-    return into_window(t, shtimer_next(due, t->every, now), now);
+    return into_window(t, next_tick(t, due, now), now);
 }
 
 static void run_ended(struct co *co, int status)
@@ -135,7 +162,7 @@ static void claim(struct vm *vm, unsigned i, unsigned place, uint64_t due,
 
     if (next == SHTIMER_NEVER && t->every > 0 && !t->overlap &&
         shtimer_is_running(vm->env.timers, place, &who))
-        next = into_window(t, shtimer_next(due, t->every, now), now);
+        next = into_window(t, next_tick(t, due, now), now);
     if (shtimer_claim(vm->env.timers, place, &who, due, next, t->overlap) ==
         SHTIMER_RUN)
         run(vm, i, place, due, runs);
@@ -216,7 +243,7 @@ struct schedule *schedule_open(struct vm *vm)
         s->place[i] = -1;
     for (i = 0; i < conf->ntimers && i < SHTIMER_MAX; i++) {
         const struct conf_timer *t = &conf->timers[i];
-        uint64_t first = now + (t->delay > 0 ? t->delay : t->every);
+        uint64_t first = first_tick(t, now);
 
         s->place[i] = shtimer_place(vm->env.timers, conf_timer_key(conf, i));
         if (s->place[i] >= 0)

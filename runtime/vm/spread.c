@@ -34,20 +34,31 @@ static bool is_other_worker(const struct vm *vm, unsigned slot)
            (state == SLOT_READY || state == SLOT_DRAINING);
 }
 
-static int find_room(const struct vm *vm, uint32_t len)
+/* Is `slot` one of those that are meant by `to`? */
+static bool is_meant(const struct vm *vm, int to, unsigned slot)
+{
+    return to == SPREAD_EVERY_WORKER ? is_other_worker(vm, slot)
+                                     : (unsigned)to == slot;
+}
+
+static int find_room(const struct vm *vm, int to, uint32_t len, bool is_double)
 {
     unsigned i, n = slots_count(mesh_slots(vm->env.mesh));
 
     for (i = 0; i < n; i++) {
-        /* Gone: it was filled anew since the mesh has looked. */
-        if (is_other_worker(vm, i) && mesh_room(vm->env.mesh, i, len) < 0)
+        int rc = 0;
+
+        if (is_meant(vm, to, i))
+            rc = is_double ? mesh_room_for_two(vm->env.mesh, i, len)
+                           : mesh_room(vm->env.mesh, i, len);
+        if (rc < 0) /* gone: it was filled anew since the mesh has looked */
             return SD_EBUSY;
     }
     return 0;
 }
 
-/* One message to every other worker; v[0] is for the wire head. */
-static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
+int spread_message(struct vm *vm, int to, uint32_t type, struct slice *v,
+                   unsigned n)
 {
     struct wire_head h = {.boot = vm->env.boot,
                           .counter = ++vm->all->tasks->counter,
@@ -65,7 +76,7 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
         len += v[i].len;
     if (len > WIRE_BODY_MAX)
         return SD_ETOOLARGE;
-    if (find_room(vm, (uint32_t)(WIRE_HEAD + len)) < 0)
+    if (find_room(vm, to, (uint32_t)(WIRE_HEAD + len), false) < 0)
         return SD_EBUSY;
     h.len = (uint32_t)len;
     wire_encode(head, &h);
@@ -74,7 +85,7 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
     for (i = 0; i < slots; i++) {
         int rc = 0;
 
-        if (is_other_worker(vm, i))
+        if (is_meant(vm, to, i))
             rc = mesh_send(vm->env.mesh, i, type, MESH_PLAIN, v, n);
         if (rc < 0 && rc != SD_EGONE) {
             people_count_lost(vm->all->people, SD_EBUSY);
@@ -83,6 +94,24 @@ static int tell_all(struct vm *vm, uint32_t type, struct slice *v, unsigned n)
     }
     v[0] = slice_make(NULL, 0); /* head is ours */
     return 0;
+}
+
+int spread_fits(const struct vm *vm, size_t len, bool is_double)
+{
+    if (len > WIRE_BODY_MAX)
+        return SD_ETOOLARGE;
+    return vm->env.mesh == NULL
+               ? 0
+               : find_room(vm, SPREAD_EVERY_WORKER, (uint32_t)(WIRE_HEAD + len),
+                           is_double);
+}
+
+int spread_room(const struct vm *vm, const struct spread *s)
+{
+    return spread_fits(vm,
+                       sizeof(struct msg_publish) + s->name.len +
+                           s->except.len + s->value.len,
+                       false);
 }
 
 int spread_far(struct vm *vm, const struct spread *s)
@@ -95,7 +124,7 @@ int spread_far(struct vm *vm, const struct spread *s)
     struct slice v[5] = {
         {NULL, 0}, {(const char *)&p, sizeof(p)}, s->name, s->except, s->value};
 
-    return tell_all(vm, MSG_PUBLISH, v, 5);
+    return spread_message(vm, SPREAD_EVERY_WORKER, MSG_PUBLISH, v, 5);
 }
 
 enum {
@@ -136,7 +165,7 @@ int spread_group(struct vm *vm, uint32_t verb, struct slice group,
     struct msg_group m = {verb, (uint32_t)group.len};
     struct slice v[4] = {
         {NULL, 0}, {(const char *)&m, sizeof(m)}, group, changes};
-    int rc = tell_all(vm, MSG_GROUP, v, 4);
+    int rc = spread_message(vm, SPREAD_EVERY_WORKER, MSG_GROUP, v, 4);
 
     if (rc == 0)
         change_group(vm->all->people, verb == MSG_GROUP_ENTER, group, changes);

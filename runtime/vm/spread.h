@@ -33,6 +33,23 @@ struct spread {
  * nobody was told; SD_ETOOLARGE. */
 int spread_far(struct vm *vm, const struct spread *s);
 
+/* Would all have room?  0, SD_EBUSY, SD_ETOOLARGE. */
+int spread_room(const struct vm *vm, const struct spread *s);
+
+enum {
+    SPREAD_EVERY_WORKER = -1
+};
+
+/* One message to a slot, or to every other worker.  v[0] is for the wire head.
+ * 0; SD_EBUSY when somebody has no room, and then nobody was told;
+ * SD_ETOOLARGE. */
+int spread_message(struct vm *vm, int to, uint32_t type, struct slice *v,
+                   unsigned n);
+
+/* Would a body of `len` bytes fit, to every other worker?  `is_double`: and one
+ * more behind it.  As above. */
+int spread_fits(const struct vm *vm, size_t len, bool is_double);
+
 /* To the conns of this process.  The fan-out has begun, with who is passed
  * over marked. */
 void spread_here(struct deliver *d, enum spread_kind kind, struct slice name);

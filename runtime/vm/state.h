@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "cluster/place.h"
 #include "loop/loop.h"
 #include "vm/co_wait.h"
 #include "vm/garbage.h"
@@ -20,6 +21,7 @@ struct http_request;
 struct redis;
 struct deliveries;
 struct doors;
+struct events;
 struct member;
 struct mesh_msg;
 struct moves;
@@ -46,6 +48,10 @@ enum vm_entry {
     ENTRY_UNDELIVERED, /* (): what reached nobody */
     ENTRY_DOOR,        /* (number): a request of a back end */
     ENTRY_GROUPS,      /* (handle): read the groups of its uid again */
+    ENTRY_LOCATE,      /* (uid): find it for a message that waits */
+    ENTRY_ARRIVED,     /* (handle): its uid has come with it */
+    ENTRY_LEFT,        /* (): bindings have ended */
+    ENTRY_EVENTS,      /* (): some wait */
     ENTRY_RETIRE,      /* (ms): say which timers may still run */
     ENTRY_SAVE,        /* run save */
     ENTRY_RESTORE,     /* run restore */
@@ -184,8 +190,10 @@ struct vms {
     struct heir heir;
     struct kicks kicks;
     struct uidcalls uidcalls;
-    struct doors *doors; /* vm/door.c */
-    struct moves *moves; /* conns that go to other workers */
+    struct doors *doors;   /* vm/door.c */
+    struct moves *moves;   /* conns that go to other workers */
+    struct abroad *abroad; /* other nodes; NULL: of no cluster */
+    struct events *events;
 
     vms_built_fn *on_built;
     void *built_arg;
@@ -200,6 +208,8 @@ static inline struct vm *vms_now(const struct vms *a)
 {
     return a->current;
 }
+
+void vms_open_people(struct vms *a); /* vms_people.c */
 
 struct vm *vm_of(lua_State *L);
 
@@ -288,6 +298,9 @@ const char *vm_close_reason(const struct conn *c);
 /* Messages for conns, from other processes. */
 void people_on_msg(struct vm *vm, const struct mesh_msg *m);
 
+/* MSG_SEND or MSG_CLOSE_CONN from another node.  0 or an error code. */
+int people_take_far(struct vm *vm, uint32_t type, struct slice body);
+
 /* A message of ours that its dead reader had not read. */
 void people_on_back(struct vm *vm, const struct mesh_msg *m);
 
@@ -296,10 +309,16 @@ struct vm_conn_id {
     uint64_t boot, id;
 };
 bool vm_conn_id(struct vm_conn_id *out, lua_State *L, int idx);
+struct place vm_conn_place(const struct vm_conn_id *id);
 
 /* Send the value at `idx`, with what bind_send.c expects behind it, to one
  * conn; may raise. */
 int vm_push(lua_State *L, struct conn *c, int idx);
+
+/* Send a value to all conns of a uid.  0, or why nobody has it; *is_told: that
+ * is to be reported, else nobody was told. */
+struct deliver;
+int vm_send_one(struct deliver *d, struct slice uid, bool *is_told);
 
 /* Undo a send that an error (out of memory) has left half done. */
 void vm_unsend(struct vm *vm);

@@ -237,16 +237,9 @@ static int l_task_cancel(lua_State *L)
     return 0;
 }
 
-/* Results of an answer: a list [result, err, code], or an error word. */
-struct reply {
-    struct slice value; /* msgpack; len 0: err instead */
-    int err;
-    bool is_unsent;
-};
-
-static int take_reply(lua_State *L, void *answer)
+int task_take_reply(lua_State *L, void *answer)
 {
-    const struct reply *r = answer;
+    const struct task_reply *r = answer;
     const char *why;
     int i, top;
 
@@ -270,7 +263,7 @@ static int take_reply(lua_State *L, void *answer)
     return 3;
 }
 
-static void end_call(struct call *call, struct reply *r)
+static void end_call(struct call *call, struct task_reply *r)
 {
     struct co *co = NULL;
 
@@ -279,12 +272,12 @@ static void end_call(struct call *call, struct reply *r)
     list_del(&call->link);
     mem_free(call);
     if (co != NULL)
-        co_answer(co, take_reply, r);
+        co_answer(co, task_take_reply, r);
 }
 
 void tasks_on_reply(struct tasks *t, const struct mesh_msg *m)
 {
-    struct reply r = {{NULL, 0}, SD_ECRASHED, false};
+    struct task_reply r = {{NULL, 0}, SD_ECRASHED, false};
     struct slice body = {NULL, 0};
     struct wire_head h;
     struct call *call;
@@ -355,7 +348,7 @@ void tasks_look_ahead(struct tasks *t)
 /* Nobody at the other end has read this call for a uid. */
 static void uid_call_is_back(struct tasks *t, const struct mesh_msg *m)
 {
-    struct reply r = {{NULL, 0}, SD_EGONE, false};
+    struct task_reply r = {{NULL, 0}, SD_EGONE, false};
     struct wire_head h;
     struct call *call = NULL;
 
@@ -368,7 +361,7 @@ static void uid_call_is_back(struct tasks *t, const struct mesh_msg *m)
 /* A dead task had not popped this: it did not run. */
 void tasks_on_back(struct tasks *t, const struct mesh_msg *m)
 {
-    struct reply r = {{NULL, 0}, SD_EUNAVAILABLE, true};
+    struct task_reply r = {{NULL, 0}, SD_EUNAVAILABLE, true};
     struct wire_head h;
     struct slice body;
     struct call *call;
@@ -402,7 +395,7 @@ void tasks_on_gone(struct tasks *t, unsigned slot, uint16_t epoch)
     t->is_orphan |= t->running && t->from == slot && t->epoch == epoch;
     list_each_safe (it, next, &t->calls) {
         struct call *call = list_entry(it, struct call, link);
-        struct reply r = {{NULL, 0}, SD_ECRASHED, false};
+        struct task_reply r = {{NULL, 0}, SD_ECRASHED, false};
 
         if (call->slot == slot && call->epoch == epoch)
             end_call(call, &r);

@@ -43,6 +43,16 @@ struct tasks {
 int tasks_send(struct tasks *t, struct vm *vm, unsigned slot,
                const struct wire_head *h, struct slice body);
 
+/* Results of an answer: a list [result, err, code], or an error word. */
+struct task_reply {
+    struct slice value; /* msgpack; len 0: err instead */
+    int err;
+    bool is_unsent;
+};
+
+/* Push them; a co_take_fn. */
+int task_take_reply(lua_State *L, void *answer);
+
 /* In a task process: take an answer that waits in a ring behind calls, which
  * wait until the running one has ended. */
 void tasks_look_ahead(struct tasks *t);

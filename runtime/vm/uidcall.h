@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 
+struct frames_data;
 struct mesh_msg;
 struct vm;
 
@@ -27,6 +28,14 @@ void uidcalls_on_gone(struct uidcalls *u, unsigned slot, uint16_t epoch);
 /* MSG_UID_CALL */
 void uidcalls_take(struct vm *vm, const struct mesh_msg *m);
 
+/* MSG_FAR_CALL.  0: it is answered by a message of its own; or why it was not
+ * begun. */
+int uidcalls_take_far(struct vm *vm, const struct frames_data *d);
+
+/* Of enum msg_uid_verb, for luaL_checkoption(). */
+extern const char *const uidcall_verbs[];
+
 void bind_uidcall(lua_State *L);
+void bind_uidcall_serve(lua_State *L); /* uidcall_serve.c */
 
 #endif

@@ -4,6 +4,7 @@
  * its user data is the vm, so every binding finds its vm in one step.  What is
  * in the state is put there by boot.c. */
 #include "vm/vm.h"
+#include "vm/abroad.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -240,6 +241,7 @@ void vm_detach(struct vm *vm)
     if (vm->L != NULL)
         watchdog_forget(vm->L);
     tasks_forget(vm->all->tasks, vm);
+    abroad_forget(vm->all->abroad, vm);
     asks_forget(vm->all->people, vm);
     timer_stop(vm->env.loop, &vm->limit);
     garbage_stop(&vm->garbage);

@@ -13,6 +13,7 @@
 #include "base/code.h"
 
 struct loop;
+struct elsewhere;
 struct mesh;
 struct running;
 struct net;
@@ -40,11 +41,14 @@ struct vm_env {
     const char *node;
     struct loop *loop;
     struct mesh *mesh;
-    struct net *net;            /* NULL in a task process */
-    struct uidmap *uids;        /* NULL: uids of this process only */
-    void *timers;               /* shared schedule block, ipc/shtimer.h */
-    struct running *running;    /* where to tell what Lua is at; NULL: not */
-    const char *embedded_redis; /* socket path for url "embedded" */
+    struct net *net;             /* NULL in a task process */
+    struct uidmap *uids;         /* NULL: uids of this process only */
+    const struct roster *roster; /* NULL: of no cluster */
+    struct linkboard *links;     /* our page, with `roster` */
+    struct elsewhere *elsewhere; /* NULL: uids are on this node only */
+    void *timers;                /* shared schedule block, ipc/shtimer.h */
+    struct running *running;     /* where to tell what Lua is at; NULL: not */
+    const char *embedded_redis;  /* socket path for url "embedded" */
 
     /* Of one vm; filled in by vms_build(). */
     unsigned generation;

@@ -1,7 +1,8 @@
 /* vms.c - see vms.h.
  *
  * Made, built, asked, ended; vms_switch.c lets the next one take over,
- * vms_mesh.c hands on what comes from other processes. */
+ * vms_mesh.c hands on what comes from other processes, vms_people.c what
+ * becomes of uids. */
 #include "vm/vms.h"
 
 #include <stdio.h>
@@ -12,7 +13,9 @@
 #include "base/mem.h"
 #include "ipc/running.h"
 #include "net/reason.h"
+#include "vm/abroad.h"
 #include "vm/door.h"
+#include "vm/event.h"
 #include "vm/heap.h"
 #include "vm/move.h"
 #include "vm/people.h"
@@ -34,75 +37,10 @@ static bool on_turn(struct loop_hook *hook)
 
     kicks_turn(&a->kicks);
     reach_turn(a->reach);
+    abroad_turn(a->abroad);
     if (a->env.role == VM_TASK)
         tasks_look_ahead(a->tasks);
-    return false;
-}
-
-static void inherited_ended(struct co *co, int status)
-{
-    vm_log_end(co, status);
-    heir_ended(&co->vm->all->heir);
-}
-
-static void end_told(struct co *co, int status)
-{
-    vm_log_end(co, status);
-    uidmap_settle(co->vm->all->people->map, (uint32_t)co->number);
-}
-
-/* A binding has ended: tell on_uid_closed at the end of the turn. */
-static bool on_binding_end(void *arg, uint32_t debt)
-{
-    struct vms *a = arg;
-    struct vm *vm = vms_now(a);
-    struct co *co = NULL;
-
-    if (vm->has_end_hook)
-        co = vm_enter(vm, vm->entry[ENTRY_UID_CLOSED], CO_CALL,
-                      vm->env.conf->server.call_timeout);
-    if (co == NULL)
-        return false;
-    co->on_end = debt != 0            ? end_told
-                 : a->heir.is_in_page ? inherited_ended
-                                      : vm_log_end;
-    co->number = debt;
-    co->what = RUNNING_HOOK;
-    co->name = "on_uid_closed";
-    heir_opened(&a->heir);
-    co_ready(co, 0);
-    return true;
-}
-
-static void on_rival(void *arg, const struct uidmap_binding *b)
-{
-    struct vms *a = arg;
-
-    kicks_send(&a->kicks, b, reason_word(REASON_REPLACED));
-}
-
-static void on_doubt(void *arg, const struct member *m)
-{
-    struct vm *vm = vms_now(arg);
-    struct co *co = vm_enter(vm, vm->entry[ENTRY_GROUPS], CO_CALL, 0);
-
-    if (co == NULL)
-        return; /* until the next change */
-    co->on_end = vm_log_end;
-    lua_pushnumber(co->L, vm_handle(m->conn));
-    co_ready(co, 1);
-}
-
-static void open_people(struct vms *a)
-{
-    a->people = people_new();
-    a->people->on_end = on_binding_end;
-    a->people->on_rival = on_rival;
-    a->people->on_doubt = on_doubt;
-    a->people->arg = a;
-    a->people->slot = a->env.slot;
-    if (a->env.role == VM_WORKER)
-        a->people->map = a->env.uids;
+    return events_turn(a->events);
 }
 
 static void on_load(struct loop_job *job);
@@ -115,11 +53,12 @@ struct vms *vms_new(const struct vm_env *env)
     a->env = *env;
     list_init(&a->retired);
     a->load.fn = on_load;
-    open_people(a);
+    vms_open_people(a);
     a->tasks = tasks_new(a);
     a->doors = doors_new(a);
     a->reach = reach_new(a);
     a->moves = moves_new(a);
+    a->events = events_new(a);
     kicks_init(&a->kicks, a);
     uidcalls_init(&a->uidcalls);
     heir_init(&a->heir, a);
@@ -146,13 +85,15 @@ void vms_free(struct vms **vp)
 
         vm_close(&vm);
     }
-    vm_close(&a->current);
     while (a->nclosing > 0)
-        loop_turn(a->env.loop, true);
+        loop_turn(a->env.loop, true); /* others bring what a vm has to take */
+    vm_close(&a->current);
     loop_hook_del(&a->hook);
     doors_free(&a->doors);
     tasks_free(&a->tasks);
     moves_free(&a->moves);
+    events_free(&a->events);
+    abroad_free(&a->abroad);
     people_free(&a->people);
     reach_free(&a->reach);
     kicks_fini(&a->kicks);
@@ -257,8 +198,10 @@ void vms_build(struct vms *a, struct code *code, const char *why,
     sd_assert(*vp == NULL);
     a->on_built = on_built;
     a->built_arg = arg;
-    if (a->current == NULL)
+    if (a->current == NULL) {
         a->env.generation = code->generation;
+        a->abroad = abroad_new(a, code->conf);
+    }
     if (vm_open(vp, a, code, why, text, sizeof(text)) < 0)
         on_built(arg, SD_EFAILED, text);
     else
@@ -311,7 +254,8 @@ void vms_rest(struct vms *a)
 
 bool vms_is_settled(const struct vms *a)
 {
-    return !a->is_switching && list_empty(&a->retired);
+    return !a->is_switching && list_empty(&a->retired) &&
+           abroad_count(a->abroad) == 0;
 }
 
 void vms_stop(struct vms *a, vms_stopped_fn *on_stopped, void *arg)
@@ -392,4 +336,5 @@ void vms_count(const struct vms *a, uint64_t *counters)
     counters[COUNT_ENCODED] = c->encoded;
     counters[COUNT_STOPPED] = watchdog_count();
     counters[COUNT_TASK_CALLS] = a->tasks->taken;
+    abroad_add_counters(a->abroad, counters);
 }

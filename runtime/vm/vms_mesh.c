@@ -28,25 +28,10 @@ static bool may_begin(struct vms *a)
                                          SLOT_GENERATION) <= a->env.generation;
 }
 
-static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+/* Is it for people.h, or what they have? */
+static bool is_of_people(uint32_t type)
 {
-    struct vms *a = data;
-    struct vm *vm;
-
-    sd_check(a, VMS_MAGIC);
-    if (is_call(m->type) && !m->dead && !may_begin(a))
-        return MESH_HOLD; /* what the dead have sent cannot wait */
-    vm = vms_now(a);
-    switch (m->type) {
-    case MSG_TASK_CALL:
-        return tasks_on_call(a->tasks, m);
-    case MSG_UID_CALL:
-        uidcalls_take(vm, m);
-        break;
-    case MSG_UID_REPLY:
-    case MSG_TASK_REPLY:
-        tasks_on_reply(a->tasks, m);
-        break;
+    switch (type) {
     case MSG_SEND:
     case MSG_PUBLISH:
     case MSG_GROUP:
@@ -56,7 +41,36 @@ static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
     case MSG_MISSED:
     case MSG_FOLLOW:
     case MSG_MOVE_END:
+    case MSG_EVENT:
+    case MSG_ABROAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum mesh_verdict on_msg(void *data, const struct mesh_msg *m)
+{
+    struct vms *a = data;
+    struct vm *vm;
+
+    sd_check(a, VMS_MAGIC);
+    if (is_call(m->type) && !m->dead && !may_begin(a))
+        return MESH_HOLD; /* what the dead have sent cannot wait */
+    vm = vms_now(a);
+    if (is_of_people(m->type)) {
         people_on_msg(vm, m);
+        return MESH_DONE;
+    }
+    switch (m->type) {
+    case MSG_TASK_CALL:
+        return tasks_on_call(a->tasks, m);
+    case MSG_UID_CALL:
+        uidcalls_take(vm, m);
+        break;
+    case MSG_UID_REPLY:
+    case MSG_TASK_REPLY:
+        tasks_on_reply(a->tasks, m);
         break;
     case MSG_MOVE:
         return moves_take(vm, m);

@@ -14,6 +14,8 @@
 #include "base/log.h"
 #include "ipc/running.h"
 #include "net/net.h"
+#include "vm/abroad.h"
+#include "vm/event.h"
 #include "vm/schedule.h"
 #include "vm/state.h"
 #include "vm/task.h"
@@ -68,6 +70,8 @@ static void finish_switch(struct vms *a)
     vm->state = VM_SERVING;
     vm_settle_watchdog(vm);
     take_net(a, vm);
+    abroad_take(a->abroad, vm->env.conf);
+    events_switched(a->events);
     vm_hold_conns(old);
     list_add(&a->retired, &old->link);
     vm_limit(old);

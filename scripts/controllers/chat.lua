@@ -50,7 +50,7 @@ function Chat:say(params)
     elseif not room then
         sd.fail(409, "join a room first")
     end
-    local line, err = self:model("room"):say(room, uid, text)
+    local line, err = self:model("room"):say(room, self.conn_id, uid, text)
     if not line then
         return nil, err
     end

@@ -42,6 +42,11 @@ local function first_error(replies, err)
     end
 end
 
+local function tell_joined(room, name)
+    local event = { event = "joined", room = room, name = name }
+    sd.publish(topic(room), event)
+end
+
 --- Take a name out, and tell those who are still there.
 ---@async
 local function take_out(room, name)
@@ -80,8 +85,7 @@ function Room:enter(room, conn_id, name)
         table.insert(lines, 1, sd.json.decode(text))
     end
     table.sort(replies[3])
-    local event = { event = "joined", room = room, name = name }
-    sd.publish(topic(room), event)
+    tell_joined(room, name)
     return { people = replies[3], lines = lines }
 end
 
@@ -106,14 +110,16 @@ function Room:lose(name)
     end
 end
 
---- Keep a line and tell everybody in the room.
+--- Keep a line and tell everybody in the room. Whoever speaks is there, also
+--- if a node that was cut off took him for gone.
 ---@async
 ---@param room string
+---@param conn_id string
 ---@param name string
 ---@param text string
 ---@return Room.Line?
 ---@return string? err
-function Room:say(room, name, text)
+function Room:say(room, conn_id, name, text)
     local line = {
         id = sd.bytes.hex(sd.crypto.random(8)),
         name = name,
@@ -124,10 +130,14 @@ function Room:say(room, name, text)
         redis:lpush(lines_key(room), sd.json.encode(line))
         redis:ltrim(lines_key(room), 0, sd.config.chat.history - 1)
         redis:zadd("chat:rooms", line.at, room)
+        redis:hset("chat:where", name, room)
+        redis:hset(people_key(room), name, conn_id)
     end)
     err = first_error(replies, err)
     if err then
         return nil, err
+    elseif replies[5] == 1 then
+        tell_joined(room, name)
     end
     sd.publish(topic(room), { event = "line", room = room, line = line })
     return line
@@ -168,6 +178,22 @@ function Room:census()
         return nil, err
     end
     return sd.publish("rooms", { event = "rooms", rooms = rooms })
+end
+
+--- From config/timers.lua: let those out who are nowhere any more. Whose worker
+--- dies is told to app.on_uid_closed; whose whole node dies, to nobody.
+---@async
+function Room:sweep()
+    local names, err = sd.redis():hkeys("chat:where")
+    if not names then
+        return nil, err
+    end
+    for _, name in ipairs(names) do
+        if sd.uid_is_online(name) == false then -- nil: nobody knows
+            self:lose(name)
+        end
+    end
+    return true
 end
 
 --- Nobody is in any room.

@@ -13,6 +13,22 @@ describe("the chat", function()
         s:stop()
     end)
 
+    it("knows who speaks for one who is there", function()
+        local ann = chat.ws(s, chat.enter(s, "ann-back"))
+        local bob = chat.ws(s, chat.enter(s, "bob-back"))
+        ann:call("chat/join", { room = "back" })
+        bob:call("chat/join", { room = "back" })
+        local out = server.shell("redis-cli -s " .. s.dir
+            .. "/run/redis.sock hdel 'chat:{back}:people' ann-back")
+        assert.equal("1\n", out)
+        ann:call("chat/say", { text = "I am here" })
+        bob:expect({ event = "joined", name = "ann-back" })
+        bob:expect({ event = "line", line = { text = "I am here" } })
+        -- The younger first: it has the elder's input open, too.
+        bob:close()
+        ann:close()
+    end)
+
     it("lends a name to the first who asks", function()
         local cookie = chat.enter(s, "first")
         local body, status = chat.curl(s, "/login/enter", "-d name=First")

@@ -221,7 +221,7 @@ local function note(what) sd.log.info("note " .. v .. " " .. what) end
 function App.on_start(why)
     note("start " .. why)
     sd.every(0.02, function() n = n + 1 end)
-    sd.after(6, function() note("soon") end)
+    sd.after(8, function() note("soon") end) -- when the reload is over
     sd.after(100, function() note("late") end)
     sd.every(1000, function() end)
 end

@@ -82,9 +82,11 @@ describe("a root master with server.user", function()
     it("reads the files of SD_..._FILE that only root can", function()
         make({})
         s:write("secret", "unix:///nowhere\n")
-        server.shell("chown -R nobody " .. s.dir .. "; chown root " .. s.dir
-            .. "/secret; chmod 600 " .. s.dir .. "/secret")
-        s.env = ("SD_REDIS_DEFAULT_URL_FILE=%s/secret"):format(s.dir)
+        s:write("key", (s:run("key")))
+        server.shell(("cd %s; chown -R nobody .; chown root secret key; "
+            .. "chmod 600 secret key"):format(s.dir))
+        s.env = ("SD_REDIS_DEFAULT_URL_FILE=%s/secret SD_CLUSTER_KEY_FILE=%s/key")
+            :format(s.dir, s.dir)
         s:launch()
         s:wait_ready()
         s.env = ""

@@ -33,6 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         sd_assert(read_list(&port->middlewares) <= n);
         sd_assert(port->frame.delimiter_len <= n + 2);
     }
+    sd_assert(read_list(&c->cluster.key) <= n);
+    sd_assert(read_list(&c->cluster.seeds) <= n);
+    sd_assert(conf_cluster_bind(c) != NULL && c->dispatch.relays > 0);
     conf_close(&c);
     return 0;
 }

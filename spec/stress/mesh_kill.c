@@ -326,7 +326,8 @@ static int finish(struct mesh *master, pid_t *pid)
 
 int main(int argc, char **argv)
 {
-    struct mesh_shape shape = {WORKERS, TASKS / 2, sizeof(struct board)};
+    struct mesh_shape shape = {
+        .workers = WORKERS, .tasks = TASKS / 2, .extra = sizeof(struct board)};
     struct mesh_hooks hooks = {.on_msg = on_none};
     unsigned kills = argc > 1 ? (unsigned)atoi(argv[1]) : 2000, i;
     struct mesh *master;

@@ -44,6 +44,11 @@ function chat.start(s)
     return s
 end
 
+--- Where it is; the demo has it elsewhere.
+local function address(s)
+    return s.address or "127.0.0.1"
+end
+
 --- Does a message contain all of this?
 local function contains(message, part)
     if type(message) ~= "table" or type(part) ~= "table" then
@@ -139,7 +144,7 @@ end
 
 ---@param s spec.server
 function chat.tcp(s)
-    local tcp = assert(socket.connect("127.0.0.1", s.ports.chat))
+    local tcp = assert(socket.connect(address(s), s.ports.chat))
     return setmetatable({ socket = tcp, kept = {}, calls = 0 }, Tcp)
 end
 
@@ -155,8 +160,11 @@ end
 function Ws:receive(seconds)
     local limit = socket.gettime() + seconds
     repeat
-        local line = self.output:read("*l")
+        -- A line may be seen before its end is written.
+        self.part = (self.part or "") .. (self.output:read("*L") or "")
+        local line = self.part:match("^(.*)\n$")
         if line then
+            self.part = nil
             return line
         end
         self.output:seek("cur", 0)
@@ -181,7 +189,8 @@ function chat.ws(s, cookie)
     local name = s.dir .. "/ws" .. s.clients
     server.shell(("mkfifo %s.in; : > %s.out"):format(name, name))
     os.execute(("env -u LD_PRELOAD /usr/bin/python3 spec/support/ws_client.py "
-        .. "ws://127.0.0.1:%d/ws %s < %s.in > %s.out 2>&1 &"):format(
+        .. "ws://%s:%d/ws %s < %s.in > %s.out 2>&1 &"):format(
+        address(s),
         s.ports.web,
         cookie and "'Cookie: " .. cookie .. "'" or "",
         name,
@@ -200,8 +209,8 @@ end
 ---@param path string
 ---@param options string? of curl
 function chat.curl(s, path, options)
-    local command = "env -u LD_PRELOAD curl -s -i %s http://127.0.0.1:%d%s"
-    local text = server.shell(command:format(options or "", s.ports.web, path))
+    local command = "env -u LD_PRELOAD curl -s -i %s http://%s:%d%s"
+    local text = server.shell(command:format(options or "", address(s), s.ports.web, path))
     local head, body = text:match("^(.-\r\n)\r\n(.*)$")
     return body, head and tonumber(head:match("^HTTP/1.1 (%d+)")), head
 end

@@ -16,15 +16,24 @@ local client = {}
 --- What a client's `pack` may be; without one it speaks JSON.
 client.msgpack = { encode = messagepack.pack, decode = messagepack.unpack }
 
-local TIMEOUT = 10 -- seconds; nothing here waits for it unless it fails
+local TIMEOUT = 60 -- seconds; nothing here waits for it unless it fails
 
---- A connected TCP socket of luasocket.
----@param port integer
+--- "address:port", of this host when only the port is given.
+---@param port integer|string
+---@return string
+function client.place(port)
+    return tostring(port):find(":") and port or "127.0.0.1:" .. port
+end
+
+--- A connected TCP socket of luasocket. What opens a client takes its port in
+--- the same two ways.
+---@param port integer|string of this host, or "address:port"
 ---@return table
 function client.tcp(port)
+    local address, number = client.place(port):match("^(.*):(%d+)$")
     local sock = assert(socket.tcp())
     sock:settimeout(TIMEOUT)
-    assert(sock:connect("127.0.0.1", port))
+    assert(sock:connect(address, number))
     sock:setoption("tcp-nodelay", true)
     return sock
 end
@@ -243,7 +252,7 @@ function client.ws(port, opts)
     local sock = client.tcp(port)
     local lines = {
         "GET " .. (opts.path or "/ws") .. " HTTP/1.1",
-        "Host: 127.0.0.1:" .. port,
+        "Host: " .. client.place(port),
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",

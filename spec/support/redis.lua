@@ -1,5 +1,6 @@
 --- Redis servers of a spec: own folder, Unix socket, stopped by pid.
 local ffi = require("ffi")
+local server = require("spec.support.server")
 
 ffi.cdef([[ int usleep(unsigned us); int kill(int pid, int sig); ]])
 
@@ -26,14 +27,15 @@ support.read = read
 
 --- What `f` returns, as soon as that is true; fails after `seconds`.
 function support.until_(f, seconds)
-    for _ = 1, (seconds or 10) * 100 do
+    seconds = seconds or 60
+    for _ = 1, seconds * 100 do
         local value = f()
         if value then
             return value
         end
         ffi.C.usleep(10000)
     end
-    error("in vain: nothing came within " .. (seconds or 10) .. " s", 2)
+    error("in vain: nothing came within " .. seconds .. " s", 2)
 end
 
 function support.run(command)
@@ -43,10 +45,25 @@ function support.run(command)
     return text
 end
 
+--- A shell command where the server is.
+function Redis:execute(command)
+    if self.host then
+        return self.host:inside(os.execute, command)
+    end
+    return os.execute(command)
+end
+
+-- A server that is started amid a spec would keep its sockets open.
+local ALONE = [[env -u LD_PRELOAD python3 -c '
+import os, sys
+os.closerange(3, 65536)
+os.execvp(sys.argv[1], sys.argv[1:])' ]]
+
 function Redis:start()
-    local port = self.port and "--bind 127.0.0.1 --port " .. self.port or "--port 0"
-    os.execute(
-        ("env -u LD_PRELOAD redis-server %s --unixsocket %s --dir %s --save '' "):format(
+    local address = self.host and "0.0.0.0 --protected-mode no" or "127.0.0.1"
+    local port = self.port and "--bind " .. address .. " --port " .. self.port or "--port 0"
+    self:execute(
+        (ALONE .. "redis-server %s --unixsocket %s --dir %s --save '' "):format(
             port,
             self.path,
             self.dir
@@ -57,10 +74,12 @@ function Redis:start()
                 self.options
             )
     )
-    support.until_(function()
-        return (read(self.dir .. "/log") or ""):find("Ready to accept", 1, true)
-            or (read(self.dir .. "/log") or ""):find("accept connections at", 1, true)
+    local log
+    local is_ready = pcall(support.until_, function()
+        log = read(self.dir .. "/log") or ""
+        return log:find("Ready to accept", 1, true) or log:find("accept connections at", 1, true)
     end)
+    assert(is_ready, "Redis does not start: " .. log)
     self.pid = support.until_(function()
         return tonumber(read(self.dir .. "/pid") or "")
     end)
@@ -74,8 +93,7 @@ end
 function Redis:kill()
     self:signal(9)
     support.until_(function()
-        return not read("/proc/" .. self.pid .. "/cmdline")
-            or read("/proc/" .. self.pid .. "/stat"):find(") Z", 1, true)
+        return not server.is_alive(self.pid)
     end)
     os.remove(self.dir .. "/log")
     os.remove(self.dir .. "/pid")
@@ -93,13 +111,17 @@ end
 --- A running server; `options` as on its command line.
 ---@param options? string
 ---@param port? integer TCP besides the socket
+---@param host? spec.host where it runs (hosts.lua); `url` is then by TCP
 ---@return support.Redis
-function support.start(options, port)
-    local dir = support.run("mktemp -d"):gsub("%s", "")
+function support.start(options, port, host)
+    local base = host and " -p " .. host.dir or ""
+    local dir = support.run("mktemp -d" .. base):gsub("%s", "")
     local self = setmetatable({
         dir = dir,
         path = dir .. "/r.sock",
-        url = "unix://" .. dir .. "/r.sock",
+        url = host and ("redis://%s:%d"):format(host.address, port)
+            or "unix://" .. dir .. "/r.sock",
+        host = host,
         options = options or "",
         port = port,
     }, Redis)

@@ -13,6 +13,9 @@ local socket = require("socket")
 ---@class spec.server
 ---@field dir string the application folder
 ---@field pid integer of the master
+---@field host spec.host|nil where it runs (hosts.lua); nil: on this machine
+---@field verbs string "dispatch " when it is one (cluster.lua)
+---@field options string|nil more words for start
 local server = {}
 server.__index = server
 
@@ -24,8 +27,9 @@ local valgrind = os.getenv("SD_VALGRIND")
         .. "--errors-for-leak-kinds=definite --main-stacksize=8000000 "
         .. "--log-file=%s/valgrind.%%p "
 
--- Seconds; a sanitized build on a loaded machine is slow.
-local DEADLINE = valgrind and 120 or 20
+-- Seconds; a sanitized build on a loaded machine is slow. Nothing waits for
+-- it in vain unless it fails.
+local DEADLINE = valgrind and 120 or 60
 
 local cwd
 do
@@ -111,12 +115,14 @@ function server.until_(fn, what)
     error("not within " .. DEADLINE .. " s: " .. (what or "condition"), 2)
 end
 
---- Is there a process of that pid that has not ended? (A zombie has.)
+--- Is there a process of that pid that has not ended? A zombie has, with its
+--- last thread: until then its ports are taken.
 ---@param pid integer
 ---@return boolean
 function server.is_alive(pid)
     local stat = read_file("/proc/" .. pid .. "/stat")
-    return stat ~= nil and stat:match("%) (%u)") ~= "Z"
+    local state, threads = (stat or ""):match("%) (%u)" .. (" %S+"):rep(16) .. " (%d+)")
+    return state ~= nil and (state ~= "Z" or tonumber(threads) > 1)
 end
 
 --- Install the build into a new folder of /tmp that every user may read; the
@@ -132,10 +138,12 @@ end
 
 --- Make a folder. `files` replace or, with false, remove the defaults.
 ---@param files table<string, string|false>|nil
+---@param host spec.host|nil
 ---@return spec.server
-function server.new(files)
-    local dir = shell("mktemp -d /tmp/sdlua-spec.XXXXXX"):gsub("%s", "")
-    local self = setmetatable({ dir = dir, env = "" }, server)
+function server.new(files, host)
+    local base = host and host.dir .. "/node" or "/tmp/sdlua-spec"
+    local dir = shell("mktemp -d " .. base .. ".XXXXXX"):gsub("%s", "")
+    local self = setmetatable({ dir = dir, env = "", host = host, verbs = "" }, server)
     for path, text in pairs(server.defaults) do
         if not files or files[path] == nil then
             self:write(path, text)
@@ -147,6 +155,16 @@ function server.new(files)
         end
     end
     return self
+end
+
+--- Run fn(...) where the node is.
+---@param fn function
+---@return any ...
+function server:inside(fn, ...)
+    if self.host then
+        return self.host:inside(fn, ...)
+    end
+    return fn(...)
 end
 
 --- Write a file of the application.
@@ -183,7 +201,7 @@ function server:command(verb)
         self.env,
         quote(self.binary or binary),
         quote(self.dir),
-        verb
+        self.verbs .. verb
     )
 end
 
@@ -191,7 +209,7 @@ end
 ---@param verb string
 ---@return string output, integer status
 function server:run(verb)
-    return shell(self:command(verb))
+    return self:inside(shell, self:command(verb))
 end
 
 --- Start in the foreground, without waiting. Output goes to the file "out.N"
@@ -201,13 +219,16 @@ function server:launch()
     self.pid = nil
     self.launches = (self.launches or 0) + 1
     local tool = valgrind and valgrind:format(self.dir) or ""
-    local run = ("env -u LD_PRELOAD %s %s %s -C %s start"):format(
+    local run = ("env -u LD_PRELOAD %s %s %s -C %s %sstart %s"):format(
         self.env,
         tool,
         quote(self.binary or binary),
-        self.dir
+        self.dir,
+        self.verbs,
+        self.options or ""
     )
-    shell(
+    self:inside(
+        shell,
         ("{ %s > %s/out.%d 2>&1; echo $? > %s/exit.%d; } "):format(
             run,
             self.dir,
@@ -245,9 +266,10 @@ end
 
 --- Make a folder, start a node in it and wait until it serves.
 ---@param files table<string, string|false>|nil
+---@param host spec.host|nil
 ---@return spec.server
-function server.start(files)
-    local self = server.new(files)
+function server.start(files, host)
+    local self = server.new(files, host)
     self:launch()
     return self:wait_ready()
 end
@@ -330,14 +352,25 @@ function server:port(name)
     error("no port " .. name, 2)
 end
 
---- A luasocket TCP client of a port, with a timeout.
+--- Where clients on other hosts find a port: "10.77.0.1:9091".
+---@param name string
+---@return string
+function server:at(name)
+    local address = self.host and self.host.address or "127.0.0.1"
+    return address .. ":" .. self:port(name)
+end
+
+--- A luasocket TCP client of a port, with a timeout, on the node's own host.
 ---@param name string
 ---@return table
 function server:connect(name)
-    local tcp = assert(socket.tcp())
-    tcp:settimeout(DEADLINE)
-    assert(tcp:connect("127.0.0.1", self:port(name)))
-    return tcp
+    local port = self:port(name)
+    return self:inside(function()
+        local tcp = assert(socket.tcp())
+        tcp:settimeout(DEADLINE)
+        assert(tcp:connect("127.0.0.1", port))
+        return tcp
+    end)
 end
 
 --- One HTTP request on a connection of its own. Returns body, status, headers;
@@ -347,7 +380,7 @@ end
 ---@return string|nil, integer|string, table|nil
 function server:get(path, port)
     local body = {}
-    local ok, code, headers = http.request({
+    local ok, code, headers = self:inside(http.request, {
         url = ("http://127.0.0.1:%d%s"):format(port or self:port("web"), path),
         sink = ltn12.sink.table(body),
         create = function()

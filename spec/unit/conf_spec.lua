@@ -171,8 +171,42 @@ describe("conf", function()
         assert.equal(65536ULL, f.max)
     end)
 
+    it("has the documented defaults of a cluster", function()
+        local conf = open({})
+        local cl = conf.cluster
+        assert.is_false(cl.enable)
+        assert.equal("sdlua", str(cl.name))
+        assert.same({}, list(cl.key))
+        assert.same({}, list(cl.seeds))
+        assert.is_nil(str(cl.key_file))
+        assert.is_nil(str(cl.bind))
+        assert.is_nil(str(cl.advertise))
+        assert.equal("127.0.0.1:7946", str(lib.conf_cluster_bind(conf)))
+        assert.equal(lib.CONF_BY_LAN, tonumber(cl.discovery))
+        assert.equal(lib.CONF_LAN, tonumber(cl.profile))
+        assert.is_true(cl.encrypt)
+        assert.equal(lib.conf_cores(), conf.dispatch.relays)
+    end)
+
+    it("takes one key of a cluster, or several", function()
+        local conf = open({ { "cluster.key", "k" }, { "cluster.profile", "fast" } })
+        assert.same({ "k" }, list(conf.cluster.key))
+        assert.equal(lib.CONF_FAST, tonumber(conf.cluster.profile))
+        assert.equal("0.0.0.0:7946", str(lib.conf_cluster_bind(conf)))
+        lib.conf_close(out)
+        conf = open({ { "cluster.key.1", "k" }, { "cluster.key.2", "l" },
+            { "cluster.bind", "[::1]:0" }, { "cluster.seeds.1", "a:1" },
+            { "cluster.discovery", "dns" }, { "dispatch.relays", "3" } })
+        assert.same({ "k", "l" }, list(conf.cluster.key))
+        assert.same({ "a:1" }, list(conf.cluster.seeds))
+        assert.equal("[::1]:0", str(lib.conf_cluster_bind(conf)))
+        assert.equal(lib.CONF_BY_DNS, tonumber(conf.cluster.discovery))
+        assert.equal(3, conf.dispatch.relays)
+    end)
+
     it("accepts keys that nobody reads yet", function()
-        open({ { "cluster.seeds.1", "a:1" }, { "mysql.default.pool", "4" } })
+        open({ { "timers.1.method", "m" }, { "timers.1.tz", "UTC" },
+            { "mysql.default.pool", "4" } })
     end)
 
     it("names the first bad entry", function()

@@ -112,11 +112,12 @@ function node:close()
     end
 end
 
-local function start(workers, tasks)
-    local shape = ffi.new("struct mesh_shape", { workers, tasks, 8192 })
+local function start(workers, tasks, relays)
+    local shape = ffi.new("struct mesh_shape", { workers = workers,
+        tasks = tasks, relays = relays or 0, extra = 8192 })
     local out = ffi.new("struct mesh *[1]")
     assert.equal(0, lib.mesh_create(out, shape))
-    local n = workers + 2 * tasks + 2
+    local n = workers + 2 * tasks + (relays or 0) + 2
     local self = setmetatable({ n = n }, node)
     self.master = { mesh = out[0], slot = n - 1 }
     self[n - 1] = self.master
@@ -166,21 +167,25 @@ describe("mesh", function()
 
     it("refuses shapes it has no slots for", function()
         local out = ffi.new("struct mesh *[1]")
-        for _, s in ipairs({ { 0, 1 }, { 255, 0 }, { 200, 100 }, { 1, 300 } }) do
-            local shape = ffi.new("struct mesh_shape", { s[1], s[2], 0 })
+        for _, s in ipairs({ { 0, 1, 0 }, { 255, 0, 0 }, { 200, 100, 0 }, { 1, 300, 0 },
+            { 0, 0, 255 }, { 1, 0, 300 }, { 100, 50, 60 } }) do
+            local shape = ffi.new("struct mesh_shape",
+                { workers = s[1], tasks = s[2], relays = s[3] })
             assert.equal(lib.SD_EINVALID, lib.mesh_create(out, shape))
             assert.equal(nil, out[0])
         end
     end)
 
-    it("carries messages between every pair that talks", function()
-        n = start(3, 2)
-        local function is_task(slot)
-            return slot >= 3 and slot < 7
+    --- All send to all; those from slot `first` up to agent and master do
+    --- not talk among themselves.
+    local function all_to_all(first)
+        local function is_aside(slot)
+            return slot >= first and slot < n.n - 2
         end
+        local aside = n.n - 2 - first
         for from = 0, n.n - 1 do
             for to = 0, n.n - 1 do
-                local mute = from == to or (is_task(from) and is_task(to))
+                local mute = from == to or (is_aside(from) and is_aside(to))
                 assert.equal(mute and lib.SD_EGONE or 0, plain(n[from], to, from .. ">" .. to))
             end
         end
@@ -191,9 +196,22 @@ describe("mesh", function()
                 assert.equal(SEND, m.type)
                 assert.equal(1, m.epoch)
             end
-            local count = is_task(to) and 5 or n.n - 1
+            local count = n.n - (is_aside(to) and aside or 1)
             assert.equal(count, #n[to].log.msgs)
         end
+    end
+
+    it("carries messages between every pair that talks", function()
+        n = start(3, 2)
+        all_to_all(3)
+    end)
+
+    it("has relays beside workers and tasks, or alone", function()
+        n = start(2, 1, 3)
+        all_to_all(2)
+        n:close()
+        n = start(0, 0, 2)
+        all_to_all(0)
     end)
 
     it("shares the extra bytes, zeroed", function()

@@ -1,6 +1,12 @@
 local ffi = require("ffi")
 local c = require("spec.support.c")
 local lib = c.use("net/topics.h")
+c.use("base/buf.h")
+ffi.cdef([[
+void told_change(void *arg, struct slice filter, bool is_held);
+void told_filter(void *arg, struct slice filter);
+]])
+local told = ffi.load((os.getenv("SD_BUILD") or "build/dev") .. "/sdtold.so")
 
 jit.off(true, true) -- C calls back into Lua here
 
@@ -15,6 +21,20 @@ end
 local function new_topics()
     local t = ffi.new("struct topics *[1]", lib.topics_new())
     return ffi.gc(t, lib.topics_free)
+end
+
+local function new_lines()
+    return ffi.gc(ffi.new("struct buf"), lib.buf_fini)
+end
+
+--- The lines of a buffer, which is empty then.
+local function take_lines(b)
+    local list = {}
+    for line in ffi.string(b.p + b.head, b.len):gmatch("[^\n]+") do
+        list[#list + 1] = line
+    end
+    lib.buf_consume(b, b.len)
+    return list
 end
 
 --- Call `fn(i)` for the holders that a publish visits, by their index.
@@ -153,6 +173,98 @@ describe("net/topics", function()
         end
         assert.equal(0, lib.topics_subs(t[0]))
         assert.equal(0, lib.topics_filters(t[0]))
+    end)
+
+    it("tells of a filter's first holder and its last", function()
+        local t, lines = new_topics(), new_lines()
+        lib.topics_watch(t[0], told.told_change, lines)
+        local holders = ffi.new("struct topics_holder[3]")
+        local function takes(fn, i, filter)
+            if filter then
+                fn(t[0], holders + i, slice(filter))
+            else
+                fn(t[0], holders + i)
+            end
+            return take_lines(lines)
+        end
+        assert.same({ "+a/b" }, takes(lib.topics_subscribe, 0, "a/b"))
+        assert.same({}, takes(lib.topics_subscribe, 0, "a/b"))
+        assert.same({}, takes(lib.topics_subscribe, 1, "a/b"))
+        assert.same({ "+a/+/c/#" }, takes(lib.topics_subscribe, 1, "a/+/c/#"))
+        assert.same({}, takes(lib.topics_unsubscribe, 2, "a/b"))
+        assert.same({}, takes(lib.topics_unsubscribe, 0, "a/b"))
+        assert.same({}, takes(lib.topics_subscribe, 2, "a/+/c/#"))
+        assert.same({ "-a/b" }, takes(lib.topics_drop, 1))
+        assert.same({ "+a/b" }, takes(lib.topics_subscribe, 0, "a/b"))
+        assert.same({ "-a/+/c/#" }, takes(lib.topics_unsubscribe, 2, "a/+/c/#"))
+
+        -- Within a visit, where nothing is freed yet.
+        lib.topics_subscribe(t[0], holders + 1, slice("a/b"))
+        visit(t, holders, "a/b", function()
+            lib.topics_drop(t[0], holders)
+            lib.topics_drop(t[0], holders + 1)
+            lib.topics_subscribe(t[0], holders + 2, slice("a/b"))
+        end)
+        assert.same({ "-a/b", "+a/b" }, take_lines(lines))
+        assert.equal(1, lib.topics_filters(t[0]))
+    end)
+
+    it("shows all that is held, in pieces, while that changes", function()
+        local t = new_topics()
+        local n = 2000
+        local holders = ffi.new("struct topics_holder[3]")
+        local function filter(i)
+            return slice(i % 3 == 0 and ("f/+/%d/#"):format(i) or "f/" .. i)
+        end
+        for i = 1, n do
+            lib.topics_subscribe(t[0], holders + i % 3, filter(i))
+        end
+        local shown, steps = {}, 0
+        local lines, cursor = new_lines(), ffi.new("uint64_t[1]")
+        repeat
+            lib.topics_scan(t[0], cursor, told.told_filter, lines)
+            for _, text in ipairs(take_lines(lines)) do
+                shown[text] = (shown[text] or 0) + 1
+            end
+            steps = steps + 1
+            if steps <= n / 2 then -- the second half goes, as many come
+                lib.topics_unsubscribe(t[0], holders + (n + 1 - steps) % 3, filter(n + 1 - steps))
+                lib.topics_subscribe(t[0], holders, slice("new/" .. steps))
+            end
+        until cursor[0] == 0
+        assert.is_true(steps > 100)
+        for i = 1, n / 2 do
+            local f = filter(i)
+            assert.equal(1, shown[ffi.string(f.p, f.len)], i)
+        end
+        for text, times in pairs(shown) do
+            assert.equal(1, times, text)
+        end
+    end)
+
+    it("ends one of many subscriptions without looking at all", function()
+        local t = new_topics()
+        local n = 100000
+        local h = ffi.new("struct topics_holder[1]")
+        for i = 1, n do
+            lib.topics_subscribe(t[0], h, slice("f/" .. i))
+        end
+        local one = ffi.new("struct topics_holder[1]")
+        lib.topics_subscribe(t[0], one, slice("f/1"))
+        local function cost(holder, text, rounds)
+            local s, began = slice(text), os.clock()
+            for _ = 1, rounds do
+                lib.topics_unsubscribe(t[0], holder, s)
+                lib.topics_subscribe(t[0], holder, s)
+            end
+            return os.clock() - began
+        end
+        cost(one, "g", 1000)
+        local few, many = cost(one, "g", 1000), 0
+        for i = 1, 1000 do -- of a list in order, half the way on average
+            many = many + cost(h, "f/" .. i * 100, 1)
+        end
+        assert.is_true(many < 100 * few + 0.05, ("%f %f"):format(few, many))
     end)
 
     it("agrees with a naive model", function()

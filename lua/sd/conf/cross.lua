@@ -1,5 +1,7 @@
 --- What one key cannot know: checks that look at several values at once, and
 --- at the scripts they name. Values are typed and complete here.
+local address = require("sd.conf.address")
+local cluster = require("sd.conf.cluster")
 local routes = require("sd.conf.routes")
 
 local cross = {}
@@ -18,6 +20,8 @@ local TIMERS = 256
 ---@field lower fun(path: string, value: any)
 ---@field fd_limit integer
 ---@field redis_url fun(url: string): string? what is wrong with it
+---@field is_dispatch boolean? a dispatch alone, which needs no Redis
+---@field cluster_key fun(text: string): string? the same
 ---@field is_set fun(path: string): boolean
 
 local function file_exists(c, folder, name)
@@ -33,29 +37,13 @@ local function need_file(c, path, folder, name, builtin)
     end
 end
 
---- Host and port of an address; host "unix" and the path of a socket.
-local function split_address(text)
-    local path = text:match("^unix:(.+)$")
-    if path then
-        return "unix", path
-    end
-    local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
-    if not host then
-        host, port = text:match("^([%w_.-]*):(%d+)$")
-    end
-    if not host or host == "" or tonumber(port) > 65535 then
-        return nil
-    end
-    return host, tonumber(port)
-end
-
 local function check_listen(c, name, port, taken)
     local path = "ports." .. name .. ".listen"
     if port.listen == nil then
         c.report("ports." .. name, path .. ": missing")
         return
     end
-    local host, number = split_address(port.listen)
+    local host, number = address.split(port.listen)
     if not host then
         local text = '%s: "%s" is no address like "0.0.0.0:9091" or "[::]:9091"'
         c.report(path, text:format(path, port.listen))
@@ -185,6 +173,25 @@ local function check_port(c, name, port, taken)
     end
 end
 
+--- Ticks of the cluster are shared out in the Redis that all nodes have.
+local function check_scope(c, path, timer)
+    if timer.scope ~= "cluster" or c.is_dispatch then
+        return
+    elseif not c.tree.cluster.enable then
+        c.report(
+            path .. ".scope",
+            path .. '.scope: "cluster" needs cluster.enable = true'
+        )
+    elseif not timer.every then
+        c.report(path .. ".scope", path .. '.scope: "cluster" needs every')
+    elseif timer.max_runs > 0 then
+        c.report(
+            path .. ".max_runs",
+            path .. '.max_runs: needs scope = "node", whose runs it counts'
+        )
+    end
+end
+
 local function check_timer(c, i, timer, names)
     local path = "timers." .. i
     if (timer.model == nil) == (timer.task == nil) then
@@ -200,6 +207,7 @@ local function check_timer(c, i, timer, names)
     if (timer.every == nil) == (timer.cron == nil) then
         c.report(path, path .. ": needs exactly one of every and cron")
     end
+    check_scope(c, path, timer)
     if names[timer.name] then
         c.report(
             path,
@@ -250,7 +258,8 @@ end
 
 --- What the limit of open files leaves for conns of one worker, which may have
 --- all that the node may have: it holds the listening sockets of all slots, two
---- descriptors per slot of the mesh, links and files as well.
+--- descriptors per slot of the mesh, links and files as well. A dispatch has no
+--- conns.
 local function check_conns(c, server)
     local ports = 0
     for _ in pairs(c.tree.ports or {}) do
@@ -258,7 +267,7 @@ local function check_conns(c, server)
     end
     local slots = server.workers + 2 * server.tasks + 2
     local fits = c.fd_limit - RESERVE - 2 * slots - ports * server.workers
-    if server.max_conns <= fits then
+    if c.is_dispatch or server.max_conns <= fits then
         return
     elseif c.is_set("server.max_conns") or fits < 1 then
         c.report(
@@ -284,7 +293,7 @@ local function check_admin(c, admin)
     if admin.listen == "off" then
         return
     end
-    local host = split_address(admin.listen)
+    local host = address.split(admin.listen)
     if not host then
         c.report(
             "admin.listen",
@@ -320,6 +329,7 @@ function cross.check(c)
     check_server(c, c.tree.server)
     check_conns(c, c.tree.server)
     check_admin(c, c.tree.admin)
+    cluster.check(c)
     local ports = 0
     for name, port in pairs(c.tree.ports or {}) do
         check_port(c, name, port, taken)

@@ -164,6 +164,17 @@ local function lua_files(host, dir)
     return names
 end
 
+--- Complain where a folder is missing. The environment may say all that a
+--- dispatch needs.
+local function need(host, note, dir)
+    local is_base = dir == "config"
+    if host.list("app", dir) or is_base and host.is_dispatch then
+        return
+    end
+    local which = is_base and ": this is no application (-C DIR is)" or ""
+    note("error", dir, nil, "no such folder" .. which)
+end
+
 --- Evaluate config/ and its overlay.
 ---@param host table what C provides
 ---@param note fun(severity: string, file: string, line: integer?, text: string)
@@ -179,9 +190,7 @@ function eval.all(host, note, overlay)
         dirs[2] = "config/" .. overlay
     end
     for _, dir in ipairs(dirs) do
-        if not host.list("app", dir) then
-            note("error", dir, nil, "no such folder")
-        end
+        need(host, note, dir)
         for _, name in ipairs(lua_files(host, dir)) do
             local layer = run(host, note, dir .. "/" .. name .. ".lua")
             layers[name] = layers[name] or {}

@@ -1,9 +1,14 @@
 --- From checked trees to what the processes read: flat entries for C, typed
 --- values for `sd.config`, and where each value came from.
+local cluster = require("sd.conf.cluster")
 local nested = require("sd.conf.nested")
 local schema = require("sd.conf.schema")
 
 local resolve = {}
+
+--- Defaults that depend on other values. C makes them itself: that it is not
+--- told tells it that nobody chose.
+local DERIVED = { ["cluster.bind"] = cluster.default_bind }
 
 ---@class sd.conf.Resolved
 ---@field entries string
@@ -114,7 +119,9 @@ end
 local function settle(r, key, path)
     local value = nested.get(r.trees, path)
     local source = r.sources[path]
-    if value == nil then
+    if value == nil and DERIVED[path] then
+        value, source = DERIVED[path](r.trees), "default"
+    elseif value == nil then
         value, source = default(r.host, key), "default"
     else
         if not source then
@@ -135,7 +142,9 @@ function resolve.all(r)
             local value, source = settle(r, key, path)
             if value ~= nil and not is_idle(key, path, r.trees) then
                 nested.put(tree, path, value)
-                flatten(out, key, path, value)
+                if not DERIVED[path] or source ~= "default" then
+                    flatten(out, key, path, value)
+                end
             end
             if not is_idle(key, path, r.trees) then
                 origin[#origin + 1] = table.concat({

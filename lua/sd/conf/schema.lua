@@ -132,7 +132,7 @@ function schema.check(host, key, value, from_text)
     if not from_text and not LUA_TYPES[key.type][type(value)] then
         return ("expected %s, got %s"):format(
             host.type_name(key.index),
-            shown(value)
+            key.secret and "a " .. type(value) or shown(value)
         )
     end
     local _, why = host.key_read(key.index, schema.text(value))

@@ -1,0 +1,180 @@
+--- Conns of uids in Redis, for lua/sd/location.lua.
+---
+--- Of each uid there is a hash sd:{u:UID}:conns: conn id -> "NUMBER HOW TIME".
+--- NUMBER is the number of its binding: of two, the higher one is newer. HOW is
+--- "alone" when it was bound to be the uid's only conn, else "beside". TIME is
+--- when somebody last said that it holds, by Redis's own clock. What nobody has
+--- said for EXPIRES seconds is taken out by whoever comes to the hash next, and
+--- a hash that nobody comes to expires in the same time: nothing that a dead
+--- node or a lost command has left behind stays.
+
+---@class sd.location_store
+local location_store = {}
+
+local EXPIRES = 660 -- seconds; several rounds of assertions
+
+--- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
+local READ = [[
+local now = tonumber(redis.call("time")[1])
+local id, number, mine, others = ARGV[1], tonumber(ARGV[2]), 0, {}
+local alone, highest, forgotten = ARGV[3] ~= "allow", 0, {}
+for i = 5, #ARGV do forgotten[ARGV[i] ] = true end
+local all = redis.call("hgetall", KEYS[1])
+for i = 1, #all, 2 do
+    local one = all[i]
+    local n, how, at = string.match(all[i + 1], "^(%d+) (%l+) (%d+)$")
+    highest = math.max(highest, tonumber(n) or 0)
+    if not n or forgotten[one] or tonumber(at) + tonumber(ARGV[4]) < now then
+        redis.call("hdel", KEYS[1], one)
+    elseif one == id then
+        mine = tonumber(n)
+    else
+        others[#others + 1] = { id = one, n = tonumber(n), how = how }
+    end
+end
+local function write(n)
+    local value = string.format("%.0f %s %.0f", n,
+        alone and "alone" or "beside", now)
+    redis.call("hset", KEYS[1], id, value)
+    redis.call("expire", KEYS[1], ARGV[4])
+end
+]]
+
+--- Returns 0 and the others when it is refused, else the number, above all
+--- that the uid has, and those that were there before.
+local BIND = READ .. [[
+local names = {}
+for i, o in ipairs(others) do names[i] = o.id end
+if ARGV[3] == "refuse" and #names > 0 then return { 0, names } end
+if ARGV[3] == "kick" then redis.call("del", KEYS[1]) end
+number = math.max(number, highest + 1)
+write(number)
+return { number, names }
+]]
+
+--- Returns 0 when a newer one wants to be alone, else the number it has now,
+--- those who have lost to it, and the others it lives with. Of two with the
+--- same number, which two sides of a network that was cut may give, one wins,
+--- and gets a higher one; on one node its workers have decided that already
+--- (vm/rivals.c), or it is the same conn, which has moved.
+local ASSERT = READ .. [[
+number = math.max(number, mine)
+local lost, beside, top = {}, {}, number
+for _, o in ipairs(others) do
+    local is_same = o.n == number
+    o.is_rival = is_same and string.sub(o.id, 1, 16) ~= string.sub(id, 1, 16)
+    o.is_newer = o.n > number or o.is_rival and o.id > id
+    if o.is_newer and o.how == "alone" then
+        redis.call("hdel", KEYS[1], id)
+        return { 0, {}, {} }
+    end
+end
+for _, o in ipairs(others) do
+    if alone and not o.is_newer then
+        redis.call("hdel", KEYS[1], o.id)
+        lost[#lost + 1] = o.id
+        if o.is_rival then top = number + 1 end
+    else
+        beside[#beside + 1] = o.id
+    end
+end
+write(top)
+return { top, lost, beside }
+]]
+
+function location_store.key(uid)
+    return "sd:{u:" .. uid .. "}:conns"
+end
+
+local key = location_store.key
+
+local function digits(n)
+    return ("%.0f"):format(n)
+end
+
+--- A conn gets a uid.
+---@async
+---@param policy "kick"|"refuse"|"allow"
+---@param dead string[] conns that are to be forgotten before
+---@return any[]? reply {number, others}; number 0: refused
+---@return string? err
+function location_store.bind(server, uid, id, number, policy, dead)
+    return server:eval(BIND, 1, key(uid), id, digits(number), policy, EXPIRES,
+        unpack(dead))
+end
+
+local sha -- of ASSERT; the same for ever
+
+--- To be called before assert_all().
+---@async
+---@return true? ok
+---@return string? err
+function location_store.prepare(server)
+    if not sha then
+        local reply, err = server:script("load", ASSERT)
+        if not reply then
+            return nil, err
+        end
+        sha = reply
+    end
+    return true
+end
+
+--- That these bindings hold: each is {uid=, id=, number=, policy=}. They leave
+--- at once, so what ends later is taken out later. The script goes along once.
+---@async
+---@return any[]? replies {number, lost, others}; number 0: it has lost
+---@return string? err
+function location_store.assert_all(server, list)
+    local replies, err = server:pipeline(function(p)
+        p:script("load", ASSERT)
+        for _, b in ipairs(list) do
+            p:evalsha(sha, 1, key(b.uid), b.id, digits(b.number), b.policy,
+                EXPIRES)
+        end
+    end)
+    if not replies then
+        return nil, err
+    end
+    table.remove(replies, 1)
+    return replies
+end
+
+--- Bindings have ended: uids and conns in turn. When Redis refuses some, all
+--- may be told again.
+---@async
+---@return true? ok
+---@return string? err
+function location_store.forget(server, list)
+    local replies, err = server:pipeline(function(p)
+        for i = 1, #list, 2 do
+            p:hdel(key(list[i]), list[i + 1])
+        end
+    end)
+    for _, reply in ipairs(replies or {}) do
+        if type(reply) == "table" and reply.err then
+            return nil, reply.err
+        end
+    end
+    return replies and true, err
+end
+
+--- The conns of a uid and their numbers in turn.
+---@async
+---@return any[]? list
+---@return boolean|string is_sole_or_err there is one, which is alone
+function location_store.find(server, uid)
+    local reply, err = server:hgetall(key(uid))
+    if not reply then
+        return nil, err
+    end
+    local list, is_alone = {}, false
+    for id, value in pairs(reply) do
+        local number, how = value:match("^(%d+) (%l+)")
+        list[#list + 1], list[#list + 2] = id, tonumber(number) or 0
+        is_alone = how == "alone"
+    end
+    return list, is_alone and #list == 2
+end
+
+return location_store

@@ -1,0 +1,210 @@
+/* link_io.c - the bytes of a link: what it writes, and what becomes of those
+ * that come: first a handshake, then records of frames.
+ *
+ * A turn reads a bounded amount of each link, so that others get theirs; the
+ * rest waits in the socket and wakes the loop again. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "cluster/frames.h"
+#include "cluster/link_inner.h"
+
+enum {
+    READS_MAX = 8,           /* in one turn */
+    KEEP_OUTPUT = 256 * 1024 /* memory an emptied output keeps */
+};
+
+/* --- writing -------------------------------------------------------------- */
+
+static void set_blocked(struct link *l, bool is_blocked)
+{
+    if (l->is_blocked != is_blocked)
+        pollfd_want_write(l->watch, is_blocked);
+    l->is_blocked = is_blocked;
+}
+
+/* One write is what it takes, but for one that was cut short. */
+static int send_all(struct link *l)
+{
+    while (l->out.len > 0) {
+        struct slice s = buf_slice(&l->out);
+        ssize_t n = send(l->fd, s.p, s.len, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN)
+            return -errno;
+        set_blocked(l, n < (ssize_t)s.len);
+        if (n > 0) {
+            l->links->figures.sent += (uint64_t)n;
+            buf_consume(&l->out, (size_t)n);
+        }
+        if (l->is_blocked)
+            break;
+    }
+    if (l->out.len == 0 && l->out.cap > KEEP_OUTPUT)
+        buf_fini(&l->out);
+    return 0;
+}
+
+int link_send(struct link *l)
+{
+    if (l->fd < 0)
+        return 0;
+    if (l->stream != NULL)
+        stream_seal(l->stream, &l->out);
+    if (l->is_blocked && !l->may_write)
+        return 0;
+    l->may_write = false;
+    return send_all(l);
+}
+
+/* Windows bound what waits for somebody slow; who sends on, and reads no
+ * answers, is not slow. */
+int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n)
+{
+    int err;
+
+    sd_check(l, LINK_MAGIC);
+    if (l->state != LINK_OPEN)
+        return 0;
+    link_mark(l);
+    err = stream_write(l->stream, &l->out, type, v, n);
+    if (l->out.len > LINK_UNSENT_MAX)
+        link_close(l, "the other side reads nothing");
+    return err;
+}
+
+void link_beat(struct link *l, uint64_t now)
+{
+    char beat[BEATS_SIZE];
+    struct slice v = {beat, sizeof(beat)};
+
+    beats_write(&l->beats, beat, clock_ns() / 1000);
+    l->beaten = now;
+    (void)link_write(l, FRAMES_HEARTBEAT, &v, 1);
+}
+
+/* --- reading -------------------------------------------------------------- */
+
+/* What was wrong with a handshake, for a person. */
+static const char *fault(struct link *l)
+{
+    enum hand_why why = hand_why(l->hand);
+
+    if (why != HAND_OTHER_VERSION)
+        return hand_why_text(why);
+    snprintf(l->text, sizeof(l->text), "%s: %u, we speak %u",
+             hand_why_text(why), hand_peer_version(l->hand), HAND_VERSION);
+    return l->text;
+}
+
+/* Who has asked is not among those any more who say nothing. */
+static void believe(struct link *l)
+{
+    struct links *ls = l->links;
+
+    if (l->stranger.crowd == &ls->strangers.silent && hand_has_asked(l->hand))
+        link_drop(strangers_believe(&ls->strangers, &l->stranger),
+                  "too many that prove nothing");
+}
+
+/* How much of it was taken; all, when it failed. */
+static size_t prove(struct link *l, struct slice in)
+{
+    int n = hand_feed(l->hand, in, &l->out);
+    const struct hand_session *s = hand_session(l->hand);
+
+    link_mark(l);
+    if (n < 0) {
+        link_close(l, fault(l));
+        return in.len;
+    }
+    believe(l);
+    if (s != NULL && !link_begin(l, s))
+        return in.len;
+    return (size_t)n;
+}
+
+static void take_frame(struct link *l, const struct stream_frame *f)
+{
+    if (f->type != FRAMES_HEARTBEAT)
+        l->links->config.ops->on_frame(l->arg, l, f);
+    else if (beats_take(&l->beats, f->payload, clock_ns() / 1000) < 0)
+        link_close(l, "a beat that is none");
+}
+
+static void take_frames(struct link *l)
+{
+    const struct link_ops *ops = l->links->config.ops;
+    struct stream_frame f[LINK_BATCH];
+    unsigned i, n;
+    int got = 1;
+
+    while (got == 1 && l->state == LINK_OPEN) {
+        for (n = 0; n < LINK_BATCH; n++) {
+            got = stream_next(l->stream, &f[n]);
+            if (got != 1)
+                break;
+        }
+        if (n > 1 && ops->on_batch != NULL)
+            ops->on_batch(l->arg, f, n);
+        for (i = 0; i < n && l->state == LINK_OPEN; i++)
+            take_frame(l, &f[i]);
+    }
+    if (got < 0)
+        link_close(l, "a record that is none");
+}
+
+static void take(struct link *l, struct slice in)
+{
+    l->heard = clock_ms();
+    l->links->figures.received += in.len;
+    if (l->state == LINK_PROVING)
+        in = slice_skip(in, prove(l, in));
+    if (l->state != LINK_OPEN || in.len == 0)
+        return;
+    stream_feed(l->stream, in);
+    take_frames(l);
+}
+
+/* Before a proof only the other side knows why, and says it in its log. */
+static const char *end_of(const struct link *l)
+{
+    return l->state == LINK_PROVING
+               ? "the other side has closed it before a proof"
+               : "the other side has closed it";
+}
+
+static void read_some(struct link *l)
+{
+    struct links *ls = l->links;
+    unsigned reads = 0;
+    ssize_t n = 0;
+
+    while (l->state != LINK_CLOSING && reads++ < READS_MAX) {
+        n = recv(l->fd, ls->in, LINK_READ_SIZE, 0);
+        if (n <= 0)
+            break;
+        take(l, slice_make(ls->in, (size_t)n));
+        if (n < LINK_READ_SIZE)
+            return;
+    }
+    if (n == 0)
+        link_close(l, end_of(l));
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+        link_close(l, err_str(-errno));
+}
+
+void link_receive(struct link *l)
+{
+    if (l->is_blocked) {
+        l->may_write = true;
+        link_mark(l);
+    }
+    read_some(l);
+}
