@@ -863,6 +863,8 @@ int main(int argc, char **argv)
     int i;
 
     signal(SIGPIPE, SIG_IGN);
+    /* Sockets of the specs' process come along, and would count for nofile. */
+    (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     log_open(STDERR_FILENO, LOG_INFO, false, "netserver");
     defaults();
     for (i = 1; i < argc; i++) {
