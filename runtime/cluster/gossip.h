@@ -105,7 +105,8 @@ int gossip_receive(struct gossip *g, uint64_t now, const char *bytes,
                    size_t len);
 
 /* Where to begin: asked until somebody answers, and whenever we are alone.
- * Replaces the former ones; those beyond GOSSIP_SEEDS are left out. */
+ * Replaces the former ones; those beyond GOSSIP_SEEDS are left out.  One that
+ * is new is asked in any case. */
 void gossip_seeds(struct gossip *g, const struct gossip_address *list,
                   unsigned n);
 

@@ -1,4 +1,6 @@
 /* gossip_front.c - what the rest of the program asks of gossip. */
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/err.h"
 #include "cluster/gossip_inner.h"
@@ -9,18 +11,36 @@ enum {
 
 /* --- what others ask for -------------------------------------------------- */
 
-void gossip_seeds(struct gossip *g, const struct gossip_address *list,
-                  unsigned n)
+static bool is_seed(const struct gossip *g, const struct gossip_address *a)
 {
     unsigned i;
 
-    sd_check(g, GOSSIP_MAGIC);
-    g->nseeds = 0;
-    for (i = 0; i < n && g->nseeds < GOSSIP_SEEDS; i++) {
-        if (gossip_address_is_sound(&list[i]))
-            g->seeds[g->nseeds++] = list[i];
+    for (i = 0; i < g->nseeds; i++) {
+        if (gossip_address_eq(&g->seeds[i], a))
+            return true;
     }
-    if (!gossip_is_joined(g))
+    return false;
+}
+
+/* A new seed is asked although others found us before it was known: those
+ * behind it may know nobody of ours. */
+void gossip_seeds(struct gossip *g, const struct gossip_address *list,
+                  unsigned n)
+{
+    struct gossip_address seeds[GOSSIP_SEEDS];
+    unsigned i, kept = 0;
+    bool is_new = false;
+
+    sd_check(g, GOSSIP_MAGIC);
+    for (i = 0; i < n && kept < GOSSIP_SEEDS; i++) {
+        if (!gossip_address_is_sound(&list[i]))
+            continue;
+        is_new = is_new || !is_seed(g, &list[i]);
+        seeds[kept++] = list[i];
+    }
+    memcpy(g->seeds, seeds, kept * sizeof(*seeds));
+    g->nseeds = kept;
+    if (is_new || !gossip_is_joined(g))
         sync_seek(g);
 }
 

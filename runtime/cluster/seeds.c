@@ -4,7 +4,9 @@
  * block of its own, and seeds that are freed meanwhile leave it behind.  A name
  * that cannot be looked up now keeps nobody from the others, and since that may
  * take long to be known, addresses come before names and each is told when it
- * is found. */
+ * is found.  What was found holds until something else is: who is told hears of
+ * no seed that is gone and back with every round, and the name server may be
+ * away for a while. */
 #include "cluster/seeds.h"
 
 #include <stdio.h>
@@ -31,7 +33,8 @@ struct lookup {
 
 struct seed {
     char text[TEXT];
-    int err; /* of its last look-up; each is logged once */
+    int err;                /* of its last look-up; each is logged once */
+    struct addrinfo *found; /* by the last one that found any */
 };
 
 struct seeds {
@@ -41,17 +44,22 @@ struct seeds {
     void *arg;
     struct seed *list;
     unsigned nlist, next; /* next: to be looked up in this round */
-    struct gossip_address found[GOSSIP_SEEDS];
-    unsigned n;
     struct lookup *lookup;
     struct timer timer;
 };
 
-static void take(struct seeds *s, const struct addrinfo *a)
+static void tell(struct seeds *s)
 {
-    for (; a != NULL && s->n < GOSSIP_SEEDS; a = a->ai_next)
-        if (address_from(&s->found[s->n], a->ai_addr))
-            s->n++;
+    struct gossip_address list[GOSSIP_SEEDS];
+    const struct addrinfo *a;
+    unsigned i, n = 0;
+
+    for (i = 0; i < s->nlist; i++) {
+        for (a = s->list[i].found; a != NULL && n < GOSSIP_SEEDS;
+             a = a->ai_next)
+            n += address_from(&list[n], a->ai_addr);
+    }
+    s->on_found(s->arg, list, n);
 }
 
 static void look_up(struct seeds *s);
@@ -69,14 +77,18 @@ static void on_found(uv_getaddrinfo_t *req, int err, struct addrinfo *list)
 {
     struct lookup *l = (struct lookup *)(void *)req;
     struct seeds *s = l->seeds;
+    struct seed *seed;
 
     if (s != NULL) {
         sd_check(s, SEEDS_MAGIC);
         s->lookup = NULL;
-        note(&s->list[s->next++], err);
+        seed = &s->list[s->next++];
+        note(seed, err);
         if (err == 0) {
-            take(s, list);
-            s->on_found(s->arg, s->found, s->n);
+            uv_freeaddrinfo(seed->found);
+            seed->found = list;
+            list = NULL;
+            tell(s);
         }
         look_up(s);
     }
@@ -123,9 +135,9 @@ static void on_timer(struct timer *t)
     struct seeds *s = list_entry(t, struct seeds, timer);
 
     sd_check(s, SEEDS_MAGIC);
-    s->next = s->n = 0;
+    s->next = 0;
     if (s->nlist == 0) /* none any more */
-        s->on_found(s->arg, s->found, 0);
+        tell(s);
     look_up(s);
 }
 
@@ -147,13 +159,17 @@ struct seeds *seeds_new(struct loop *loop,
 
 static void forget(struct seeds *s)
 {
+    unsigned i;
+
     timer_stop(s->loop, &s->timer);
     if (s->lookup != NULL)
         s->lookup->seeds = NULL;
     s->lookup = NULL;
+    for (i = 0; i < s->nlist; i++)
+        uv_freeaddrinfo(s->list[i].found);
     mem_free(s->list);
     s->list = NULL;
-    s->nlist = s->next = s->n = 0;
+    s->nlist = s->next = 0;
 }
 
 void seeds_free(struct seeds **sp)

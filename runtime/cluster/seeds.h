@@ -9,8 +9,8 @@
 
 struct seeds;
 
-/* `on_found` gets all that were found so far, each time that is one more; never
- * inside a call. */
+/* `on_found` gets all that are known, each time one was looked up; never inside
+ * a call. */
 struct seeds *seeds_new(struct loop *loop,
                         void (*on_found)(void *arg,
                                          const struct gossip_address *list,

@@ -175,17 +175,26 @@ end
 ---@param asked spec.server[]|nil nil: all
 function Cluster:wait_members(names, asked)
     for _, s in ipairs(asked or self.members) do
+        local known
+        local function seen()
+            local states = {}
+            for name, m in pairs(known) do
+                states[#states + 1] = name .. " is " .. m.state
+            end
+            return table.concat(states, ", ") .. "\n" .. s:output()
+        end
         server.until_(function()
-            local known, n = cluster.members(s), 0
+            local n = 0
+            known = cluster.members(s)
             for _, m in pairs(known) do
                 n = n + (m.state == "alive" and 1 or 0)
             end
             for _, name in ipairs(names) do
                 if not known[name] or known[name].state ~= "alive" then
-                    return false
+                    return false, seen
                 end
             end
-            return n == #names
+            return n == #names, seen
         end, s.name .. " knows " .. table.concat(names, " "))
     end
 end

@@ -173,13 +173,18 @@ function cluster:start(index, options)
     m.g = ffi.new("struct gossip *[1]", lib.gossip_new(self.conf, me, hooks, index, self.now))
     ffi.gc(m.g, lib.gossip_free)
     m.due = self.now
-    local seeds = ffi.new("struct gossip_address[?]", 8)
-    for i, seed in ipairs(options.seeds or {}) do
-        seeds[i - 1] = gossip.address(seed)
-    end
-    lib.gossip_seeds(m.g[0], seeds, #(options.seeds or {}))
+    m:seeds(options.seeds or {})
     table.insert(self.members, m)
     return m
+end
+
+--- Tell the member where to begin: indexes of others.
+function member:seeds(list)
+    local seeds = ffi.new("struct gossip_address[?]", 8)
+    for i, index in ipairs(list) do
+        seeds[i - 1] = gossip.address(index)
+    end
+    lib.gossip_seeds(self.g[0], seeds, #list)
 end
 
 --- `n` members that know each other.

@@ -99,20 +99,23 @@ local function read_file(path)
 end
 
 --- Poll until `fn` returns something true; that is returned. Fails with
---- `what` when it does not within a generous time.
----@param fn fun(): any
+--- `what` when it does not within a generous time, and with what the second
+--- value of `fn`, a function, then says there is instead.
+---@param fn fun(): any, fun(): string
 ---@param what string|nil
 ---@return any
 function server.until_(fn, what)
     local limit = socket.gettime() + DEADLINE
+    local result, seen
     repeat
-        local result = fn()
+        result, seen = fn()
         if result then
             return result
         end
         socket.sleep(0.01)
     until socket.gettime() > limit
-    error("not within " .. DEADLINE .. " s: " .. (what or "condition"), 2)
+    what = (what or "condition") .. (seen and "; instead: " .. seen() or "")
+    error("not within " .. DEADLINE .. " s: " .. what, 2)
 end
 
 --- Is there a process of that pid that has not ended? A zombie has, with its

@@ -41,6 +41,34 @@ describe("cluster/gossip", function()
         end))
     end)
 
+    it("asks a seed that it hears of after it was found by another", function()
+        local cluster = gossip.cluster()
+        local a, b = cluster:start(1), cluster:start(2)
+        local d = cluster:start(3, { seeds = { 2 } })
+        assert.truthy(cluster:until_(100, function()
+            return b:living() == 1
+        end))
+        cluster:run(3000)
+        b:seeds({ 1 })
+        assert.truthy(cluster:until_(1000, function()
+            return a:living() == 2 and b:living() == 2 and d:living() == 2
+        end))
+    end)
+
+    it("does not begin anew with seeds that are told again", function()
+        local cluster = gossip.cluster()
+        local _, b = cluster:grow(2)
+        for _ = 1, 20 do
+            b:seeds({ 1, 9 }) -- 9 is nobody
+            cluster:run(10000)
+        end
+        local asked = 0
+        for _, p in ipairs(sent(cluster, b, "ask")) do
+            asked = asked + (p.to == 9 and 1 or 0)
+        end
+        assert.is_true(asked > 8 and asked < 40, asked)
+    end)
+
     it("sends nothing long before its question was answered", function()
         local cluster = gossip.cluster()
         local a, b = cluster:grow(2)
