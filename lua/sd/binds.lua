@@ -160,6 +160,9 @@ local function claim(uid, id)
     elseif not reply then
         return nil, "unavailable"
     elseif reply[1] == 0 then
+        if store.has_list then
+            disclaim(uid, id)
+        end
         return nil, "refused"
     end
     return true

@@ -19,6 +19,7 @@ local go = require("sd.go")
 local groups = require("sd.groups")
 local location = require("sd.location")
 local log = require("sd.log")
+local reaper = require("sd.reaper")
 local reports = require("sd.reports")
 local routes = require("sd.normal")
 local serve = require("sd.serve")
@@ -150,7 +151,7 @@ end
 
 local function start(why)
     if core.role == "worker" and core.in_cluster() then
-        location.start()
+        location.start(hooks.on_uid_closed ~= nil)
     end
     if hooks.on_start then
         hooks.on_start(why)
@@ -252,14 +253,21 @@ function boot.answer(handle)
     return answer ~= nil and answer(handle)
 end
 
---- A binding has ended: C says which.
-function boot.uid_closed()
-    local uid, last, reason = core.ended_uid()
+local function tell_end(uid, last, reason)
     local ok, err = xpcall(hooks.on_uid_closed, catch, uid, last, reason)
     err = not ok and fault.of_xpcall(err)
     if fault.is_raised(err) then
         log.raised(err)
     end
+end
+
+--- A binding has ended: C says which.
+function boot.uid_closed()
+    local uid, last, reason = core.ended_uid()
+    if last and core.in_cluster() and core.is_elsewhere(uid) then
+        last = location.is_last(uid)
+    end
+    tell_end(uid, last, reason)
 end
 
 --- Sends of others reached nobody here: C says which.
@@ -286,6 +294,7 @@ boot.timer = timers.run
 boot.door = door.serve
 boot.groups = groups.doubted
 location.on_doubt = groups.doubted
+reaper.tell = tell_end
 
 --- Somebody looks inside. Nothing of it is loaded before.
 function boot.console(number)

@@ -15,6 +15,7 @@ local core = require("sd.core")
 local floods = require("sd.floods")
 local go = require("sd.go")
 local location_mark = require("sd.location_mark")
+local reaper = require("sd.reaper")
 local redis = require("sd.redis")
 local store = require("sd.location_store")
 
@@ -23,6 +24,7 @@ local location = {}
 
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
+local LOOKS = 10 -- for dead nodes, in a round
 local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- assertions written at once
 
@@ -192,10 +194,38 @@ local function step(round)
     end
 end
 
+--- The last conn of a uid on our node has ended: has no other node one? Of
+--- two that ask at the same time at least one finds none: both have taken their
+--- own out before.
+---@async
+---@return boolean is_last false also when nobody knows
+function location.is_last(uid)
+    local list, err
+    if binds.left() then
+        list, err = store.find(redis(), uid)
+    end
+    if not list then
+        binds.complain("location of " .. uid, err or "Redis is away")
+        return false
+    end
+    for i = 1, #list, 2 do
+        local id = list[i]
+        if id:sub(1, 16) ~= core.boot and core.conn_lives(id) then
+            return false
+        end
+    end
+    return true
+end
+
 --- Say again and again, about one in ROUND / STEP of them at a time, that our
 --- bindings hold.
-function location.start()
+---@param tells_ends boolean the application wants to hear when they end
+function location.start(tells_ends)
     local round = core.location_round() or ROUND
+    store.has_list = tells_ends
+    if tells_ends then
+        reaper.start(round / LOOKS)
+    end
     location_mark.look()
     go.every(STEP, function()
         local ok, err = pcall(step, round)

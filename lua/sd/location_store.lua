@@ -7,9 +7,16 @@
 --- said for EXPIRES seconds is taken out by whoever comes to the hash next, and
 --- a hash that nobody comes to expires in the same time: nothing that a dead
 --- node or a lost command has left behind stays.
+---
+--- Where ends of bindings are to be told also when their node has died
+--- (reaper.lua), each node has a list of its own in a set, sd:{n:BOOT}:uids. A
+--- binding is in it before it is made, and until its end was told.
+
+local core = require("sd.core")
 
 ---@class sd.location_store
-local location_store = {}
+---@field has_list boolean our node's bindings are listed
+local location_store = { has_list = false }
 
 local EXPIRES = 660 -- seconds; several rounds of assertions
 
@@ -88,6 +95,19 @@ end
 
 local key = location_store.key
 
+--- The list of a node.
+---@param boot string
+function location_store.list_of(boot)
+    return "sd:{n:" .. boot .. "}:uids"
+end
+
+local list_of = location_store.list_of
+
+--- A binding in the list of its node: the conn's part of its id, and the uid.
+local function entry(uid, id)
+    return id:sub(17) .. uid
+end
+
 local function digits(n)
     return ("%.0f"):format(n)
 end
@@ -99,8 +119,18 @@ end
 ---@return any[]? reply {number, others}; number 0: refused
 ---@return string? err
 function location_store.bind(server, uid, id, number, policy, dead)
-    return server:eval(BIND, 1, key(uid), id, digits(number), policy, EXPIRES,
-        unpack(dead))
+    local replies, err = server:pipeline(function(p)
+        p:eval(BIND, 1, key(uid), id, digits(number), policy, EXPIRES,
+            unpack(dead))
+        if location_store.has_list then
+            p:sadd(list_of(core.boot), entry(uid, id))
+        end
+    end)
+    local reply = replies and replies[1]
+    if not reply or reply.err then
+        return nil, reply and reply.err or err
+    end
+    return reply
 end
 
 local sha -- of ASSERT; the same for ever
@@ -126,18 +156,29 @@ end
 ---@return any[]? replies {number, lost, others}; number 0: it has lost
 ---@return string? err
 function location_store.assert_all(server, list)
+    local entries = {}
     local replies, err = server:pipeline(function(p)
         p:script("load", ASSERT)
-        for _, b in ipairs(list) do
+        for i, b in ipairs(list) do
             p:evalsha(sha, 1, key(b.uid), b.id, digits(b.number), b.policy,
                 EXPIRES)
+            entries[i] = entry(b.uid, b.id)
+        end
+        if location_store.has_list and entries[1] then
+            p:sadd(list_of(core.boot), unpack(entries))
         end
     end)
     if not replies then
         return nil, err
     end
     table.remove(replies, 1)
+    replies[#list + 1] = nil -- the list's
     return replies
+end
+
+--- Somebody else's are told of because they are listed.
+local function has_list(id)
+    return location_store.has_list or id:sub(1, 16) ~= core.boot
 end
 
 --- Bindings have ended: uids and conns in turn. When Redis refuses some, all
@@ -148,7 +189,11 @@ end
 function location_store.forget(server, list)
     local replies, err = server:pipeline(function(p)
         for i = 1, #list, 2 do
-            p:hdel(key(list[i]), list[i + 1])
+            local uid, id = list[i], list[i + 1]
+            p:hdel(key(uid), id)
+            if has_list(id) then
+                p:srem(list_of(id:sub(1, 16)), entry(uid, id))
+            end
         end
     end)
     for _, reply in ipairs(replies or {}) do
@@ -157,6 +202,21 @@ function location_store.forget(server, list)
         end
     end
     return replies and true, err
+end
+
+--- Some bindings of a node that are in its list.
+---@async
+---@return {uid: string, id: string}[]? bindings
+---@return string? err
+function location_store.listed(server, boot, most)
+    local list, err = server:srandmember(list_of(boot), most)
+    if not list then
+        return nil, err
+    end
+    for i, text in ipairs(list) do
+        list[i] = { uid = text:sub(17), id = boot .. text:sub(1, 16) }
+    end
+    return list
 end
 
 --- The conns of a uid and their numbers in turn.

@@ -197,6 +197,16 @@ static int l_conn_lives(lua_State *L)
     return 1;
 }
 
+/* core.boot_lives(boot): is it a node that lives, as far as is known? */
+static int l_boot_lives(lua_State *L)
+{
+    struct abroad *a = abroad_of(L);
+    uint64_t boot = strtoull(luaL_checkstring(L, 1), NULL, 16);
+
+    lua_pushboolean(L, a != NULL && roster_has(abroad_roster(a), boot));
+    return 1;
+}
+
 /* --- binding -------------------------------------------------------------- */
 
 static struct member *bound_at(lua_State *L, int idx)
@@ -351,6 +361,7 @@ static int l_in_cluster(lua_State *L)
 static const luaL_Reg functions[] = {
     {"located", l_located},
     {"conn_lives", l_conn_lives},
+    {"boot_lives", l_boot_lives},
     {"binding", l_binding},
     {"raise_binding", l_raise_binding},
     {"bindings", l_bindings},
