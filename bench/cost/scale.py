@@ -14,12 +14,14 @@ import resource
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
+PAIRS = 9
 NAME = "scale-%d" % os.getpid()
 SCRIPT = """
 local sd = require("sd")
@@ -201,8 +203,26 @@ def messages(servers, sender, receiver, uid, size, batch, count):
     sender.send("post", uid=uid, size=size, batch=batch, n=count)
     receiver.skip(count)
     sender.line()
-    return ["%.2f" % ((s.cpu() - b) / count * 1e6)
-            for s, b in zip(servers, before)]
+    return [(s.cpu() - b) / count * 1e6 for s, b in zip(servers, before)]
+
+
+def measure_ratio(a, b, dispatch):
+    """What another node costs above another worker: of pairs, so that a
+    machine whose speed changes does not count."""
+    ratios = []
+    for i in range(PAIRS):
+        cost = []
+        for node, slot in (a, 1), (b, 0):
+            sender, receiver = client_at(a.port(), 0), client_at(node.port(),
+                                                                 slot)
+            cost.append(sum(messages([a, dispatch, b], sender, receiver,
+                                     "pair %d" % i, 64, 100, 400000)))
+            sender.socket.close()
+            receiver.socket.close()
+        ratios.append(cost[1] / cost[0])
+    say("of 64 B, 100 in a turn: another node to another worker, of %d pairs"
+        % PAIRS, "%.2fx (%.2f to %.2f)" % (statistics.median(ratios),
+                                           min(ratios), max(ratios)))
 
 
 def measure_messages(a, b, dispatch):
@@ -217,7 +237,7 @@ def measure_messages(a, b, dispatch):
                             batch, count)
             say("us of a message of %d B, %d in a turn, %s"
                 % (size, batch, name),
-                "node %s, relay %s, other node %s" % tuple(cost))
+                "node %.2f, relay %.2f, other node %.2f" % tuple(cost))
             sender.socket.close()
             receiver.socket.close()
 
@@ -299,6 +319,7 @@ def main():
         if count > 0:
             measure_memory(b, dispatch, redis, count)
         measure_messages(a, b, dispatch)
+        measure_ratio(a, b, dispatch)
         measure_links(sdlua, folder, dispatch, redis)
     except TimeoutError:
         for process in started:

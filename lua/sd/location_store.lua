@@ -119,16 +119,21 @@ end
 ---@return any[]? reply {number, others}; number 0: refused
 ---@return string? err
 function location_store.bind(server, uid, id, number, policy, dead)
+    if not location_store.has_list then
+        return server:eval(BIND, 1, key(uid), id, digits(number), policy,
+            EXPIRES, unpack(dead))
+    end
     local replies, err = server:pipeline(function(p)
+        p:sadd(list_of(core.boot), entry(uid, id))
         p:eval(BIND, 1, key(uid), id, digits(number), policy, EXPIRES,
             unpack(dead))
-        if location_store.has_list then
-            p:sadd(list_of(core.boot), entry(uid, id))
-        end
     end)
-    local reply = replies and replies[1]
-    if not reply or reply.err then
-        return nil, reply and reply.err or err
+    if not replies then
+        return nil, err
+    end
+    local _, reply = unpack(replies)
+    if reply.err then
+        return nil, reply.err
     end
     return reply
 end

@@ -251,7 +251,8 @@ bool abroad_owes(struct abroad *a, struct slice uid)
         return a != NULL && abroad_has_posted(a, uid);
     o = uplink_outbox(a->uplink);
     return outbox_owes(o, uid) &&
-           !(abroad_is_near(a, uid) && outbox_drop(o, uid, clock_ms()));
+           (outbox_is_linked(o) || !abroad_is_near(a, uid) ||
+            !outbox_drop(o, uid, clock_ms()));
 }
 
 int abroad_send_place(struct abroad *a, const struct place *place,

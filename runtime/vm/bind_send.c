@@ -184,15 +184,19 @@ static struct slice uid_at(lua_State *L, int i)
     return uid;
 }
 
-/* Nobody here has it, so maybe another node; or did when it was sent the last
- * message, which has to arrive before this one. */
-static bool is_abroad(const struct vm *vm, struct slice uid)
+/* Nobody of this worker has it, so maybe another node. */
+static bool may_be_abroad(const struct vm *vm, struct slice uid)
 {
-    if (abroad_owes(vm->all->abroad, uid))
-        return true;
     return vm->all->abroad != NULL && uid.len > 0 &&
            uids_first(vm->all->people->uids, uid) == NULL &&
            moves_count(vm->all->moves, uid, NULL) == 0;
+}
+
+/* The same; or another node had it when it was sent the last message, which has
+ * to arrive before this one. */
+static bool is_abroad(const struct vm *vm, struct slice uid)
+{
+    return abroad_owes(vm->all->abroad, uid) || may_be_abroad(vm, uid);
 }
 
 /* It has conns here, with this outcome; those that it has on other nodes get it
@@ -287,12 +291,12 @@ static int l_send_uids(lua_State *L)
 int vm_send_one(struct deliver *d, struct slice uid, bool *is_told)
 {
     struct reach *reach = d->vm->all->reach;
-    bool is_far;
+    bool owes = abroad_owes(d->vm->all->abroad, uid), is_far;
     int rc;
 
     reach_begin(reach, 1);
-    is_far = !abroad_owes(d->vm->all->abroad, uid) && reach_add(reach, uid);
-    if (!is_far && is_abroad(d->vm, uid))
+    is_far = !owes && reach_add(reach, uid);
+    if (owes || (!is_far && may_be_abroad(d->vm, uid)))
         return abroad_send_uid(d->vm->all->abroad, d, uid, ABROAD_ALONE);
     rc = is_far ? reach_send(reach, d) : 0;
     if (rc < 0)
