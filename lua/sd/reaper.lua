@@ -157,9 +157,12 @@ local function look()
     end
 end
 
---- Look again and again, after so many seconds.
+--- Look again and again, after so many seconds. Before anything is bound here
+--- our node is known.
+---@async
 ---@param pause number
 function reaper.start(pause)
+    beat()
     go.every(pause, function()
         local ok, err = pcall(look)
         if not ok then

@@ -61,10 +61,14 @@ return {
 
     --- Nothing of that boot is left in Redis.
     local function until_reaped(boot)
+        local function what_is_left()
+            return redis("hgetall sd:nodes") .. redis("keys 'sd:{n:*'")
+                .. redis("smembers sd:{n:" .. boot .. "}:uids")
+        end
         server.until_(function()
             return redis("hexists sd:nodes " .. boot):match("0")
-                and redis("exists sd:{n:" .. boot .. "}:uids"):match("0")
-        end, "the node is reaped")
+                and redis("exists sd:{n:" .. boot .. "}:uids"):match("0"), what_is_left
+        end, "node " .. boot .. " is reaped")
     end
 
     it("is the last when no other node has the uid any more", function()
