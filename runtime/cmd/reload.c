@@ -6,62 +6,29 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "cmd/cmd.h"
-#include "codec/json.h"
 #include "proc/ctl.h"
 #include "proc/instance.h"
+#include "proc/reload_answer.h"
 
-/* What the answer's map says; the rest is printed as it is read. */
-struct outcome {
-    bool ok;
-    double generation, workers, tasks;
-};
-
-static void take_number(struct outcome *o, struct slice key, double n)
+static void complain(void *arg, struct slice text)
 {
-    if (slice_is(key, "generation"))
-        o->generation = n;
-    else if (slice_is(key, "workers"))
-        o->workers = n;
-    else if (slice_is(key, "tasks"))
-        o->tasks = n;
-}
-
-static void read_answer(struct outcome *o, struct slice text)
-{
-    struct buf scratch = {0}, key = {0};
-    struct json j;
-    int token;
-
-    json_init(&j, text, &scratch);
-    while ((token = json_next(&j)) > JSON_END) {
-        if (token == JSON_KEY) {
-            buf_truncate(&key, 0);
-            buf_append(&key, j.text.p, j.text.len);
-        } else if (token == JSON_TRUE) {
-            o->ok = true;
-        } else if (token == JSON_NUMBER) {
-            take_number(o, buf_slice(&key), j.number);
-        } else if (token == JSON_STRING) {
-            cmd_complain("%.*s", (int)j.text.len, j.text.p);
-        }
-    }
-    buf_fini(&key);
-    buf_fini(&scratch);
+    (void)arg;
+    cmd_complain("%.*s", (int)text.len, text.p);
 }
 
 static int print(struct slice answer, bool json)
 {
-    struct outcome o = {0};
+    struct reload_answer a = {.on_text = complain};
 
     if (json) /* for who reads the lines too: the texts go to stderr */
         printf("%.*s\n", (int)answer.len, answer.p);
-    read_answer(&o, answer);
-    if (o.ok && !json && instance_parts() == INSTANCE_DISPATCH)
-        printf("generation %.0f\n", o.generation);
-    else if (o.ok && !json)
-        printf("generation %.0f: %.0f workers, %.0f tasks\n", o.generation,
-               o.workers, o.tasks);
-    return o.ok ? CMD_DONE : CMD_FAILED;
+    reload_answer_read(&a, answer);
+    if (a.ok && !json && instance_parts() == INSTANCE_DISPATCH)
+        printf("generation %u\n", a.generation);
+    else if (a.ok && !json)
+        printf("generation %u: %u workers, %u tasks\n", a.generation, a.workers,
+               a.tasks);
+    return a.ok ? CMD_DONE : CMD_FAILED;
 }
 
 int cmd_reload(const struct cmd *cmd)

@@ -22,11 +22,11 @@
 #include "cluster/claim.h"
 #include "cluster/meta.h"
 #include "cluster/roll.h"
-#include "codec/json.h"
 #include "loop/pollfd.h"
 #include "loop/timer.h"
 #include "proc/ask.h"
 #include "proc/instance.h"
+#include "proc/reload_answer.h"
 #include "proc/reply.h"
 #include "proc/roll_json.h"
 
@@ -93,48 +93,28 @@ static struct slice name_of(const struct rolling *r, uint64_t boot)
 
 /* --- a node whose turn it is ---------------------------------------------- */
 
-/* What the master's answer says; lines of both lists behind each other. */
-struct outcome {
-    bool ok;
-    uint32_t generation;
-    struct buf text;
-};
-
-static void read_outcome(struct outcome *o, struct slice line)
+static void add_line(void *arg, struct slice text)
 {
-    struct buf scratch = {0}, key = {0};
-    struct json j;
-    int token;
+    struct buf *lines = arg;
 
-    json_init(&j, line, &scratch);
-    while ((token = json_next(&j)) > JSON_END) {
-        if (token == JSON_KEY) {
-            buf_truncate(&key, 0);
-            buf_append(&key, j.text.p, j.text.len);
-        } else if (token == JSON_TRUE) {
-            o->ok = true;
-        } else if (token == JSON_NUMBER &&
-                   slice_is(buf_slice(&key), "generation")) {
-            o->generation = (uint32_t)j.number;
-        } else if (token == JSON_STRING) {
-            buf_append_str(&o->text, o->text.len > 0 ? "\n" : "");
-            buf_append(&o->text, j.text.p, j.text.len);
-        }
-    }
-    buf_fini(&key);
-    buf_fini(&scratch);
+    if (lines->len > 0)
+        buf_append_str(lines, "\n");
+    buf_append(lines, text.p, text.len);
 }
 
 static void on_reloaded(struct ask *ask, struct slice line)
 {
     struct rolling *r = list_entry(ask, struct rolling, ask);
-    struct outcome o = {.generation = r->process->code->generation};
+    struct buf texts = {0};
+    struct reload_answer a = {.generation = r->process->code->generation,
+                              .on_text = add_line,
+                              .arg = &texts};
 
-    read_outcome(&o, line);
-    if (!o.ok && o.text.len == 0)
-        buf_append_str(&o.text, "the master gave no answer");
-    claim_end(&r->claim, o.ok, o.generation, buf_slice(&o.text));
-    buf_fini(&o.text);
+    reload_answer_read(&a, line);
+    if (!a.ok && texts.len == 0)
+        buf_append_str(&texts, "the master gave no answer");
+    claim_end(&r->claim, a.ok, a.generation, buf_slice(&texts));
+    buf_fini(&texts);
 }
 
 static void obey(struct rolling *r, const struct roll_msg *m, struct slice name)
