@@ -88,6 +88,12 @@ local function bind(uid, id, number, policy)
     return reply, err
 end
 
+--- Nobody is there under that conn id, or will be.
+local function disclaim(uid, id)
+    core.keep_left({ uid, id })
+    go.apart(binds.left)
+end
+
 --- A conn was bound on this node: have it in Redis, too.
 ---@async
 ---@return true? ok
@@ -109,7 +115,7 @@ local function publish(handle, uid)
         return nil, "refused"
     end
     if not core.raise_binding(handle, uid, reply[1]) then
-        store.forget(redis(), { uid, id }) -- it has gone meanwhile
+        disclaim(uid, id) -- it has gone meanwhile
         return true
     end
     core.locate(uid, reply[1], true, policy ~= "allow")
@@ -139,12 +145,6 @@ local function publish_or_unbind(handle, uid)
     return done, err
 end
 
---- Nobody is there under that conn id, or will be.
-local function disclaim(uid, id)
-    core.keep_left({ uid, id })
-    go.apart(binds.left)
-end
-
 --- The uid in Redis, and not here yet.
 ---@async
 ---@return true? ok
@@ -161,7 +161,7 @@ local function claim(uid, id)
         return nil, "unavailable"
     elseif reply[1] == 0 then
         if store.has_list then
-            disclaim(uid, id)
+            store.strike(redis(), uid, id)
         end
         return nil, "refused"
     end
@@ -202,10 +202,10 @@ end
 function binds.left()
     local list = core.take_left(PART)
     while #list > 0 do
-        local ok, done, err = pcall(store.forget, redis(), list)
-        if not ok or not done then
-            core.keep_left(list)
-            binds.complain("ends of bindings", ok and err or done)
+        local ok, rest, err = pcall(store.forget, redis(), list)
+        if not ok or rest[1] then
+            core.keep_left(ok and rest or list)
+            binds.complain("ends of bindings", ok and err or rest)
             return nil
         end
         list = core.take_left(PART)

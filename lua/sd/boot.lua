@@ -263,11 +263,12 @@ end
 
 --- A binding has ended: C says which.
 function boot.uid_closed()
-    local uid, last, reason = core.ended_uid()
+    local uid, last, reason, id = core.ended_uid()
     if last and core.in_cluster() and core.is_elsewhere(uid) then
-        last = location.is_last(uid)
+        last = location.is_last(uid, id)
     end
     tell_end(uid, last, reason)
+    location.told(uid, id)
 end
 
 --- Sends of others reached nobody here: C says which.

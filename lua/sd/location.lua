@@ -27,6 +27,7 @@ local STEP = 1 -- seconds from one part of them to the next
 local LOOKS = 10 -- for dead nodes, in a round
 local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- assertions written at once
+local PATIENCE = 1 -- seconds for Redis to say who is the last
 
 --- From C: a message waits for this uid.
 ---@async
@@ -78,6 +79,15 @@ local function take_assertion(b, reply)
 end
 
 ---@async
+local function write(list)
+    local replies, err = store.assert_all(redis(), list)
+    if replies and err then
+        binds.complain("list of bindings", err)
+    end
+    return replies, err
+end
+
+---@async
 ---@return true? ok
 ---@return string? err
 local function assert_some(handles)
@@ -89,7 +99,7 @@ local function assert_some(handles)
                 number = number, policy = policy }
         end
     end
-    local replies, err = store.assert_all(redis(), list)
+    local replies, err = write(list)
     for i, reply in ipairs(replies or {}) do
         if reply.err then
             failed, why = failed + 1, reply.err
@@ -194,27 +204,41 @@ local function step(round)
     end
 end
 
---- The last conn of a uid on our node has ended: has no other node one? Of
---- two that ask at the same time at least one finds none: both have taken their
---- own out before.
+--- Does no other node have a conn of the uid, which is not asked for long?
 ---@async
----@return boolean is_last false also when nobody knows
-function location.is_last(uid)
-    local list, err
-    if binds.left() then
-        list, err = store.find(redis(), uid)
-    end
+local function is_alone(uid, id)
+    local list, err = store.find_others(redis(), uid, id)
     if not list then
-        binds.complain("location of " .. uid, err or "Redis is away")
-        return false
+        return nil, err
     end
-    for i = 1, #list, 2 do
-        local id = list[i]
-        if id:sub(1, 16) ~= core.boot and core.conn_lives(id) then
+    for _, other in ipairs(list) do
+        if other:sub(1, 16) ~= core.boot and core.conn_lives(other) then
             return false
         end
     end
     return true
+end
+
+--- This conn was the last of a uid on our node: has no other one any? Of two
+--- that ask at the same time at least one finds none: each takes its own out
+--- before.
+---@async
+---@return boolean is_last false also when nobody knows
+function location.is_last(uid, id)
+    local alone, err = go.timeout(PATIENCE, is_alone, uid, id)
+    if alone == nil then
+        binds.complain("location of " .. uid, err)
+    end
+    return alone == true and not core.is_online(uid)
+end
+
+--- The end of a binding was told.
+---@async
+function location.told(uid, id)
+    local handle = store.has_list and core.handle(id)
+    if store.has_list and not (handle and core.binding(handle) == uid) then
+        store.strike(redis(), uid, id)
+    end
 end
 
 --- Say again and again, about one in ROUND / STEP of them at a time, that our

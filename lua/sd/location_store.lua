@@ -9,8 +9,10 @@
 --- node or a lost command has left behind stays.
 ---
 --- Where ends of bindings are to be told also when their node has died
---- (reaper.lua), each node has a list of its own in a set, sd:{n:BOOT}:uids. A
---- binding is in it before it is made, and until its end was told.
+--- (reaper.lua), each node has a list of its own, a sorted set sd:{n:BOOT}:uids
+--- by when it was said last that the binding holds. A binding is in it before
+--- it is made, and until its end was told; what is not said again goes in the
+--- same time.
 
 local core = require("sd.core")
 
@@ -18,7 +20,8 @@ local core = require("sd.core")
 ---@field has_list boolean our node's bindings are listed
 local location_store = { has_list = false }
 
-local EXPIRES = 660 -- seconds; several rounds of assertions
+local EXPIRES = 900 -- seconds; several rounds, and more than a node may be away
+local LIST = 86400 -- seconds that the list of a dead node is kept
 
 --- KEYS: the hash. ARGV: conn, number, policy, seconds, conns to forget ...
 local READ = [[
@@ -124,16 +127,17 @@ function location_store.bind(server, uid, id, number, policy, dead)
             EXPIRES, unpack(dead))
     end
     local replies, err = server:pipeline(function(p)
-        p:sadd(list_of(core.boot), entry(uid, id))
+        p:zadd(list_of(core.boot), digits(core.now()), entry(uid, id))
         p:eval(BIND, 1, key(uid), id, digits(number), policy, EXPIRES,
             unpack(dead))
     end)
     if not replies then
         return nil, err
     end
-    local _, reply = unpack(replies)
-    if reply.err then
-        return nil, reply.err
+    local listed, reply = unpack(replies)
+    local failed = reply.err or type(listed) == "table" and listed.err
+    if failed then
+        return nil, failed
     end
     return reply
 end
@@ -159,67 +163,107 @@ end
 --- at once, so what ends later is taken out later. The script goes along once.
 ---@async
 ---@return any[]? replies {number, lost, others}; number 0: it has lost
----@return string? err
+---@return string? err also when all is said, but not listed
 function location_store.assert_all(server, list)
-    local entries = {}
+    local entries, now = {}, digits(core.now())
     local replies, err = server:pipeline(function(p)
         p:script("load", ASSERT)
         for i, b in ipairs(list) do
             p:evalsha(sha, 1, key(b.uid), b.id, digits(b.number), b.policy,
                 EXPIRES)
-            entries[i] = entry(b.uid, b.id)
+            entries[2 * i - 1], entries[2 * i] = now, entry(b.uid, b.id)
         end
         if location_store.has_list and entries[1] then
-            p:sadd(list_of(core.boot), unpack(entries))
+            p:zadd(list_of(core.boot), unpack(entries))
         end
     end)
     if not replies then
         return nil, err
     end
     table.remove(replies, 1)
-    replies[#list + 1] = nil -- the list's
-    return replies
+    local listed = table.remove(replies, #list + 1)
+    return replies, type(listed) == "table" and listed.err or nil
 end
 
---- Somebody else's are told of because they are listed.
-local function has_list(id)
-    return location_store.has_list or id:sub(1, 16) ~= core.boot
-end
-
---- Bindings have ended: uids and conns in turn. When Redis refuses some, all
---- may be told again.
+--- Bindings have ended: uids and conns in turn. Those that Redis refuses to
+--- take out are left over.
 ---@async
----@return true? ok
+---@return string[] left
 ---@return string? err
 function location_store.forget(server, list)
     local replies, err = server:pipeline(function(p)
         for i = 1, #list, 2 do
-            local uid, id = list[i], list[i + 1]
-            p:hdel(key(uid), id)
-            if has_list(id) then
-                p:srem(list_of(id:sub(1, 16)), entry(uid, id))
-            end
+            p:hdel(key(list[i]), list[i + 1])
         end
     end)
-    for _, reply in ipairs(replies or {}) do
-        if type(reply) == "table" and reply.err then
-            return nil, reply.err
+    if not replies then
+        return list, err
+    end
+    local left, why = {}, nil
+    for i, reply in ipairs(replies) do
+        if type(reply) == "table" then
+            left[#left + 1], left[#left + 2] = list[2 * i - 1], list[2 * i]
+            why = reply.err
         end
     end
-    return replies and true, err
+    return left, why
+end
+
+--- A binding of ours is no more, and that was told, if anybody wants to know.
+---@async
+function location_store.strike(server, uid, id)
+    return server:zrem(list_of(core.boot), entry(uid, id))
+end
+
+--- Into a pipeline: of our list goes what is not asserted any more, and in the
+--- end the list itself.
+function location_store.trim(p)
+    local now = core.now()
+    p:zremrangebyscore(list_of(core.boot), "-inf", digits(now - EXPIRES))
+    p:expire(list_of(core.boot), LIST)
 end
 
 --- Some bindings of a node that are in its list.
 ---@async
----@return {uid: string, id: string}[]? bindings
+---@return {uid: string, id: string, entry: string, is_told: boolean?}[]? list
 ---@return string? err
 function location_store.listed(server, boot, most)
-    local list, err = server:srandmember(list_of(boot), most)
-    if not list then
-        return nil, err
+    local list, err = server:zrange(list_of(boot), 0, most - 1)
+    for i, text in ipairs(list or {}) do
+        list[i] = { uid = text:sub(17), id = boot .. text:sub(1, 16),
+            entry = text }
     end
-    for i, text in ipairs(list) do
-        list[i] = { uid = text:sub(17), id = boot .. text:sub(1, 16) }
+    return list, err
+end
+
+--- Of those take out what was told.
+---@async
+---@return integer? n
+---@return string? err
+function location_store.unlist(server, list)
+    local told = {}
+    for _, b in ipairs(list) do
+        told[#told + 1] = b.is_told and b.entry or nil
+    end
+    if not told[1] then
+        return nil, "failed: no hook has ended"
+    end
+    local n, err = server:zrem(list_of(list[1].id:sub(1, 16)), unpack(told))
+    return n and #told, err
+end
+
+--- The conns of a uid once this one is taken out.
+---@async
+---@return string[]? list
+---@return string? err
+function location_store.find_others(server, uid, id)
+    local replies, err = server:pipeline(function(p)
+        p:hdel(key(uid), id)
+        p:hkeys(key(uid))
+    end)
+    local list = replies and replies[2]
+    if not list or list.err then
+        return nil, list and list.err or err
     end
     return list
 end

@@ -251,16 +251,18 @@ static bool is_address_of_living(const struct gossip *g,
     return gossip_address_eq(&gossip_self(g)->address, a);
 }
 
-/* Of those that are nobody we know; false: there are none. */
+/* Of those that are nobody we know, in turn; false: there are none. */
 static bool ask_other_seeds(struct gossip *g)
 {
     unsigned i, n = 0;
 
     for (i = 0; i < g->nseeds && n < SEEDS_AT_ONCE; i++) {
-        if (!is_address_of_living(g, &g->seeds[i])) {
-            sync_ask(g, &g->seeds[i]);
+        g->next_seed %= g->nseeds;
+        if (!is_address_of_living(g, &g->seeds[g->next_seed])) {
+            sync_ask(g, &g->seeds[g->next_seed]);
             n++;
         }
+        g->next_seed++;
     }
     return n > 0;
 }

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "ipc/uidmap.h"
 #include "net/conn.h"
+#include "vm/abroad_state.h"
 #include "vm/deliver.h"
 #include "vm/move.h"
 #include "vm/people.h"
@@ -211,10 +212,12 @@ static int l_online_uids(lua_State *L)
     return 2;
 }
 
-/* core.ended_uid() -> uid, last, reason of the oldest binding that ended */
+/* core.ended_uid() -> uid, last, reason and conn id of the oldest binding that
+ * ended */
 static int l_ended_uid(lua_State *L)
 {
-    struct people *p = vm_of(L)->all->people;
+    const struct vm *vm = vm_of(L);
+    struct people *p = vm->all->people;
     struct people_end *end;
 
     if (list_empty(&p->ends))
@@ -223,8 +226,9 @@ static int l_ended_uid(lua_State *L)
     lua_pushlstring(L, end->uid.p, end->uid.len);
     lua_pushboolean(L, end->last);
     lua_pushlstring(L, end->reason.p, end->reason.len);
+    abroad_push_conn(L, vm->env.boot, end->conn);
     people_drop_end(people_take_end(p));
-    return 3;
+    return 4;
 }
 
 /* --- what it listens to --------------------------------------------------- */

@@ -28,7 +28,7 @@ static bool on_binding(void *arg, const struct uidmap_binding *b)
 
     if (p->on_left != NULL)
         p->on_left(p->arg, b->uid, b->conn, b->number);
-    people_tell_end(p, b->uid, last, reason_word(REASON_ERROR));
+    people_tell_end(p, b->uid, b->conn, last, reason_word(REASON_ERROR));
     return true;
 }
 

@@ -326,7 +326,8 @@ static void settle(struct move *mv, bool tells)
         vm->all->people->on_left(vm->all->people->arg, uid, mv->place.id,
                                  mv->number);
     if (was_bound && last && tells)
-        people_tell_end(vm->all->people, uid, true, reason_word(REASON_ERROR));
+        people_tell_end(vm->all->people, uid, mv->place.id, true,
+                        reason_word(REASON_ERROR));
     net_leave_place(vm->env.net, &mv->place);
 }
 

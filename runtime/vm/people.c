@@ -105,8 +105,8 @@ static void settle(struct people *p, uint32_t debt)
         uidmap_settle(p->map, debt);
 }
 
-static void add_end(struct people *p, struct slice uid, bool last,
-                    const char *reason, uint32_t debt)
+static void add_end(struct people *p, struct slice uid, uint64_t conn,
+                    bool last, const char *reason, uint32_t debt)
 {
     struct slice why = slice_str(reason);
     struct people_end *end;
@@ -122,6 +122,7 @@ static void add_end(struct people *p, struct slice uid, bool last,
     memcpy(text + uid.len, why.p, why.len);
     end->uid = slice_make(text, uid.len);
     end->reason = slice_make(text + uid.len, why.len);
+    end->conn = conn;
     end->last = last;
     list_add(&p->ends, &end->link);
     if (!p->on_end(p->arg, debt)) {
@@ -191,7 +192,7 @@ static void end_binding(struct people *p, struct member *m, const char *reason)
     m->is_elsewhere = false;
     people_drop_groups(p, m);
     tell_left(p, m, slice_make(name, uid.len));
-    add_end(p, slice_make(name, uid.len), last, reason, debt);
+    add_end(p, slice_make(name, uid.len), m->id, last, reason, debt);
 }
 
 /* It has lost its uid and is to be closed. */
@@ -203,10 +204,10 @@ static void put_out(struct people *p, struct member *m)
     list_add(&p->kicked, &m->binding.link);
 }
 
-void people_tell_end(struct people *p, struct slice uid, bool last,
-                     const char *reason)
+void people_tell_end(struct people *p, struct slice uid, uint64_t conn,
+                     bool last, const char *reason)
 {
-    add_end(p, uid, last, reason, 0);
+    add_end(p, uid, conn, last, reason, 0);
 }
 
 int people_bind(struct people *p, struct member *m, struct slice uid,
@@ -237,7 +238,7 @@ int people_bind(struct people *p, struct member *m, struct slice uid,
             debt = end_in_map(p, old, uid, &last);
         put_out(p, old);
         tell_left(p, old, uid);
-        add_end(p, uid, false, "replaced", debt);
+        add_end(p, uid, old->id, false, "replaced", debt);
     }
     if (p->map != NULL && policy == UIDS_KICK && rivals_kick(p, m, uid)) {
         end_binding(p, m, "replaced");

@@ -59,6 +59,7 @@ struct member {
 /* A binding that has ended and that nobody was told of yet. */
 struct people_end {
     struct list link;
+    uint64_t conn;
     bool last;           /* no conn of the uid is left on the node, nor has one
                           * of another node made it end */
     struct slice uid;    /* both behind the struct */
@@ -155,8 +156,8 @@ int people_unsubscribe_uid(struct people *p, struct slice uid,
                            struct slice filter); /* 0, SD_EGONE */
 
 /* A binding of a dead worker has ended: who was told last is no more. */
-void people_tell_end(struct people *p, struct slice uid, bool last,
-                     const char *reason);
+void people_tell_end(struct people *p, struct slice uid, uint64_t conn,
+                     bool last, const char *reason);
 
 /* Leave and forget.  `c` may be NULL when the conn is no more. */
 void people_remove(struct people *p, struct member *m, struct conn *c);

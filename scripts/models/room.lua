@@ -181,7 +181,8 @@ function Room:census()
 end
 
 --- From config/timers.lua: let those out who are nowhere any more. Whose worker
---- dies is told to app.on_uid_closed; whose whole node dies, to nobody.
+--- dies is told to app.on_uid_closed at once; whose whole node dies, only when
+--- that is sure.
 ---@async
 function Room:sweep()
     local names, err = sd.redis():hkeys("chat:where")

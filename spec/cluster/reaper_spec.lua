@@ -7,16 +7,19 @@ describe("on_uid_closed in a cluster", function()
     local t = calls.new({ "a", "b", "c" })
     local own, open, login, call = t.own, t.open, t.login, t.call
 
-    setup(function()
-        t.start({
-            ["scripts/app.lua"] = [[
+    -- Its hook waits while there is a key of the uid.
+    local APP = [[
 local sd = require("sd")
 return {
     on_uid_closed = function(uid, last, reason)
+        sd.redis():incr("begun:" .. uid)
+        while sd.redis():exists("hold:" .. uid) == 1 do sd.sleep(0.05) end
         sd.redis():rpush("ended:" .. uid, reason .. (last and " last" or ""))
     end,
-}]],
-        }, "SD_SPEC_ROUND=10")
+}]]
+
+    setup(function()
+        t.start({ ["scripts/app.lua"] = APP }, "SD_SPEC_ROUND=4 SD_SERVER_CALL_TIMEOUT=5s")
     end)
     teardown(t.stop)
     before_each(t.before)
@@ -63,7 +66,7 @@ return {
     local function until_reaped(boot)
         local function what_is_left()
             return redis("hgetall sd:nodes") .. redis("keys 'sd:{n:*'")
-                .. redis("smembers sd:{n:" .. boot .. "}:uids")
+                .. redis("zrange sd:{n:" .. boot .. "}:uids 0 -1")
         end
         server.until_(function()
             return redis("hexists sd:nodes " .. boot):match("0")
@@ -89,7 +92,7 @@ return {
         assert.equal("refused", bound["2"])
         login("b", "bob")
         server.until_(function()
-            return redis("scard " .. list):match("%d+") == "1"
+            return redis("zcard " .. list):match("%d+") == "1"
         end, "bob alone is listed")
         x:close()
         assert.same({ "client last" }, ends("ann", 1))
@@ -114,7 +117,7 @@ return {
         local boot = boot_of(x)
         login("b", "dan"):close()
         ends("dan", 1)
-        assert.equal("4", redis("scard sd:{n:" .. boot .. "}:uids"):match("%d+"))
+        assert.equal("4", redis("zcard sd:{n:" .. boot .. "}:uids"):match("%d+"))
         kill("b")
         local y = login("a", "eve")
         server.until_(function()
@@ -129,7 +132,7 @@ return {
         assert.same({ "client last" }, ends("dan", 1))
         assert.same({}, ends_now("eve"))
         local from = t.nodes.b:read("out." .. t.nodes.b.launches)
-        assert.truthy(from:find("node b died: 4 bindings of it have ended", 1, true))
+        assert.truthy(from:find("node b is dead: 4 bindings of it have ended", 1, true))
         y:call("c/me")
     end)
 
@@ -158,6 +161,135 @@ return {
         assert.same({ "error last" }, ends("ann", 1))
         start("c")
         assert.same({ "error last" }, ends_now("ann"))
+    end)
+
+    local function list_of(boot)
+        return "sd:{n:" .. boot .. "}:uids"
+    end
+
+    local function hold(uid)
+        redis("set hold:" .. own(uid) .. " 1")
+    end
+
+    local function release(uid)
+        redis("del hold:" .. own(uid))
+    end
+
+    local function until_begun(uid)
+        server.until_(function()
+            return tonumber(redis("get begun:" .. own(uid)):match("%d+") or 0) > 0
+        end, "the hook runs")
+    end
+
+    local function until_dead(conn, uid)
+        server.until_(function()
+            return call(conn, "worker", "uid_is_online", own(uid)) == false
+        end, "the node is dead to others")
+    end
+
+    it("is told again of who had left when the node died in the hook", function()
+        local x = login("b", "ann")
+        local boot = boot_of(x)
+        hold("ann")
+        x:close()
+        until_begun("ann")
+        assert.equal("1", redis("zcard " .. list_of(boot)):match("%d+"))
+        kill("b")
+        release("ann")
+        start("b")
+        until_reaped(boot)
+        assert.same({ "error last" }, ends("ann", 1))
+    end)
+
+    it("does not wait for ever for a hook, and tells of many", function()
+        local boot = boot_of(login("b", "stuck"))
+        for i = 1, 80 do
+            login("b", "ann" .. i)
+        end
+        hold("stuck")
+        kill("b")
+        start("b")
+        until_reaped(boot)
+        for i = 1, 80 do
+            assert.same({ "error last" }, ends("ann" .. i, 1))
+        end
+        assert.same({}, ends_now("stuck"))
+        release("stuck")
+    end)
+
+    it("does not hold up a stop", function()
+        local boot = boot_of(login("b", "stuck"))
+        hold("stuck")
+        kill("b")
+        start("b")
+        until_begun("stuck")
+        assert.equal(0, (select(2, t.nodes.b:run("stop"))))
+        local text = t.nodes.b:read("out." .. t.nodes.b.launches)
+        assert.is_nil(text:find("in time", 1, true), text)
+        release("stuck")
+        start("b")
+        until_reaped(boot)
+        assert.same({ "error last" }, ends("stuck", 1))
+    end)
+
+    it("ends when the node is back amid it", function()
+        local x = login("c", "slow")
+        local boot = boot_of(x)
+        for i = 1, 80 do
+            login("c", "ann" .. i)
+        end
+        hold("slow")
+        local y = open("a")
+        local pids = t.nodes.c:pids()
+        for _, pid in ipairs(pids) do
+            t.nodes.c:kill("STOP", pid)
+        end
+        until_dead(y, "slow")
+        redis("del sd:{n:" .. boot .. "}:beat")
+        until_begun("slow")
+        for _, pid in ipairs(pids) do
+            t.nodes.c:kill("CONT", pid)
+        end
+        t.nodes:join()
+        release("slow")
+        local function told()
+            local n = 0
+            for i = 1, 80 do
+                n = n + #ends_now("ann" .. i)
+            end
+            return n
+        end
+        server.until_(function() -- all are listed again
+            return redis("zcard " .. list_of(boot)):match("%d+") == "81"
+        end, "the node asserts its bindings")
+        assert.is_true(told() <= 80, told())
+        local before = told()
+        for _ = 1, 3 do -- beats
+            redis("del sd:{n:" .. boot .. "}:beat")
+            server.until_(function()
+                return redis("exists sd:{n:" .. boot .. "}:beat"):match("1")
+            end, "it beats")
+        end
+        assert.equal(before, told())
+        x:call("c/me")
+    end)
+
+    it("is listed by code that wants to hear, and only by that", function()
+        local x = login("c", "ann")
+        local list = list_of(boot_of(x))
+        local function reload(app)
+            t.nodes.c:write("scripts/app.lua", app)
+            local out, status = t.nodes.c:run("reload")
+            assert.equal(0, status, out)
+        end
+        reload("return {}")
+        redis("del " .. list)
+        login("c", "bob")
+        assert.equal("0", redis("zcard " .. list):match("%d+"))
+        reload(APP)
+        server.until_(function()
+            return redis("zcard " .. list):match("%d+") == "2"
+        end, "both are listed")
     end)
 
     it("is not told of a node that lives, whatever Redis says", function()

@@ -55,6 +55,17 @@ describe("cluster/gossip", function()
         end))
     end)
 
+    it("asks all seeds, also when the first ones are nobody", function()
+        local cluster = gossip.cluster()
+        local a = cluster:start(1)
+        local _, b = cluster:start(2), cluster:start(3, { seeds = { 2 } })
+        cluster:run(3000)
+        b:seeds({ 21, 22, 23, 24, 1 })
+        assert.truthy(cluster:until_(10000, function()
+            return a:living() == 2
+        end))
+    end)
+
     it("does not begin anew with seeds that are told again", function()
         local cluster = gossip.cluster()
         local _, b = cluster:grow(2)
