@@ -172,8 +172,11 @@ return {
         local x = login("a", "ann", "allow")
         local id = x:call("c/me").result.id
         local ghost = id:sub(1, 16) .. ("f"):rep(16)
-        redis(("hset %s %s '5 beside 1000000000'"):format(key("ann"), ghost))
-        assert.equal(2, known("ann"))
+        local both = redis(([[eval "
+            redis.call('hset', KEYS[1], ARGV[1], ARGV[2])
+            return redis.call('hlen', KEYS[1])" 1 %s %s '5 beside 1000000000']])
+            :format(key("ann"), ghost)) -- at once: an assertion takes it out
+        assert.equal("2", both:match("%d+"))
         login("b", "ann", "allow")
         assert.equal(2, known("ann"))
         assert.equal("0", redis(("hexists %s %s"):format(key("ann"), ghost)):match("%d"))
