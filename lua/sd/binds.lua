@@ -88,12 +88,6 @@ local function bind(uid, id, number, policy)
     return reply, err
 end
 
---- Nobody is there under that conn id, or will be.
-local function disclaim(uid, id)
-    core.keep_left({ uid, id })
-    go.apart(binds.left)
-end
-
 --- A conn was bound on this node: have it in Redis, too.
 ---@async
 ---@return true? ok
@@ -115,7 +109,8 @@ local function publish(handle, uid)
         return nil, "refused"
     end
     if not core.raise_binding(handle, uid, reply[1]) then
-        disclaim(uid, id) -- it has gone meanwhile
+        core.keep_left({ uid, id }) -- it has gone meanwhile
+        go.apart(binds.left)
         return true
     end
     core.locate(uid, reply[1], true, policy ~= "allow")
@@ -143,6 +138,15 @@ local function publish_or_unbind(handle, uid)
         error(done, 0)
     end
     return done, err
+end
+
+--- Nobody is there under that conn id, or will be.
+local function disclaim(uid, id)
+    core.keep_left({ uid, id })
+    go.apart(binds.left)
+    if store.has_list then
+        go.apart(store.strike, redis(), uid, id) -- no end is told of it
+    end
 end
 
 --- The uid in Redis, and not here yet.

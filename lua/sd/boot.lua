@@ -259,6 +259,7 @@ local function tell_end(uid, last, reason)
     if fault.is_raised(err) then
         log.raised(err)
     end
+    return true
 end
 
 --- A binding has ended: C says which.

@@ -204,9 +204,20 @@ local function step(round)
     end
 end
 
---- Does no other node have a conn of the uid, which is not asked for long?
+--- Has that conn the uid again?
+local function is_back(uid, id)
+    local handle = core.handle(id)
+    return handle ~= nil and core.binding(handle) == uid
+end
+
+--- Does no other node have a conn of the uid? This one is taken out, and so are
+--- those that have ended before it.
 ---@async
 local function is_alone(uid, id)
+    binds.left()
+    if is_back(uid, id) then
+        return false
+    end
     local list, err = store.find_others(redis(), uid, id)
     if not list then
         return nil, err
@@ -235,8 +246,7 @@ end
 --- The end of a binding was told.
 ---@async
 function location.told(uid, id)
-    local handle = store.has_list and core.handle(id)
-    if store.has_list and not (handle and core.binding(handle) == uid) then
+    if store.has_list and not is_back(uid, id) then
         store.strike(redis(), uid, id)
     end
 end
@@ -249,6 +259,8 @@ function location.start(tells_ends)
     store.has_list = tells_ends
     if tells_ends then
         reaper.start(round / LOOKS)
+    else
+        go.after(STEP, reaper.give_up)
     end
     location_mark.look()
     go.every(STEP, function()

@@ -8,13 +8,14 @@
 ---
 --- A node whose application wants to hear of ends keeps a list of its bindings,
 --- sd:{n:BOOT}:uids (location_store.lua), and a beat, sd:{n:BOOT}:beat, that
---- expires; all nodes stand in sd:nodes, boot -> name. One node at a time works
---- off the list of a dead one, as long as that stays dead, and takes out of it
---- whose end was told: who dies of this leaves the rest to another, so an end
---- may be told twice.
+--- expires; such nodes stand in sd:nodes, boot -> name. One node at a time
+--- works off the list of a dead one, as long as that stays dead, and takes out
+--- of it whose end was told: who dies of this leaves the rest to another, so an
+--- end may be told twice.
 
 local binds = require("sd.binds")
 local core = require("sd.core")
+local channel = require("sd.channel")
 local go = require("sd.go")
 local log = require("sd.log")
 local redis = require("sd.redis")
@@ -71,10 +72,10 @@ local function beat()
     local replies, err = pipeline(function(p)
         p:hset(NODES, core.boot, core.node)
         p:set(of_node(core.boot, "beat"), "1", "ex", DEAD)
-        p:exists(store.list_of(core.boot))
         store.trim(p)
+        p:exists(store.list_of(core.boot))
     end)
-    return replies and replies[3] == 1, err
+    return replies and replies[#replies] == 1, err
 end
 
 --- Is nothing heard of it any more?
@@ -114,14 +115,34 @@ local function take_out(boot, bindings)
     return replies, err
 end
 
+--- Run a hook for each, in a call of its own, for so long as others have.
+---@async
+local function tell_all(bindings)
+    local patience = core.call_timeout / 1000
+    local done = channel(#bindings)
+    for _, b in ipairs(bindings) do
+        go.after(0, function()
+            local told = go.timeout(patience, reaper.tell, b.uid, b.last,
+                "error")
+            if not told then
+                log.warn("on_uid_closed has not ended in time", { uid = b.uid })
+            end
+            b.is_told = true
+            done:send(true)
+        end)
+    end
+    for _ = 1, #bindings do
+        done:receive(patience + 1)
+    end
+end
+
 --- Tell of the next ends.
 ---@async
 ---@return integer? n how many there were
 ---@return string? err
 local function reap_part(boot, name)
-    local patience = core.call_timeout / 1000
-    local held, err = redis():eval(HOLD, 1, of_node(boot, "reaper"), core.boot,
-        HELD + core.call_timeout)
+    local held, err = redis():eval(HOLD, 1, of_node(boot, "reaper"),
+        core.boot .. core.slot, HELD + core.call_timeout)
     if held ~= 1 then
         return nil, held and ELSEWHERE or err
     end
@@ -139,15 +160,7 @@ local function reap_part(boot, name)
     if not replies then
         return nil, err
     end
-    local hooks = {}
-    for i, b in ipairs(bindings) do
-        hooks[i] = function()
-            go.timeout(patience, reaper.tell, b.uid, b.last, "error")
-            b.is_told = true
-            return true
-        end
-    end
-    go.all(hooks)
+    tell_all(bindings)
     return store.unlist(redis(), bindings)
 end
 
@@ -202,6 +215,18 @@ local function look()
                 reap_and_say(boot, name)
             end
         end
+    end
+end
+
+--- Our node's code does not want to hear of ends any more.
+---@async
+function reaper.give_up()
+    local _, err = pipeline(function(p)
+        p:hdel(NODES, core.boot)
+        p:del(store.list_of(core.boot), of_node(core.boot, "beat"))
+    end)
+    if err then
+        binds.complain("list of bindings", err)
     end
 end
 

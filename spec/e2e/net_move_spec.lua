@@ -54,7 +54,8 @@ describe("a conn that moves", function()
         end)
     end
 
-    it("takes half-written output along", function()
+    --- How often a conn has moved that was sent much.
+    local function send_much()
         start({ slow_timeout = 120000 })
         local s = server:connect()
         s:setoption("recv-buffer-size", 65536)
@@ -68,7 +69,15 @@ describe("a conn that moves", function()
             assert.equal(("x"):rep(size), read_packet(s))
         end
         assert.equal("done", read_packet(s))
-        assert.is_true(stop().moved_in > 0)
+        return stop().moved_in
+    end
+
+    it("takes half-written output along", function()
+        local moved, tries = 0, 0
+        while moved == 0 and tries < 20 do -- a busy machine may do it in one turn
+            moved, tries = send_much(), tries + 1
+        end
+        assert.is_true(moved > 0)
     end)
 
     it("takes waiting pushes along, which stay conflated", function()

@@ -1,8 +1,6 @@
 -- Conns of uids in Redis: what its scripts decide, against a Redis of the
 -- spec's own.
-local store = require("sd.location_store")
-
-local KEY = store.key("ann")
+local KEY = "sd:{u:ann}:conns"
 local NODE = { a = ("a"):rep(16), b = ("b"):rep(16) }
 
 local function conn(node, n)
@@ -10,7 +8,7 @@ local function conn(node, n)
 end
 
 describe("sd.location_store", function()
-    local hash, expires, now, server, refuses
+    local hash, expires, now, server, refuses, listed, store
 
     local function call(name, key, ...)
         assert(name == "time" or key == KEY)
@@ -55,6 +53,7 @@ describe("sd.location_store", function()
 
     before_each(function()
         hash, expires, now, refuses = {}, nil, 1700000000, nil
+        listed = {}
         local loaded = {}
         server = {
             eval = function(_, ...)
@@ -84,12 +83,30 @@ describe("sd.location_store", function()
                     end
                     replies[#replies + 1] = refuses == id and { err = "MISCONF" } or 1
                 end,
+                eval = function(_, ...)
+                    replies[#replies + 1] = eval(...)
+                end,
+                zadd = function(_, key, ...)
+                    assert(key == "sd:{n:" .. NODE.a .. "}:uids")
+                    local args = { ... }
+                    for i = 1, #args, 2 do
+                        listed[args[i + 1]] = tonumber(args[i])
+                    end
+                    replies[#replies + 1] = refuses == "zadd" and { err = "NOPERM" } or 1
+                end,
             })
             return replies
         end
         -- The name of the script is remembered for ever.
         package.loaded["sd.location_store"] = nil
+        package.loaded["sd.core"] = {
+            boot = NODE.a,
+            now = function()
+                return now + 0.25
+            end,
+        }
         store = require("sd.location_store")
+        package.loaded["sd.core"], package.loaded["sd.location_store"] = nil, nil
         assert(store.prepare(server))
     end)
 
@@ -193,7 +210,7 @@ describe("sd.location_store", function()
 
     it("forgets what nobody has said for long, although others do", function()
         bind(conn("a", 1), 1, "allow")
-        for _ = 1, 8 do
+        for _ = 1, 10 do
             now = now + 100
             hold(conn("b", 2), 2, "allow")
             assert.is_true(expires > now + 600)
@@ -203,17 +220,40 @@ describe("sd.location_store", function()
         assert.same({ conn("a", 3) }, names())
     end)
 
-    it("says when the end of one of them could not be written", function()
-        bind(conn("a", 1), 1, "allow")
-        bind(conn("b", 2), 2, "allow")
-        local list = { "ann", conn("a", 1), "ann", conn("b", 2) }
-        for _, id in ipairs({ conn("a", 1), conn("b", 2) }) do
-            refuses = id
-            assert.same({ nil, "MISCONF" }, { store.forget(server, list) })
+    it("says which ends could not be written", function()
+        local both = { "ann", conn("a", 1), "ann", conn("b", 2) }
+        for i = 2, 4, 2 do
+            bind(conn("a", 1), 1, "allow")
+            bind(conn("b", 2), 2, "allow")
+            refuses = both[i]
+            assert.same({ { "ann", both[i] }, "MISCONF" }, { store.forget(server, both) })
+            assert.same({ both[i] }, names())
         end
         refuses = nil
-        assert.is_true(store.forget(server, list))
+        assert.same({ {} }, { store.forget(server, both) })
         assert.same({}, names())
+    end)
+
+    it("lists bindings, if somebody wants to hear of their ends", function()
+        local entry = ("%016x"):format(1) .. "ann"
+        bind(conn("a", 1), 1, "kick")
+        assert.same({}, listed)
+        store.has_list = true
+        bind(conn("a", 1), 1, "kick")
+        assert.same({ [entry] = now }, listed)
+        now = now + 7
+        hold(conn("a", 1), 1, "kick")
+        assert.same({ [entry] = now }, listed)
+    end)
+
+    it("binds nobody who cannot be listed", function()
+        store.has_list, refuses = true, "zadd"
+        assert.same({ nil, "NOPERM" }, { store.bind(server, "ann", conn("a", 1), 1, "kick", {}) })
+        local replies, err = store.assert_all(server, {
+            { uid = "ann", id = conn("a", 1), number = 1, policy = "kick" },
+        })
+        assert.equal(1, #replies)
+        assert.equal("NOPERM", err)
     end)
 
     it("finds conns, and knows who is alone", function()

@@ -283,7 +283,9 @@ return {
             assert.equal(0, status, out)
         end
         reload("return {}")
-        redis("del " .. list)
+        server.until_(function()
+            return redis("exists " .. list):match("0")
+        end, "the list is given up")
         login("c", "bob")
         assert.equal("0", redis("zcard " .. list):match("%d+"))
         reload(APP)
