@@ -23,7 +23,7 @@ local function run(options)
     local line = pipe:read("*a")
     pipe:close()
     local result = { args = args }
-    for key, value in line:gmatch("(%w+)=(%S+)") do
+    for key, value in line:gmatch("([%w_]+)=(%S+)") do
         result[key] = key == "hash" and value or tonumber(value)
     end
     assert(result.hash, args .. ": " .. line)
