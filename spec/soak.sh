@@ -1,6 +1,6 @@
 #!/bin/bash
-# The slow versions: the stress programs for as long as they like, see each
-# one's first comment, and the specs that roll dice with more of everything.
+# The slow versions: the stress programs with as many rounds as their first
+# comments say, and the specs that roll dice with more of everything.
 set -eu
 cd "$(dirname "$0")/.."
 for name in mesh_kill ring_kill ring_stress teller_sim uidmap_kill uidmap_last; do

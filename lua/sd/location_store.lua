@@ -188,7 +188,7 @@ end
 --- Bindings have ended: uids and conns in turn. Those that Redis refuses to
 --- take out are left over.
 ---@async
----@return string[] left
+---@return string[] left all of them when Redis is away
 ---@return string? err
 function location_store.forget(server, list)
     local replies, err = server:pipeline(function(p)
