@@ -329,7 +329,7 @@ return {
     end)
 
     -- Beyond reload_timeout, when the old code has given it up, or shorter.
-    local AWAY = tonumber(os.getenv("SD_SPEC_SECONDS") or 20) > 20 and 34 or 3
+    local AWAY = tonumber(os.getenv("SPEC_SECONDS") or 20) > 20 and 34 or 3
 
     it("has its groups when Redis is back, also in the code of a reload", function()
         local c, x = open("b"), open("a")

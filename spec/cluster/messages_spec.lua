@@ -32,7 +32,7 @@ end
 return Place]],
 })
 
-local SECONDS = tonumber(os.getenv("SD_SPEC_SECONDS") or 20)
+local SECONDS = tonumber(os.getenv("SPEC_SECONDS") or 20)
 
 describe("messages of a cluster", function()
     local t, bed, c, nodes, dispatches

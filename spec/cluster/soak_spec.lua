@@ -5,7 +5,7 @@ local cjson = require("cjson")
 local trial = require("spec.support.trial")
 local socket = require("socket")
 
-local SECONDS = tonumber(os.getenv("SD_SPEC_SECONDS") or 20)
+local SECONDS = tonumber(os.getenv("SPEC_SECONDS") or 20)
 local SHARE = 0.3
 
 -- Its parts: half of the messages wait for their outcome, the others are

@@ -1,4 +1,4 @@
--- One kind of trouble at a time, for as long as SD_SPEC_SECONDS allows: each
+-- One kind of trouble at a time, for as long as SPEC_SECONDS allows: each
 -- prints its books, in which nothing may be wrong, and what it cost. After it
 -- the accounts of every process balance and nothing has grown.
 local cjson = require("cjson")
@@ -7,7 +7,7 @@ local server = require("spec.support.server")
 local socket = require("socket")
 local trial = require("spec.support.trial")
 
-local LONG = tonumber(os.getenv("SD_SPEC_SECONDS") or 20) > 20
+local LONG = tonumber(os.getenv("SPEC_SECONDS") or 20) > 20
 local MiB = 2 ^ 20
 
 -- What a process may have more after trouble than before it: allocators and

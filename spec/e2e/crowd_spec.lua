@@ -1,14 +1,14 @@
 -- A crowd of conns does everything at once while workers are killed: when it
 -- is calm again, the node knows exactly who is left.
 --
--- SD_CROWD_SECONDS and SD_CROWD_CONNS make it last longer (spec/soak.sh),
--- SD_CROWD_SEED does the same things again.
+-- SPEC_CROWD_SECONDS and SPEC_CROWD_CONNS make it last longer (spec/soak.sh),
+-- SPEC_CROWD_SEED does the same things again.
 local cjson = require("cjson")
 local server = require("spec.support.server")
 
-local SECONDS = os.getenv("SD_CROWD_SECONDS") or "6"
-local CONNS = os.getenv("SD_CROWD_CONNS") or "200"
-local SEED = os.getenv("SD_CROWD_SEED") or tostring(os.time())
+local SECONDS = os.getenv("SPEC_CROWD_SECONDS") or "6"
+local CONNS = os.getenv("SPEC_CROWD_CONNS") or "200"
+local SEED = os.getenv("SPEC_CROWD_SEED") or tostring(os.time())
 
 local files = {
     ["config/server.lua"] = [[return { workers = 4, tasks = 1, name = "n" }]],
@@ -147,11 +147,11 @@ describe("a crowd on workers that die", function()
             out
         ))
         local ok, verdict = pcall(cjson.decode, s:read("crowd.out"))
-        local seed = "SD_CROWD_SEED=" .. SEED .. ": "
+        local seed = "SPEC_CROWD_SEED=" .. SEED .. ": "
         assert.is_true(ok, seed .. s:read("crowd.out.err"))
         assert.equal("", table.concat(verdict.problems, "\n"), seed)
         assert.is_true(verdict.killed > 0 and verdict.left > 0, seed)
-        if os.getenv("SD_CROWD_SECONDS") then
+        if os.getenv("SPEC_CROWD_SECONDS") then
             print(seed .. cjson.encode(verdict))
         end
     end)

@@ -1,13 +1,13 @@
 -- Conns of different workers that bind one uid at the same moment, many times:
 -- always one has it in the end, and everybody knows which.
 --
--- SD_RACES is how many there are for each policy (spec/soak.sh).
+-- SPEC_RACES is how many there are for each policy (spec/soak.sh).
 local cjson = require("cjson")
 local client = require("spec.support.client")
 local server = require("spec.support.server")
 
 local WORKERS = 4
-local RACES = tonumber(os.getenv("SD_RACES") or 500)
+local RACES = tonumber(os.getenv("SPEC_RACES") or 500)
 local SEED = tonumber(os.getenv("SD_RACES_SEED") or os.time())
 local BATCH = 25 -- races that run at once
 

@@ -1,6 +1,6 @@
 -- Reloads under load, with processes that die in the middle, and many of them:
 -- nothing is lost, doubled, reordered or closed, and nothing grows.
--- SD_RELOADS and SD_RELOAD_CONNS make it long (spec/soak.sh).
+-- SPEC_RELOADS and SPEC_RELOAD_CONNS make it long (spec/soak.sh).
 local cjson = require("cjson")
 local client = require("spec.support.client")
 local server = require("spec.support.server")
@@ -8,10 +8,10 @@ local socket = require("socket")
 
 local until_ = server.until_
 
-local RELOADS = tonumber(os.getenv("SD_RELOADS")) or 10
-local CONNS = tonumber(os.getenv("SD_RELOAD_CONNS")) or 90
-local RATE = tonumber(os.getenv("SD_RELOAD_RATE")) or 1500
-local PAUSE = tonumber(os.getenv("SD_RELOAD_PAUSE")) or 0.3
+local RELOADS = tonumber(os.getenv("SPEC_RELOADS")) or 10
+local CONNS = tonumber(os.getenv("SPEC_RELOAD_CONNS")) or 90
+local RATE = tonumber(os.getenv("SPEC_RELOAD_RATE")) or 1500
+local PAUSE = tonumber(os.getenv("SPEC_RELOAD_PAUSE")) or 0.3
 
 -- Bytes that a process may have more after many reloads. ASan keeps what was
 -- freed for a while: there only the other builds judge.

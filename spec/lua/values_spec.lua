@@ -38,9 +38,9 @@ local function same(a, b)
 end
 
 local function seeded()
-    local seed = tonumber(os.getenv("SD_SEED")) or os.time()
+    local seed = tonumber(os.getenv("SPEC_SEED")) or os.time()
     math.randomseed(seed)
-    return "SD_SEED=" .. seed
+    return "SPEC_SEED=" .. seed
 end
 
 local TEXTS = {

@@ -8,7 +8,7 @@
 ---     t:rest()                      -- after_each
 ---     t:stop()
 ---
---- SD_SEED=n repeats the dice, as far as processes do. SD_SPEC_LOGS=FILE keeps
+--- SPEC_SEED=n repeats the dice, as far as processes do. SPEC_LOGS=FILE keeps
 --- the logs of all members when a message went wrong.
 
 local assert = require("luassert")
@@ -50,7 +50,7 @@ end
 ---@param env string|nil variables of their environment, besides
 ---@return spec.trial
 function trial.start(files, env)
-    local dice = tonumber(os.getenv("SD_SEED") or os.time())
+    local dice = tonumber(os.getenv("SPEC_SEED") or os.time())
     local bed = hosts.start(6)
     local c = cluster.new(bed)
     local self = setmetatable({
@@ -121,8 +121,8 @@ function Trial:judge(what, books)
         end
     end
     print(("%s (seed %d): %s"):format(what, self.dice, cjson.encode(sum)))
-    if sum.wrong > 0 and os.getenv("SD_SPEC_LOGS") then
-        local f = assert(io.open(os.getenv("SD_SPEC_LOGS"), "a"))
+    if sum.wrong > 0 and os.getenv("SPEC_LOGS") then
+        local f = assert(io.open(os.getenv("SPEC_LOGS"), "a"))
         f:write(what, "\n", err, "\n", self.cluster:logs(), "\n")
         f:close()
     end

@@ -1,10 +1,10 @@
 -- Figures of membership in virtual time, from spec/stress/gossip_sim.c.
 --
--- SD_GOSSIP_SEEDS=20 takes that many seeds of everything, also of a thousand
+-- SPEC_GOSSIP_SEEDS=20 takes that many seeds of everything, also of a thousand
 -- members, and prints what it measured; without it, a few. A failure names its
 -- arguments: the same ones repeat it, event for event.
 local build = os.getenv("SD_BUILD") or "build/dev"
-local many = tonumber(os.getenv("SD_GOSSIP_SEEDS"))
+local many = tonumber(os.getenv("SPEC_GOSSIP_SEEDS"))
 local is_release = build:find("release", 1, true) ~= nil
 
 local function arguments(options)
