@@ -146,7 +146,10 @@ static void end_life(struct outbox *o, struct letter *m)
     if (m->waiting > 0)
         outbox_new_term(o);
     outbox_settle(o, m, is_done ? 0 : SD_ETIMEOUT);
-    lane_went_on(o, s);
+    if (s->state != LANE_FLOWING || s->unsent == &s->letters)
+        lane_went_on(o, s);
+    else if (list_empty(&s->queue))
+        lane_pump(o, s); /* it may have kept back those behind it */
 }
 
 static void set_now(struct outbox *o, uint64_t now)

@@ -186,8 +186,7 @@ static void transmit(struct outbox *o, struct lane *s, struct letter *m)
     uint64_t left = s->relays;
 
     fill_to(&d, s);
-    wire_set_life(m->bytes,
-                  m->life.due > o->now ? (uint32_t)(m->life.due - o->now) : 1);
+    wire_set_life(m->bytes, (uint32_t)(m->life.due - o->now));
     m->lacks = s->type == FRAMES_PUBLISH && cover_lacks(o);
     m->found = o->found;
     for (; left != 0; left &= left - 1) {
@@ -222,6 +221,8 @@ void lane_pump(struct outbox *o, struct lane *s)
         struct letter *m = letter_of(s->unsent);
         struct outbox_link *full = full_link(o, s, m->len);
 
+        if (m->life.due <= o->now)
+            return; /* the tick that ends it is due */
         if (full != NULL) {
             list_del(&s->queue);
             list_add(&full->stalled, &s->queue);
