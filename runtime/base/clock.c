@@ -21,6 +21,11 @@ uint64_t clock_ns(void)
     return (uint64_t)read_ns(CLOCK_MONOTONIC) + advanced_ms * 1000000;
 }
 
+uint64_t clock_tick_ns(void)
+{
+    return (uint64_t)read_ns(CLOCK_MONOTONIC_COARSE) + advanced_ms * 1000000;
+}
+
 uint64_t clock_ms(void)
 {
     return clock_ns() / 1000000;

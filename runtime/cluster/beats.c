@@ -2,7 +2,15 @@
  *
  * Clocks are cut to 32 bits of microseconds, which come round after an hour,
  * and are made odd, so that 0 says "none".  All times are differences, so
- * where the two clocks stand does not matter. */
+ * where the two clocks stand does not matter.
+ *
+ * Who reads a stamp sees `ours - theirs`: how much our clock is ahead, and how
+ * long the way was.  The smallest that was seen is taken for the former, so
+ * the quickest way counts as none.  That would hold for ever if clocks did;
+ * they drift, and that of a machine that was stopped or moved may jump.  A beat
+ * bounds it from below: its way was a part of the way there and back, which we
+ * have measured by our own clock.  So a wrong shift is mended by the next beat,
+ * and a wait is never called longer than it was while clocks go evenly. */
 #include "cluster/beats.h"
 
 #include <endian.h>
@@ -32,18 +40,61 @@ void beats_write(const struct beats *b, char out[BEATS_SIZE], uint64_t us)
     memcpy(out, &beat, sizeof(beat));
 }
 
+/* Of two moments of a clock that comes round. */
+static bool is_before(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+static void stamped(struct beats *b, uint32_t made, uint32_t now)
+{
+    b->stamp = made;
+    if (!b->has_shift || is_before(now - made, b->shift))
+        b->shift = now - made;
+    b->has_shift = true;
+}
+
 int beats_take(struct beats *b, struct slice payload, uint64_t us)
 {
     struct beat beat;
-    uint32_t way;
+    uint32_t now = cut(us), way;
 
     if (payload.len != sizeof(beat))
         return SD_EPROTO;
     memcpy(&beat, payload.p, sizeof(beat));
     b->made = le32toh(beat.made);
-    b->came = cut(us);
-    way = cut(us) - le32toh(beat.echo) - le32toh(beat.held);
-    if (beat.echo != 0 && way < BEATS_WAY_MAX)
-        b->round_trip = way > 0 ? way : 1;
+    b->came = now;
+    stamped(b, b->made, now);
+    way = now - le32toh(beat.echo) - le32toh(beat.held);
+    if (beat.echo == 0 || way >= BEATS_WAY_MAX)
+        return 0;
+    b->round_trip = way > 0 ? way : 1;
+    if (is_before(b->shift, now - b->made - way))
+        b->shift = now - b->made - way;
     return 0;
+}
+
+void beats_write_stamp(char out[BEATS_STAMP_SIZE], uint64_t us)
+{
+    uint32_t made = htole32(cut(us));
+
+    memcpy(out, &made, sizeof(made));
+}
+
+int beats_take_stamp(struct beats *b, struct slice payload, uint64_t us)
+{
+    uint32_t made;
+
+    if (payload.len != sizeof(made))
+        return SD_EPROTO;
+    memcpy(&made, payload.p, sizeof(made));
+    stamped(b, le32toh(made), cut(us));
+    return 0;
+}
+
+uint32_t beats_waited(const struct beats *b, uint64_t us)
+{
+    uint32_t read = cut(us) - b->shift; /* by the peer's clock */
+
+    return b->has_shift && is_before(b->stamp, read) ? read - b->stamp : 0;
 }

@@ -28,6 +28,7 @@ enum frames_type {
     FRAMES_INTEREST, /* to a relay: what I have subscribers for */
     FRAMES_COVER,    /* from a relay: the places it has links to */
     FRAMES_BYE,
+    FRAMES_TIME, /* when the data behind it was written */
     FRAMES_END
 };
 

@@ -234,11 +234,12 @@ static int take_interest(struct hub *h, struct hub_link *l, struct slice p)
     return 0;
 }
 
-int hub_take(struct hub *h, struct hub_link *l, unsigned type, struct slice p)
+int hub_take(struct hub *h, struct hub_link *l, unsigned type, struct slice p,
+             uint32_t waited)
 {
     sd_check(h, HUB_MAGIC);
     if (frames_is_data(type))
-        return hub_route(h, l, type, p);
+        return hub_route(h, l, type, p, waited);
     switch (type) {
     case FRAMES_ACK:
         return hub_take_acks(h, l, p);

@@ -59,9 +59,10 @@ struct hub_link *hub_open(struct hub *h, void *owner,
                           const struct place *place);
 void hub_close(struct hub *h, struct hub_link *l);
 
-/* A frame has come.  0; SD_EPROTO: close the link. */
+/* A frame has come, that has waited for so many ms on its link.  0; SD_EPROTO:
+ * close the link. */
 int hub_take(struct hub *h, struct hub_link *l, unsigned type,
-             struct slice payload);
+             struct slice payload, uint32_t waited);
 
 /* These will be taken next, at most HUB_EXPECT of them: asks for the memory
  * that it takes to find their uids, and changes nothing. */

@@ -13,7 +13,8 @@ struct route {
     struct hub *h;
     struct hub_link *from;
     uint64_t number;
-    uint64_t uid; /* hash */
+    uint64_t uid;    /* hash */
+    uint32_t waited; /* ms, before it was here */
     struct slice payload;
     struct frames_data d;
 };
@@ -47,19 +48,24 @@ static struct transit *new_transit(struct route *r)
     return t;
 }
 
-/* To all targets.  The places are for us alone, so they do not go on. */
+/* To all targets: the frame as it came, but for its places, which are for us
+ * alone, and the life it has left. */
 static void forward(struct route *r)
 {
     struct transit *t = new_transit(r);
-    char head[FRAMES_HEAD_MAX];
-    struct slice v[2] = {r->payload, {NULL, 0}};
+    char head[FRAMES_HEAD_MAX], mail[WIRE_HEAD];
+    struct slice v[3] = {r->payload};
     struct hub *h = r->h;
+    unsigned n = 1;
     uint32_t i;
 
-    if (r->d.spots.len > 0) {
+    if (r->d.spots.len > 0 || r->waited > 0) {
         r->d.spots.len = 0;
+        wire_encode(mail, &r->d.head);
         v[0] = slice_make(head, frames_write_head(head, &r->d));
-        v[1] = r->d.mail;
+        v[1] = slice_make(mail, sizeof(mail));
+        v[2] = r->d.body;
+        n = 3;
     }
     for (i = 0; i < h->targets; i++) {
         struct hub_link *l = h->target[i];
@@ -67,7 +73,7 @@ static void forward(struct route *r)
         (void)unanswered_add(&l->sent, t);
         l->bytes += t->len;
         h->figures.sent++;
-        h->calls.emit(h->calls.arg, l->owner, r->d.type, v, 1 + (v[1].len > 0));
+        h->calls.emit(h->calls.arg, l->owner, r->d.type, v, n);
     }
 }
 
@@ -280,13 +286,14 @@ static bool is_own(const struct place *p, const struct wire_head *head)
 }
 
 int hub_route(struct hub *h, struct hub_link *l, unsigned type,
-              struct slice payload)
+              struct slice payload, uint32_t waited)
 {
     struct route r; /* frames_read_data() fills it */
 
     r.h = h;
     r.from = l;
     r.uid = 0;
+    r.waited = waited;
     r.payload = payload;
     if (frames_read_data(&r.d, type, payload) < 0 ||
         !is_own(&l->place, &r.d.head))
@@ -294,7 +301,7 @@ int hub_route(struct hub *h, struct hub_link *l, unsigned type,
     r.number = ++l->taken;
     h->figures.taken++;
     h->targets = 0;
-    if (r.d.head.life_ms == 0)
+    if (!wire_age(&r.d.head, waited))
         nack(&r, FRAMES_EXPIRED);
     else if (type == FRAMES_PLACE)
         route_place(&r);

@@ -65,7 +65,7 @@ struct hub_link *hub_find(const struct hub *h, const struct place *place);
 
 /* hub_route.c */
 int hub_route(struct hub *h, struct hub_link *l, unsigned type,
-              struct slice payload);
+              struct slice payload, uint32_t waited);
 
 /* hub_answer.c */
 void hub_answer(struct hub *h, struct transit *t);

@@ -290,7 +290,7 @@ static void take(struct inbox *i, struct inbox_link *l, struct source *from,
 }
 
 int inbox_take(struct inbox *i, struct inbox_link *l, unsigned type,
-               struct slice payload, uint64_t now)
+               struct slice payload, uint32_t waited, uint64_t now)
 {
     struct frames_data d;
     struct source *from;
@@ -302,6 +302,7 @@ int inbox_take(struct inbox *i, struct inbox_link *l, unsigned type,
     l->taken++;
     l->owed++;
     i->figures.taken++;
+    (void)wire_age(&d.head, waited);
     from = seens_source(i->seens,
                         &(struct place){d.head.boot, d.head.epoch, d.head.slot},
                         i->now);

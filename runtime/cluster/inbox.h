@@ -59,9 +59,10 @@ void inbox_free(struct inbox **ip);
 struct inbox_link *inbox_open(struct inbox *i, void *relay);
 void inbox_close(struct inbox *i, struct inbox_link *l);
 
-/* A data frame has come.  SD_EPROTO: close the link. */
+/* A data frame has come, that has waited for so many ms on its link.
+ * SD_EPROTO: close the link. */
 int inbox_take(struct inbox *i, struct inbox_link *l, unsigned type,
-               struct slice payload, uint64_t now);
+               struct slice payload, uint32_t waited, uint64_t now);
 
 /* The outcome of what was INBOX_LATER: 0 or an error code; final. */
 void inbox_settle(struct inbox *i, uint64_t token, int outcome);

@@ -119,7 +119,7 @@ static void on_look(struct timer *t)
     if (l->state != LINK_OPEN && now - l->began >= PROOF_WAIT)
         link_close(l, l->state == LINK_DIALING ? "no connection in time"
                                                : "no proof in time");
-    else if (l->state == LINK_OPEN && now - l->heard >= LINK_SILENCE)
+    else if (l->state == LINK_OPEN && now - link_heard(l) >= LINK_SILENCE)
         link_close(l, "silent");
     else if (l->state == LINK_OPEN && now - l->beaten >= BEAT)
         link_beat(l, now);
@@ -338,7 +338,15 @@ uint32_t link_round_trip(const struct link *l)
 
 uint64_t link_heard(const struct link *l)
 {
-    return l->heard;
+    return l->heard / 1000;
+}
+
+/* A stamp is of the last tick, so of less than a tick nothing can be said. */
+uint32_t link_waited(const struct link *l)
+{
+    uint32_t ms = beats_waited(&l->beats, l->heard) / 1000;
+
+    return ms > CLOCK_TICK_MS ? ms : 0;
 }
 
 const char *link_peer(const struct link *l)

@@ -3,7 +3,7 @@
  * A link is proved (cluster/hand.h) before anything else is read, then carries
  * frames (cluster/stream.h) both ways.  It says that it is alive every second,
  * measures the way there and back, and is over when it was silent for
- * LINK_SILENCE.
+ * LINK_SILENCE.  How long data was on its way is known, too: see link_waited().
  *
  * What is written in a turn of the loop leaves at its end, in as few system
  * calls as it takes.  Nobody is held up: who writes looks at link_unsent(). */
@@ -87,7 +87,12 @@ int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n);
 
 size_t link_unsent(const struct link *l);       /* bytes */
 uint32_t link_round_trip(const struct link *l); /* us; 0: not known yet */
-uint64_t link_heard(const struct link *l);   /* clock_ms() of the last bytes */
+uint64_t link_heard(const struct link *l); /* clock_ms() of the last bytes */
+
+/* In on_frame(), of data: ms that it waited since it was written, in outputs
+ * and sockets; 0 for what is quick. */
+uint32_t link_waited(const struct link *l);
+
 const char *link_peer(const struct link *l); /* "10.77.0.2:41234" */
 
 #endif

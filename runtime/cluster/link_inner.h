@@ -48,7 +48,9 @@ struct link {
     const char *why; /* it ends */
     char text[LINK_WHY];
     char peer[LINK_SOCKET_NAME];
-    uint64_t began, heard, beaten; /* ms */
+    uint64_t began, beaten; /* ms */
+    uint64_t heard;         /* us; of the last bytes */
+    uint64_t stamped;       /* clock_tick_ns() of the last stamp */
     struct beats beats;
 };
 

@@ -63,6 +63,21 @@ int link_send(struct link *l)
     return send_all(l);
 }
 
+/* What is written now may wait in `out`, and in two sockets: its reader shall
+ * know since when.  One stamp holds for all that is written within a tick. */
+static void stamp(struct link *l)
+{
+    char stamp[BEATS_STAMP_SIZE];
+    struct slice v = {stamp, sizeof(stamp)};
+    uint64_t tick = clock_tick_ns();
+
+    if (tick == l->stamped)
+        return;
+    l->stamped = tick;
+    beats_write_stamp(stamp, tick / 1000);
+    (void)stream_write(l->stream, &l->out, FRAMES_TIME, &v, 1);
+}
+
 /* Windows bound what waits for somebody slow; who sends on, and reads no
  * answers, is not slow. */
 int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n)
@@ -73,6 +88,8 @@ int link_write(struct link *l, uint8_t type, const struct slice *v, unsigned n)
     if (l->state != LINK_OPEN)
         return 0;
     link_mark(l);
+    if (frames_is_data(type))
+        stamp(l);
     err = stream_write(l->stream, &l->out, type, v, n);
     if (l->out.len > LINK_UNSENT_MAX)
         link_close(l, "the other side reads nothing");
@@ -132,9 +149,15 @@ static size_t prove(struct link *l, struct slice in)
 
 static void take_frame(struct link *l, const struct stream_frame *f)
 {
-    if (f->type != FRAMES_HEARTBEAT)
+    int err = 0;
+
+    if (f->type == FRAMES_TIME)
+        err = beats_take_stamp(&l->beats, f->payload, l->heard);
+    else if (f->type == FRAMES_HEARTBEAT)
+        err = beats_take(&l->beats, f->payload, l->heard);
+    else
         l->links->config.ops->on_frame(l->arg, l, f);
-    else if (beats_take(&l->beats, f->payload, clock_ns() / 1000) < 0)
+    if (err < 0)
         link_close(l, "a beat that is none");
 }
 
@@ -162,7 +185,7 @@ static void take_frames(struct link *l)
 
 static void take(struct link *l, struct slice in)
 {
-    l->heard = clock_ms();
+    l->heard = clock_ns() / 1000;
     l->links->figures.received += in.len;
     if (l->state == LINK_PROVING)
         in = slice_skip(in, prove(l, in));

@@ -72,7 +72,8 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
     sd_check(u, UPLINK_MAGIC);
     if (frames_is_data(f->type)) {
         r->received++;
-        err = inbox_take(u->inbox, r->in, f->type, f->payload, link_heard(l));
+        err = inbox_take(u->inbox, r->in, f->type, f->payload, link_waited(l),
+                         link_heard(l));
     } else if (f->type == FRAMES_BYE) {
         link_close(l, "the relay stops");
         return;

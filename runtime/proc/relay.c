@@ -109,7 +109,7 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
     sd_check(p->relay, RELAY_MAGIC);
     p->received += frames_is_data(f->type);
     if (f->type != FRAMES_BYE &&
-        hub_take(p->relay->hub, p->in, f->type, f->payload) < 0)
+        hub_take(p->relay->hub, p->in, f->type, f->payload, link_waited(l)) < 0)
         link_close(l, "a frame that is none");
 }
 

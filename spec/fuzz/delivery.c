@@ -102,7 +102,7 @@ static void act(uint8_t what, struct slice p)
 
     if (what < 170)
         rc = frames_is_data(what % 32)
-                 ? inbox_take(in, in_link, what % 32, p, now)
+                 ? inbox_take(in, in_link, what % 32, p, what / 32, now)
                  : outbox_take(o, out_link, what % 32, p, now);
     else if (what < 200)
         send(byte);

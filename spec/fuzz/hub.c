@@ -47,7 +47,7 @@ static void reopen(unsigned i)
 
 static void take(unsigned i, unsigned type, struct slice p)
 {
-    int rc = hub_take(h, links[i], type, p);
+    int rc = hub_take(h, links[i], type, p, (uint32_t)p.len % 3 * 7);
 
     sd_assert(rc == 0 || rc == SD_EPROTO);
     if (rc < 0)
@@ -57,7 +57,7 @@ static void take(unsigned i, unsigned type, struct slice p)
 /* What is read is written the same. */
 static void check_data(unsigned type, struct slice p)
 {
-    char head[FRAMES_HEAD_MAX];
+    char head[FRAMES_HEAD_MAX], mail[WIRE_HEAD];
     struct slice uid = frames_peek_uid(p);
     struct frames_data d;
     size_t n;
@@ -69,6 +69,8 @@ static void check_data(unsigned type, struct slice p)
     n = frames_write_head(head, &d);
     sd_assert(slice_eq(slice_make(head, n), slice_make(p.p, n)));
     sd_assert(p.p + n == d.mail.p && n + d.mail.len == p.len);
+    wire_encode(mail, &d.head);
+    sd_assert(memcmp(mail, d.mail.p, WIRE_HEAD) == 0);
 }
 
 static void send(unsigned i, uint8_t what, struct slice p)

@@ -159,9 +159,10 @@ static void locate(unsigned uids)
 
     for (i = 0; i < uids; i++) {
         l.uid = uid_of(uid, i);
-        sd_assert(hub_take(h, receiver, FRAMES_LOCATE,
-                           slice_make(payload,
-                                      frames_write_locate(payload, &l))) == 0);
+        sd_assert(
+            hub_take(h, receiver, FRAMES_LOCATE,
+                     slice_make(payload, frames_write_locate(payload, &l)),
+                     0) == 0);
     }
 }
 
@@ -186,17 +187,17 @@ static void pass(struct way *w, int (*take)(unsigned type, struct slice p))
 
 static int relay(unsigned type, struct slice p)
 {
-    return hub_take(h, sender, type, p);
+    return hub_take(h, sender, type, p, 0);
 }
 
 static int receive(unsigned type, struct slice p)
 {
-    return inbox_take(in, in_link, type, p, 2);
+    return inbox_take(in, in_link, type, p, 0, 2);
 }
 
 static int relay_ack(unsigned type, struct slice p)
 {
-    return hub_take(h, receiver, type, p);
+    return hub_take(h, receiver, type, p, 0);
 }
 
 static int settle(unsigned type, struct slice p)

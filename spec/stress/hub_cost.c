@@ -54,8 +54,8 @@ static void tell(struct hub *h, struct hub_link *l, uint32_t i)
         .is_here = true, .is_sole = true, .bind = 1, .uid = uid_of(uid, i)};
 
     sd_assert(hub_take(h, l, FRAMES_LOCATE,
-                       slice_make(bytes, frames_write_locate(bytes, &at))) ==
-              0);
+                       slice_make(bytes, frames_write_locate(bytes, &at)),
+                       0) == 0);
 }
 
 static uint32_t at_random(void)
@@ -113,7 +113,7 @@ static void acknowledge(struct hub *h, struct hub_link *l, uint64_t first)
     char bytes[FRAMES_ACK_SIZE];
 
     sd_assert(hub_take(h, l, FRAMES_ACK,
-                       slice_make(bytes, frames_write_ack(bytes, &r))) == 0);
+                       slice_make(bytes, frames_write_ack(bytes, &r)), 0) == 0);
     hub_turn(h);
 }
 
@@ -130,7 +130,8 @@ static uint64_t run(struct hub *h, struct hub_link *from, struct hub_link *to,
         for (unsigned i = 0; i < BATCH; i++) {
             if (expects && i % HUB_EXPECT == 0)
                 hub_expect(h, b.frame + i, HUB_EXPECT);
-            sd_assert(hub_take(h, from, FRAMES_UID, b.frame[i].payload) == 0);
+            sd_assert(hub_take(h, from, FRAMES_UID, b.frame[i].payload, 0) ==
+                      0);
         }
         acknowledge(h, to, emitted - BATCH + 1);
         spent += cpu_ns() - begun;

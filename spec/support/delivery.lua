@@ -264,12 +264,12 @@ function delivery.hub(limits)
         return lib.hub_open(self.hub[0], delivery.owner(n), place)
     end
 
-    function h:take(link, type, payload)
-        return lib.hub_take(self.hub[0], link, type, payload)
+    function h:take(link, type, payload, waited)
+        return lib.hub_take(self.hub[0], link, type, payload, waited or 0)
     end
 
     function h:data(link, t)
-        return self:take(link, t.type or lib.FRAMES_UID, delivery.data(t))
+        return self:take(link, t.type or lib.FRAMES_UID, delivery.data(t), t.waited)
     end
 
     function h:ack(link, first, count)
@@ -331,6 +331,7 @@ function delivery.inbox(limits)
         function(_, d, token)
             i.got[#i.got + 1] = ffi.string(d.body.p, d.body.len)
             i.tokens[#i.tokens + 1] = token
+            i.life = d.head.life_ms -- of the last one
             return i.outcome
         end))
     i.box = ffi.gc(ffi.new("struct inbox *[1]",
@@ -342,7 +343,7 @@ function delivery.inbox(limits)
 
     function i:data(link, t, now)
         return lib.inbox_take(self.box[0], link, t.type or lib.FRAMES_UID, delivery.data(t),
-            now or 0)
+            t.waited or 0, now or 0)
     end
 
     --- What was handed over, and the answers as "owner:text", since.

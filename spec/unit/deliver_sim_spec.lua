@@ -29,7 +29,7 @@ describe("delivery between nodes, with faults in virtual time,", function()
 
     local mutations = { "chain", "again", "perhaps", "acked" }
     if not build:find("dev") then -- these are found late
-        mutations = { "chain", "again", "perhaps", "acked", "term", "base", "covered" }
+        mutations = { "chain", "again", "perhaps", "acked", "term", "base", "covered", "life" }
     end
     for _, mutation in ipairs(mutations) do
         it("needs the rule that is taken away as '" .. mutation .. "'", function()

@@ -35,6 +35,34 @@ describe("cluster/hub", function()
         assert.equal(0, h:figures().transits)
     end)
 
+    it("takes from a life what its message waited on the link", function()
+        h:locate(d, "anna", 5)
+        h:interest(d, lib.FRAMES_ADD, "t")
+        h:interest(d, lib.FRAMES_COMPLETE)
+        h:interest(e, lib.FRAMES_COMPLETE)
+        local more = { life = 1000 }
+        local topic = { type = lib.FRAMES_PUBLISH, kind = lib.FRAMES_TOPIC }
+        for i, waited in ipairs({ 0, 999, 1000, 4000000000 }) do
+            more.waited, more.prev = waited, i - 1
+            uid("anna", "to anna", i, more)
+        end
+        for k, v in pairs(more) do
+            topic[k] = v
+        end
+        topic.waited = 300
+        uid("t", "to all", 5, topic)
+        topic.waited = 1000
+        uid("t", "too late", 6, topic)
+        lib.hub_turn(h.hub[0])
+        local lives, answers = {}, nil
+        for _, f in ipairs(delivery.drain(h.frames)) do
+            lives[#lives + 1] = f.to == 2 and f.life .. " " .. f.body or nil
+            answers = f.to == 1 and f.text or answers
+        end
+        assert.same({ "1000 to anna", "1 to anna", "700 to all" }, lives)
+        assert.equal(("3:%d/0 4:%d/0 6:%d/0"):gsub("%%d", lib.FRAMES_EXPIRED), answers)
+    end)
+
     it("finds one of many uids, expected or not", function()
         local many = 5000
         for i = 1, many do

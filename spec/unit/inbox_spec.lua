@@ -228,13 +228,30 @@ describe("cluster/inbox", function()
         assert.equal("1<1:" .. lib.FRAMES_STALE .. "/0", answers)
     end)
 
+    it("takes from a life what its message waited on the link", function()
+        take({ counter = 1, life = 1000, waited = 0 })
+        assert.equal(1000, i.life)
+        take({ counter = 2, life = 1000, waited = 999 })
+        assert.equal(1, i.life)
+        take({ counter = 3, life = 1000, waited = 1000 })
+        take({ counter = 4, life = 1000, waited = 4000000000 })
+        assert_turn("m1 m2", ("1<1+2 1<3:%d/0 4:%d/0"):format(lib.FRAMES_EXPIRED,
+            lib.FRAMES_EXPIRED))
+    end)
+
+    it("remembers what it took, however late it comes again", function()
+        take({ counter = 1, life = 10 })
+        take({ counter = 1, life = 10, waited = 20, flags = lib.FRAMES_AGAIN })
+        assert_turn("m1", "1<1+2")
+    end)
+
     it("ends the link for a frame that is none", function()
         for _, payload in ipairs({ "", "x", ("\0"):rep(13), ("\255"):rep(200) }) do
             assert.equal(lib.SD_EPROTO, lib.inbox_take(i.box[0], link, lib.FRAMES_UID,
-                delivery.slice(payload), 0))
+                delivery.slice(payload), 0, 0))
         end
         assert.equal(lib.SD_EPROTO, lib.inbox_take(i.box[0], link, lib.FRAMES_ACK,
-            delivery.ack(1), 0))
+            delivery.ack(1), 0, 0))
         assert.equal(0, tonumber(i:figures().taken))
     end)
 end)

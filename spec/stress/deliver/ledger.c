@@ -10,6 +10,7 @@ static bool is_refusal(int outcome)
 
 void taken(struct message *m, unsigned by)
 {
+    uint64_t age = world->now - m->sent_at;
     unsigned i;
 
     note(by);
@@ -20,6 +21,10 @@ void taken(struct message *m, unsigned by)
     }
     if (m->takers < TAKERS)
         m->taker[m->takers++] = by;
+    if (age > m->life + ROUNDED)
+        wrong("message %u was taken %llu ms after its life",
+              (unsigned)(m - world->message),
+              (unsigned long long)((age - m->life) / MS));
     if (m->outcomes > 0 && is_refusal(m->outcome))
         wrong("message %u was reported as %s, and delivered",
               (unsigned)(m - world->message), err_word(m->outcome));
@@ -43,6 +48,8 @@ static void check_publish(const struct message *m)
 
     if (world->worker[m->w].holds_few)
         return; /* and some may be dropped too early */
+    if (m->settled_at > m->sent_at + m->life)
+        return; /* who was slower than the others got nothing any more */
     for (w = 0; w < world->workers; w++) {
         const struct worker *to = &world->worker[w];
         bool has = false;

@@ -55,7 +55,8 @@ static void send_one(unsigned w, enum kind kind, unsigned to)
                           .epoch = me->place.epoch,
                           .to = to,
                           .counter = h.counter,
-                          .sent_at = world->now};
+                          .sent_at = world->now,
+                          .life = h.life_ms * (uint64_t)MS};
     if (kind == TO_PLACE) {
         dest = (struct outbox_to){.type = FRAMES_PLACE,
                                   .place = world->worker[to].place};

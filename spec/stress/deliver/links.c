@@ -80,7 +80,8 @@ void chan_send(struct chan *c, unsigned dir, unsigned type,
                       .type = FRAME,
                       .a = (unsigned)(c - world->chan),
                       .b = dir,
-                      .c = type};
+                      .c = type,
+                      .written = world->now};
     unsigned i;
 
     if (c->is_broken)

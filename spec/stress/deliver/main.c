@@ -21,8 +21,9 @@
 
 #include "base/assert.h"
 
-static const char *const mutations[MUTATIONS] = {
-    "none", "chain", "term", "again", "base", "perhaps", "acked", "covered"};
+static const char *const mutations[MUTATIONS] = {"none",  "chain",   "term",
+                                                 "again", "base",    "perhaps",
+                                                 "acked", "covered", "life"};
 
 /* --- one event ---- */
 
@@ -30,6 +31,13 @@ static void turn_worker(unsigned w)
 {
     if (world->worker[w].is_alive)
         inbox_turn(world->worker[w].in);
+}
+
+/* As link_waited() says. */
+static uint32_t waited(const struct event *e)
+{
+    mutated += mutation == LIFE;
+    return mutation == LIFE ? 0 : (uint32_t)((world->now - e->written) / MS);
 }
 
 static void take_frame(struct event *e)
@@ -45,12 +53,13 @@ static void take_frame(struct event *e)
     if (e->b == 0 && c->relay_open) {
         if (e->c == FRAMES_PUBLISH && mutation == COVERED)
             put32(e->bytes + 14, c->losses);
-        rc = hub_take(world->relay[c->r].hub, c->hub, e->c, p);
+        rc = hub_take(world->relay[c->r].hub, c->hub, e->c, p, waited(e));
         if (chance(60))
             hub_turn(world->relay[c->r].hub);
     } else if (e->b == 1 && c->worker_open) {
         if (frames_is_data(e->c))
-            rc = inbox_take(world->worker[c->w].in, c->in, e->c, p, now_ms());
+            rc = inbox_take(world->worker[c->w].in, c->in, e->c, p, waited(e),
+                            now_ms());
         else
             rc =
                 outbox_take(world->worker[c->w].out, c->out, e->c, p, now_ms());

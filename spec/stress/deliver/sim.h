@@ -27,6 +27,7 @@ enum {
     CALM = 2500 * MS,       /* a subscription is known everywhere */
     KNOWN = 6000 * MS,      /* everybody alive has had a link meanwhile */
     SILENCE = 3000 * MS,    /* after which a link is given up */
+    ROUNDED = 4 * MS,       /* of a life that is counted in ms, down */
     QUIET = 200 * 1000 * MS /* after the faults, until all has to be over */
 };
 
@@ -39,6 +40,7 @@ enum mutation {
     PERHAPS, /* a relay says "not here" of what it has lost */
     ACKED,   /* a relay says "delivered" of what it has lost */
     COVERED, /* publishes rely on no COVER */
+    LIFE,    /* what waits in a link grows no older */
     MUTATIONS
 };
 
@@ -101,7 +103,7 @@ enum kind {
 struct message {
     enum kind kind;
     unsigned w, epoch, to, to_epoch;
-    uint64_t counter, sent_at, settled_at;
+    uint64_t counter, sent_at, settled_at, life;
     unsigned outcomes, takers;
     int outcome;
     unsigned taker[TAKERS]; /* conns, or workers and epochs */
@@ -140,6 +142,7 @@ struct event {
     enum event_type type;
     unsigned a, b, c;
     uint64_t n;
+    uint64_t written; /* of a frame */
     char *bytes;
     size_t len;
 };

@@ -124,8 +124,13 @@ struct event pop(void)
 void after(uint64_t us, enum event_type type, unsigned a, unsigned b,
            unsigned c, uint64_t n)
 {
-    push((struct event){world->now + us, ++world->orders, type, a, b, c, n,
-                        NULL, 0});
+    push((struct event){.at = world->now + us,
+                        .order = ++world->orders,
+                        .type = type,
+                        .a = a,
+                        .b = b,
+                        .c = c,
+                        .n = n});
 }
 
 uint64_t now_ms(void)
