@@ -61,6 +61,7 @@ struct links {
     struct strangers strangers;
     struct loop_hook hook;
     struct links_figures figures;
+    uint64_t tick; /* clock_tick_ns(), while frames are taken; else 0 */
     char in[LINK_READ_SIZE];
 };
 

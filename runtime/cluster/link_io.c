@@ -64,13 +64,17 @@ int link_send(struct link *l)
 }
 
 /* What is written now may wait in `out`, and in two sockets: its reader shall
- * know since when.  One stamp holds for all that is written within a tick. */
+ * know since when.  One stamp holds for all that is written within a tick.  A
+ * relay writes while it reads, and a look at the clock for each message would
+ * be 3 % of its work. */
 static void stamp(struct link *l)
 {
     char stamp[BEATS_STAMP_SIZE];
     struct slice v = {stamp, sizeof(stamp)};
-    uint64_t tick = clock_tick_ns();
+    uint64_t tick = l->links->tick;
 
+    if (tick == 0)
+        tick = clock_tick_ns();
     if (tick == l->stamped)
         return;
     l->stamped = tick;
@@ -192,7 +196,9 @@ static void take(struct link *l, struct slice in)
     if (l->state != LINK_OPEN || in.len == 0)
         return;
     stream_feed(l->stream, in);
+    l->links->tick = clock_tick_ns();
     take_frames(l);
+    l->links->tick = 0;
 }
 
 /* Before a proof only the other side knows why, and says it in its log. */
