@@ -162,7 +162,8 @@ int frames_read_data(struct frames_data *out, unsigned type, struct slice p)
     out->kind = 0;
     out->losses = 0;
     out->place = (struct place){0};
-    out->name = out->spots = slice_make(NULL, 0);
+    out->name = slice_make(NULL, 0);
+    out->spots = slice_make(NULL, 0); /* a copy would wait for its stores */
     out->order.flags = (uint8_t)get(&r, 1);
     need(&r, (out->order.flags & ~FRAMES_FLAGS) == 0);
     out->order.term = (uint32_t)get(&r, 4);

@@ -16,8 +16,10 @@
 #include "base/assert.h"
 #include "base/err.h"
 
-enum {
-    WIRE_LIFE = 36 /* where it is in a head */
+enum { /* where they are in a head */
+    WIRE_FLAGS_AT = 4,
+    WIRE_LIFE_AT = 36,
+    WIRE_LEN_AT = 40
 };
 
 static inline __attribute__((always_inline)) char *put(char *p, uint64_t x,
@@ -60,7 +62,7 @@ void wire_encode(char *out, const struct wire_head *h)
 
 void wire_set_life(char *head, uint32_t life_ms)
 {
-    put(head + WIRE_LIFE, life_ms, 4);
+    put(head + WIRE_LIFE_AT, life_ms, 4);
 }
 
 int wire_write(struct buf *out, const struct wire_head *h, struct slice body)
@@ -77,47 +79,64 @@ int wire_write(struct buf *out, const struct wire_head *h, struct slice body)
     return 0;
 }
 
-int wire_decode(struct wire_head *h, struct slice bytes)
+/* How many bytes of body follow the head here, or an error. */
+static int check(struct slice bytes)
 {
-    const char *p = bytes.p;
-    struct wire_head r;
+    const char *p;
+    uint64_t flags, len;
 
-    if (bytes.len > 0 && *p != WIRE_VERSION)
+    if (bytes.len > 0 && *bytes.p != WIRE_VERSION)
         return SD_EPROTO;
     if (bytes.len < WIRE_HEAD)
         return SD_EAGAIN;
-    p++;
-    r.slot = (uint8_t)get(&p, 1);
-    r.type = (uint16_t)get(&p, 2);
-    r.flags = (uint16_t)get(&p, 2);
-    r.epoch = (uint16_t)get(&p, 2);
-    r.boot = get(&p, 8);
-    r.counter = get(&p, 8);
-    r.ticket.vm = (uint32_t)get(&p, 4);
-    r.ticket.index = (uint32_t)get(&p, 4);
-    r.ticket.generation = (uint32_t)get(&p, 4);
-    r.life_ms = (uint32_t)get(&p, 4);
-    r.len = (uint32_t)get(&p, 4);
-    if ((r.flags & ~WIRE_FLAGS) != 0 || r.len > WIRE_BODY_MAX)
+    p = bytes.p + WIRE_FLAGS_AT;
+    flags = get(&p, 2);
+    p = bytes.p + WIRE_LEN_AT;
+    len = get(&p, 4);
+    if ((flags & ~(uint64_t)WIRE_FLAGS) != 0 || len > WIRE_BODY_MAX)
         return SD_EPROTO;
-    *h = r;
+    return (flags & WIRE_FD) != 0 ? 0 : (int)len;
+}
+
+/* Into its place at once: the copy of a struct that was just filled field by
+ * field waits for all these stores. */
+static void read_head(struct wire_head *h, const char *p)
+{
+    p++;
+    h->slot = (uint8_t)get(&p, 1);
+    h->type = (uint16_t)get(&p, 2);
+    h->flags = (uint16_t)get(&p, 2);
+    h->epoch = (uint16_t)get(&p, 2);
+    h->boot = get(&p, 8);
+    h->counter = get(&p, 8);
+    h->ticket.vm = (uint32_t)get(&p, 4);
+    h->ticket.index = (uint32_t)get(&p, 4);
+    h->ticket.generation = (uint32_t)get(&p, 4);
+    h->life_ms = (uint32_t)get(&p, 4);
+    h->len = (uint32_t)get(&p, 4);
+}
+
+int wire_decode(struct wire_head *h, struct slice bytes)
+{
+    int inside = check(bytes);
+
+    if (inside < 0)
+        return inside;
+    read_head(h, bytes.p);
     return 0;
 }
 
 int wire_read(struct wire_head *h, struct slice *body, struct slice bytes)
 {
-    struct wire_head r;
-    size_t inside;
-    int rc = wire_decode(&r, bytes);
+    int inside = check(bytes);
 
-    if (rc < 0)
-        return rc;
-    inside = (r.flags & WIRE_FD) != 0 ? 0 : r.len;
-    if (bytes.len - WIRE_HEAD < inside)
+    if (inside < 0)
+        return inside;
+    if (bytes.len - WIRE_HEAD < (size_t)inside)
         return SD_EAGAIN;
-    *h = r;
-    *body = slice_make(bytes.p + WIRE_HEAD, inside);
-    return WIRE_HEAD + (int)inside;
+    read_head(h, bytes.p);
+    *body = slice_make(bytes.p + WIRE_HEAD, (size_t)inside);
+    return WIRE_HEAD + inside;
 }
 
 bool wire_age(struct wire_head *h, uint64_t waited_ms)
