@@ -1,7 +1,7 @@
 /* master.c - the life of a node, or of a dispatch.
  *
- * Peers: all processes, by leashes (crew.c); `sdlua` verbs, by
- * the control socket (dispatch below); signals.
+ * Peers: all processes, by leashes (crew.c); `sdlua` verbs, by the control
+ * socket (master_ask.c); signals.
  *
  * A failed start and an orderly stop end the same way: workers, tasks, redis,
  * then the closers, which accept what was never opened, in reverse order.
@@ -23,7 +23,7 @@
 #include "proc/daemon.h"
 #include "proc/drain.h"
 #include "proc/instance.h"
-#include "proc/master.h"
+#include "proc/master_inner.h"
 #include "proc/redis_server.h"
 #include "proc/reload.h"
 #include "proc/signals.h"
@@ -32,35 +32,7 @@
 #include "proc/tables.h"
 #include "proc/title.h"
 
-enum {
-    MASTER_MAGIC = 0x6d617374
-};
-
 static const uint64_t stack_least = 64 << 20;
-
-enum master_state {
-    MASTER_STARTING,
-    MASTER_SERVING,
-    MASTER_DRAINING,
-    MASTER_STOPPING
-};
-
-struct master {
-    unsigned magic;
-    enum master_state state;
-    bool served;
-    int exit;
-    struct node node;
-    struct loop *loop;
-    struct signals *signals;
-    struct mesh *mesh;
-    struct redis_server *redis;
-    struct crew *crew;
-    struct reload *reload; /* NULL until it serves */
-    struct drain *drain;   /* while it drains */
-    struct ctl *ctl;
-    struct stall *stall;
-};
 
 /* --- steps of a start: 0, or negative after a complaint ------------------- */
 
@@ -145,47 +117,19 @@ static void on_heritage(void *arg, struct heritage *h)
         snprintf(h->redis, sizeof(h->redis), "%s", REDIS_SERVER_SOCKET);
 }
 
-static void on_line(void *arg, const char *line, struct buf *reply);
-
-static const char *const state_names[] = {
-    [MASTER_STARTING] = "starting",
-    [MASTER_SERVING] = "serving",
-    [MASTER_DRAINING] = "draining",
-    [MASTER_STOPPING] = "stopping",
-};
-
-static struct status status_of(const struct master *m)
-{
-    return (struct status){
-        .node = m->node.name,
-        .version = m->node.options.version,
-        .generation = m->node.generation,
-        .workers = m->node.workers,
-        .state = state_names[m->state],
-        .started = m->node.started,
-        .conf = m->node.conf,
-        .ports = &m->node.ports,
-        .mesh = m->mesh,
-        .admin = m->node.admin >= 0 ? m->node.admin_address : "",
-        .redis = redis_server_info(m->redis),
-    };
-}
-
-static void stop(struct master *m, uint64_t ms, int status);
-
 /* Every process is ready: say so, and let a daemon's caller go. */
 static void on_ready(void *arg)
 {
     struct master *m = arg;
-    struct status status = status_of(m);
+    struct status status = master_status(m);
     struct buf table = {0};
     struct slice s;
-    int err = ctl_open(&m->ctl, m->loop, &m->node.user, on_line, m);
+    int err = ctl_open(&m->ctl, m->loop, &m->node.user, master_on_line, m);
 
     sd_check(m, MASTER_MAGIC);
     if (err < 0) {
         fprintf(stderr, "sdlua: %s: %s\n", instance_control(), err_str(err));
-        stop(m, 0, EXIT_FAILURE);
+        master_stop(m, 0, EXIT_FAILURE);
         return;
     }
     m->reload = reload_new(m->loop, &m->node, m->mesh, m->crew);
@@ -213,7 +157,7 @@ static void on_refused(void *arg, const char *text)
         if (strchr(text, '\n') != NULL)
             log_info("%s", text); /* with the stack */
     }
-    stop(m, 0, EXIT_FAILURE);
+    master_stop(m, 0, EXIT_FAILURE);
 }
 
 static void on_built(void *arg, const char *why)
@@ -231,7 +175,7 @@ static void on_broken(void *arg)
     sd_check(m, MASTER_MAGIC);
     log_error("every %s is broken: giving up",
               m->node.workers > 0 ? "worker" : "relay");
-    stop(m, 0, EXIT_FAILURE);
+    master_stop(m, 0, EXIT_FAILURE);
 }
 
 static void on_empty(void *arg)
@@ -303,7 +247,7 @@ static int start(struct master *m)
 
 /* --- while it lives ------------------------------------------------------- */
 
-static void stop(struct master *m, uint64_t ms, int status)
+void master_stop(struct master *m, uint64_t ms, int status)
 {
     if (m->state == MASTER_STARTING && status == EXIT_SUCCESS)
         status = EXIT_FAILURE;
@@ -324,62 +268,6 @@ static void stop(struct master *m, uint64_t ms, int status)
         on_empty(m);
 }
 
-static void on_drained(void *arg)
-{
-    struct master *m = arg;
-
-    sd_check(m, MASTER_MAGIC);
-    stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
-}
-
-/* "drain 50": begin, or go on at another pace.  "drain": at one that fits. */
-static void drain(struct master *m, const char *rate, struct buf *reply)
-{
-    struct drain_config config = {
-        .loop = m->loop,
-        .crew = m->crew,
-        .slots = mesh_slots(m->mesh),
-        .workers = m->node.workers,
-        .limit = m->node.conf->server.stop_timeout,
-        .on_empty = on_drained,
-        .arg = m,
-    };
-    unsigned long n = strtoul(rate, NULL, 10);
-
-    if (m->state == MASTER_STOPPING) {
-        buf_append_str(reply, "{\"error\":\"stopping\"}");
-        return;
-    }
-    if (m->state == MASTER_SERVING) {
-        reload_cancel(m->reload, "sdlua drains");
-        m->drain = drain_new(&config);
-    }
-    m->state = MASTER_DRAINING;
-    drain_set_rate(m->drain, n < DRAIN_RATE_MAX ? (unsigned)n : DRAIN_RATE_MAX);
-    drain_json(m->drain, reply);
-}
-
-/* "attach 1": from now on the client speaks with that worker. */
-static void attach(struct master *m, const char *worker, struct buf *reply)
-{
-    unsigned long i = strtoul(worker, NULL, 10);
-
-    if (i >= m->node.workers)
-        buf_printf(reply, "{\"error\":\"no worker %lu\"}", i);
-    else if (crew_attach(m->crew, (unsigned)i, ctl_client(m->ctl)) < 0)
-        buf_printf(reply, "{\"error\":\"worker %lu does not serve\"}", i);
-}
-
-/* From now on the client speaks with the agent. */
-static void ask_agent(struct master *m, enum agent_ask what, struct buf *reply)
-{
-    if (m->node.cluster.gossip < 0)
-        buf_append_str(reply, "{\"error\":\"of no cluster: set "
-                              "cluster.enable\"}");
-    else if (crew_ask_agent(m->crew, ctl_client(m->ctl), what) < 0)
-        buf_append_str(reply, "{\"error\":\"the agent does not serve\"}");
-}
-
 static void reap(struct master *m)
 {
     int status;
@@ -397,39 +285,6 @@ static void reap(struct master *m)
     }
 }
 
-static void reopen_log(struct master *m)
-{
-    int err;
-
-    if (m->node.log[0] == '\0')
-        return;
-    err = node_reopen_log(&m->node);
-    if (err < 0)
-        log_error("%s: %s", m->node.log, err_str(err));
-    if (m->node.options.daemon) {
-        dup2(m->node.log_fd, STDOUT_FILENO);
-        dup2(m->node.log_fd, STDERR_FILENO);
-    }
-    if (m->crew != NULL)
-        crew_reopen_logs(m->crew);
-}
-
-/* `call` is taken. */
-static void reload(struct master *m, struct ctl_call *call)
-{
-    struct buf reply = {0};
-
-    if (m->state == MASTER_SERVING) {
-        reload_begin(m->reload, call);
-        return;
-    }
-    log_warn("sdlua does not serve: nothing is reloaded");
-    buf_append_str(&reply, "{\"ok\":false,\"errors\":[\"sdlua does not "
-                           "serve\"]}");
-    ctl_answer(&call, &reply);
-    buf_fini(&reply);
-}
-
 static void on_signal(void *arg, int signum)
 {
     struct master *m = arg;
@@ -441,55 +296,20 @@ static void on_signal(void *arg, int signum)
         break;
     case SIGTERM:
     case SIGINT:
-        stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
+        master_stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
         break;
     case SIGQUIT:
-        stop(m, 0, EXIT_SUCCESS);
+        master_stop(m, 0, EXIT_SUCCESS);
         break;
     case SIGUSR2:
-        reopen_log(m);
+        master_reopen_log(m);
         break;
     case SIGHUP:
     case SIGUSR1:
-        reload(m, NULL);
+        master_reload(m, NULL);
         break;
     default:
         break;
-    }
-}
-
-static void on_line(void *arg, const char *line, struct buf *reply)
-{
-    struct master *m = arg;
-    struct status status = status_of(m);
-
-    sd_check(m, MASTER_MAGIC);
-    if (strcmp(line, "status") == 0) {
-        status_json(&status, reply);
-    } else if (strcmp(line, "stop") == 0) {
-        buf_append_str(reply, "{\"ok\":true}");
-        if (m->state != MASTER_STOPPING)
-            stop(m, m->node.conf->server.stop_timeout, EXIT_SUCCESS);
-    } else if (strcmp(line, "stop-now") == 0) {
-        buf_append_str(reply, "{\"ok\":true}");
-        stop(m, 0, EXIT_SUCCESS);
-    } else if (strcmp(line, "reload") == 0) {
-        reload(m, ctl_defer(m->ctl));
-    } else if (strncmp(line, "drain", 5) == 0) {
-        drain(m, line + 5, reply);
-    } else if (strcmp(line, "left") == 0 && m->drain != NULL) {
-        drain_json(m->drain, reply);
-    } else if (strncmp(line, "attach ", 7) == 0) {
-        attach(m, line + 7, reply);
-    } else if (strcmp(line, "cluster") == 0) {
-        ask_agent(m, AGENT_CLUSTER, reply);
-    } else if (strcmp(line, "reload-cluster") == 0) {
-        ask_agent(m, AGENT_ROLL, reply);
-    } else if (strcmp(line, "log-reopen") == 0) {
-        buf_append_str(reply, "{\"ok\":true}");
-        reopen_log(m);
-    } else {
-        buf_append_str(reply, "{\"error\":\"no such command\"}");
     }
 }
 
