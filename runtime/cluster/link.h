@@ -25,6 +25,9 @@ enum {
     LINK_UNSENT_MAX = 64 << 20 /* bytes: above all windows */
 };
 
+/* How a link ends whose other side has ended, or has stopped. */
+#define LINK_CLOSED "the other side has closed it"
+
 struct link;
 struct links; /* those of one process */
 

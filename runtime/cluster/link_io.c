@@ -204,9 +204,8 @@ static void take(struct link *l, struct slice in)
 /* Before a proof only the other side knows why, and says it in its log. */
 static const char *end_of(const struct link *l)
 {
-    return l->state == LINK_PROVING
-               ? "the other side has closed it before a proof"
-               : "the other side has closed it";
+    return l->state == LINK_PROVING ? LINK_CLOSED " before a proof"
+                                    : LINK_CLOSED;
 }
 
 static void read_some(struct link *l)

@@ -8,6 +8,7 @@
 #include "proc/relay.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -130,6 +131,16 @@ static void complain(struct relay *r, const struct link *l, const char *why)
     log_warn("a link from %s was refused: %s%s", link_peer(l), why, more);
 }
 
+/* A worker that ends is told of by its node. */
+static void say_closed(const struct peer *p, const char *why)
+{
+    bool is_usual = strcmp(why, LINK_CLOSED) == 0;
+
+    log_event(is_usual ? LOG_DEBUG : LOG_INFO, NULL, NULL,
+              "the link to worker %u of %s at %s is closed: %s",
+              p->who.place.slot, p->who.name, link_peer(p->link), why);
+}
+
 static void on_close(void *arg, struct link *l, const char *why)
 {
     struct peer *p = arg;
@@ -139,8 +150,7 @@ static void on_close(void *arg, struct link *l, const char *why)
     if (p->in != NULL) {
         hub_close(r->hub, p->in);
         count(r, -1);
-        log_debug("the link to worker %u of %s is closed: %s",
-                  p->who.place.slot, p->who.name, why);
+        say_closed(p, why);
     } else if (r->door != NULL) { /* else we stop, and close all */
         complain(r, l, why);
         r->refused[refusal_of(why)]++;

@@ -139,10 +139,7 @@ describe("bad HTTP", function()
 
     --- KiB the worker has in memory.
     local function resident()
-        local f = assert(io.open("/proc/" .. worker .. "/status"))
-        local n = tonumber(f:read("*a"):match("VmRSS:%s*(%d+)"))
-        f:close()
-        return n
+        return server.memory(worker) / 1024
     end
 
     local function assert_well()

@@ -3,6 +3,7 @@
 local cjson = require("cjson")
 local client = require("spec.support.client")
 local cluster_local = require("spec.support.cluster_local")
+local redis = require("spec.support.redis")
 local server = require("spec.support.server")
 
 local KEY = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="
@@ -103,6 +104,20 @@ describe("a peer from the documents", function()
         assert.same({ ack = number, count = 1 }, hear("ack"))
     end)
 
+    it("measures the way there and back with the relay", function()
+        local us = hear("beat").beat
+        assert.is_true(us > 0 and us < 5e6, us)
+    end)
+
+    it("hears what is over that waited on its way, and what is not", function()
+        hear("beat") -- since then the relay knows its clock; a life is 10 s
+        local late = send("late 11000 bob never")
+        assert.same({ nack = late, reason = 33, flags = 0 }, hear("nack"))
+        local early = send("late 5000 bob still")
+        assert.equal("still", bob:receive())
+        assert.same({ ack = early, count = 1 }, hear("ack"))
+    end)
+
     it("hears that a uid is nowhere", function()
         local number = send("uid nobody hello")
         assert.same({ nack = number, reason = 1, flags = 0 }, hear("nack"))
@@ -122,6 +137,7 @@ describe("a peer from the documents", function()
         local message = hear("uid")
         assert.equal("eve", message.uid)
         assert.equal("psst", message.text)
+        assert.is_true(message.life > 0 and message.life <= 30000)
     end)
 
     it("gets publishes that it wants, and no others", function()
@@ -137,5 +153,58 @@ describe("a peer from the documents", function()
         assert.is_true(bob:call("people/cry", { topic = "weather", text = "snow" }).result.ok)
         assert.is_true(bob:call("people/cry", { topic = "sport", text = "goal" }).result.ok)
         assert.same({ topic = "sport", text = "goal" }, hear("topic"))
+    end)
+end)
+
+describe("a peer that reads nothing", function()
+    local MIB = 2 ^ 20
+    -- ASan keeps what was freed for a while.
+    local KEPT = os.getenv("SD_PRELOAD") and 400 * MIB or 0
+    local d, relay
+
+    before_each(function()
+        local port = redis.free_port()
+        d = server.new({
+            ["config/server.lua"] = 'return { name = "d" }',
+            ["config/cluster.lua"] = ("return { enable = true, key = %q, encrypt = false, "
+                .. 'bind = "127.0.0.1:0", discovery = "seeds" }'):format(KEY),
+            ["config/dispatch.lua"] = ("return { relays = 1, port = %d }"):format(port),
+            ["config/admin.lua"] = 'return { listen = "off" }',
+            ["config/ports.lua"] = false,
+        })
+        local out, code = d:run("dispatch start -d")
+        assert.equal(0, code, out)
+        for _, p in ipairs(cjson.decode((d:run("dispatch status --json"))).processes) do
+            relay = p.role == "relay" and { port = port, pid = p.pid } or relay
+        end
+    end)
+
+    after_each(function()
+        d:run("dispatch stop --now")
+        server.shell("rm -rf '" .. d.dir .. "'")
+    end)
+
+    local function peer(boot, words)
+        return server.shell(("printf '%s\\n' | env -u LD_PRELOAD timeout 120 /usr/bin/python3 "
+            .. "spec/support/peer.py 127.0.0.1 %d %s sdlua %s plain 2>&1"):format(words,
+            relay.port, KEY, boot))
+    end
+
+    -- Each answer is ten bytes: 64 MiB of them are as many messages as this.
+    it("loses its link, and costs no more than 64 MiB", function()
+        local before = server.memory(relay.pid)
+        local out = peer(BOOT, "flood 20000000")
+        local sent, closed = out:match('"flooded": (%d+), "closed": (%a+)')
+        assert.equal("true", closed, out)
+        assert.is_true(tonumber(sent) > 64 * MIB / 10, sent)
+        local grown = server.memory(relay.pid, "VmHWM") - before
+        assert.is_true(grown < KEPT + 160 * MIB, grown)
+        assert.matches("the link to worker 1 of peer at 127.0.0.1:%d+ is closed: "
+            .. "the other side reads nothing", d:read("run/dispatch.log"))
+        -- It is there for others, and has given back what it took.
+        assert.matches('"relay"', peer(BOOT, "want news"))
+        server.until_(function()
+            return server.memory(relay.pid) - before < KEPT + 40 * MIB
+        end, "the memory is given back")
     end)
 end)

@@ -163,10 +163,7 @@ describe("clients that do not read", function()
     local function resident()
         local sum = 0
         for index = 0, 1 do
-            local f = assert(io.open(("/proc/%d/statm"):format(
-                s:process("worker", index).pid)))
-            sum = sum + tonumber(f:read("*a"):match("^%d+ (%d+)")) * 4096
-            f:close()
+            sum = sum + server.memory(s:process("worker", index).pid)
         end
         return sum
     end

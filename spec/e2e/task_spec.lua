@@ -260,10 +260,7 @@ describe("a task", function()
     end
 
     local function resident()
-        local f = assert(io.open("/proc/" .. worker .. "/status"))
-        local n = tonumber(f:read("*a"):match("VmRSS:%s*(%d+)"))
-        f:close()
-        return n
+        return server.memory(worker) / 1024
     end
 
     --- Wait until every task process is ready.

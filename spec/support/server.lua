@@ -118,6 +118,17 @@ function server.until_(fn, what)
     error("not within " .. DEADLINE .. " s: " .. what, 2)
 end
 
+--- Memory of a process, in bytes: what it has, or another line of its status.
+---@param pid integer
+---@param line string|nil
+---@return integer
+function server.memory(pid, line)
+    local f = assert(io.open("/proc/" .. pid .. "/status"))
+    local kib = f:read("*a"):match((line or "VmRSS") .. ":%s*(%d+)")
+    f:close()
+    return tonumber(kib) * 1024
+end
+
 --- Is there a process of that pid that has not ended? A zombie has, with its
 --- last thread: until then its ports are taken.
 ---@param pid integer
