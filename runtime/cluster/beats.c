@@ -9,8 +9,9 @@
  * the quickest way counts as none.  That would hold for ever if clocks did;
  * they drift, and that of a machine that was stopped or moved may jump.  A beat
  * bounds it from below: its way was a part of the way there and back, which we
- * have measured by our own clock.  So a wrong shift is mended by the next beat,
- * and a wait is never called longer than it was while clocks go evenly. */
+ * have measured by our own clock.  So while clocks go evenly no wait is called
+ * longer than it was; after a jump of the peer's clock they are, until a beat
+ * has come that was made after it and answers one made after it. */
 #include "cluster/beats.h"
 
 #include <endian.h>
@@ -46,9 +47,8 @@ static bool is_before(uint32_t a, uint32_t b)
     return (int32_t)(a - b) < 0;
 }
 
-static void stamped(struct beats *b, uint32_t made, uint32_t now)
+static void see(struct beats *b, uint32_t made, uint32_t now)
 {
-    b->stamp = made;
     if (!b->has_shift || is_before(now - made, b->shift))
         b->shift = now - made;
     b->has_shift = true;
@@ -64,7 +64,7 @@ int beats_take(struct beats *b, struct slice payload, uint64_t us)
     memcpy(&beat, payload.p, sizeof(beat));
     b->made = le32toh(beat.made);
     b->came = now;
-    stamped(b, b->made, now);
+    see(b, b->made, now);
     way = now - le32toh(beat.echo) - le32toh(beat.held);
     if (beat.echo == 0 || way >= BEATS_WAY_MAX)
         return 0;
@@ -88,7 +88,8 @@ int beats_take_stamp(struct beats *b, struct slice payload, uint64_t us)
     if (payload.len != sizeof(made))
         return SD_EPROTO;
     memcpy(&made, payload.p, sizeof(made));
-    stamped(b, le32toh(made), cut(us));
+    b->stamp = le32toh(made);
+    see(b, b->stamp, cut(us));
     return 0;
 }
 
@@ -96,5 +97,5 @@ uint32_t beats_waited(const struct beats *b, uint64_t us)
 {
     uint32_t read = cut(us) - b->shift; /* by the peer's clock */
 
-    return b->has_shift && is_before(b->stamp, read) ? read - b->stamp : 0;
+    return b->stamp != 0 && is_before(b->stamp, read) ? read - b->stamp : 0;
 }

@@ -26,7 +26,7 @@ struct beats {
     uint32_t made;       /* of the peer's last beat, by its clock; 0: none */
     uint32_t came;       /* and when it came, by ours */
     uint32_t round_trip; /* us; 0: not known */
-    uint32_t stamp;      /* when what comes now was written, by its clock */
+    uint32_t stamp;      /* of what comes now, by the peer's clock; 0: none */
     uint32_t shift;      /* from its clock to ours, and the quickest way */
     bool has_shift;
 };

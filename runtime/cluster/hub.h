@@ -41,9 +41,9 @@ struct hub_limits {
 struct hub_figures {
     uint64_t taken; /* data frames; each is answered, or its link ends */
     uint64_t acked, nacked;
-    uint64_t sent;                               /* data frames to receivers */
-    uint64_t busy, unknown, no_way, moved, lost; /* of the nacked */
-    uint64_t evicted;                            /* uids for lack of room */
+    uint64_t sent; /* data frames to receivers */
+    uint64_t busy, unknown, no_way, moved, lost, expired; /* of the nacked */
+    uint64_t evicted; /* uids for lack of room */
     uint32_t links, uids;
     uint32_t transits; /* taken, not answered */
 };
@@ -59,8 +59,8 @@ struct hub_link *hub_open(struct hub *h, void *owner,
                           const struct place *place);
 void hub_close(struct hub *h, struct hub_link *l);
 
-/* A frame has come, that has waited for so many ms on its link.  0; SD_EPROTO:
- * close the link. */
+/* A frame has come; data that has waited for so many ms on its link.  0;
+ * SD_EPROTO: close the link. */
 int hub_take(struct hub *h, struct hub_link *l, unsigned type,
              struct slice payload, uint32_t waited);
 

@@ -21,6 +21,7 @@ static void count_nack(struct hub_figures *f, enum frames_reason reason)
     f->no_way += reason == FRAMES_NO_WAY;
     f->moved += reason == FRAMES_MOVED;
     f->lost += reason == FRAMES_LOST;
+    f->expired += reason == FRAMES_EXPIRED;
 }
 
 static void answer(struct hub *h, struct hub_link *l,
@@ -56,11 +57,19 @@ static void free_transit(struct hub *h, struct transit *t)
     h->free_transits++;
 }
 
+/* Of a publish, which is to nobody's uid, each receiver counts. */
+static enum frames_reason outcome_of(const struct transit *t)
+{
+    if (t->uid == 0 && t->is_late && !frames_is_retry(t->worst))
+        return FRAMES_EXPIRED;
+    return frames_outcome(t->worst, t->took);
+}
+
 /* All receivers have answered. */
 void hub_answer(struct hub *h, struct transit *t)
 {
     struct hub_link *l = h->link[t->from];
-    struct frames_nack n = {t->number, frames_outcome(t->worst, t->took), 0};
+    struct frames_nack n = {t->number, outcome_of(t), 0};
 
     if (t->took)
         n.flags |= FRAMES_TOOK;
@@ -88,6 +97,7 @@ static int take(struct hub *h, struct hub_link *l, const struct frames_nack *n)
     t->is_known |= n->reason >= FRAMES_RETRY_END;
     t->maybe |= n->reason == FRAMES_LOST || n->reason == FRAMES_FORGOTTEN ||
                 n->reason == FRAMES_EXPIRED;
+    t->is_late |= n->reason == FRAMES_EXPIRED;
     if (--t->waiting == 0)
         hub_answer(h, t);
     return 0;

@@ -193,21 +193,27 @@ static void target_newest(struct hub *h, const struct hub_uid *e)
         h->target[h->targets++] = l;
 }
 
+/* Its places as the sender says, or as we know. */
+static struct hub_uid *places_of(struct route *r)
+{
+    struct hub *h = r->h;
+
+    if (r->d.spots.len == 0)
+        return hub_cache_find(h->cache, r->uid, r->d.name);
+    return hub_cache_learn(h->cache, r->uid, r->d.name, r->d.spots,
+                           (r->d.order.flags & FRAMES_SOLE) != 0, h->openings);
+}
+
 static void route_uid(struct route *r)
 {
     struct hub *h = r->h;
     struct hub_uid *e;
 
-    r->uid = hash_bytes(&h->key, r->d.name);
     if ((r->d.order.flags & FRAMES_FLOOD) != 0) {
         route_flood(r);
         return;
     }
-    if (r->d.spots.len > 0)
-        e = hub_cache_learn(h->cache, r->uid, r->d.name, r->d.spots,
-                            (r->d.order.flags & FRAMES_SOLE) != 0, h->openings);
-    else
-        e = hub_cache_find(h->cache, r->uid, r->d.name);
+    e = places_of(r);
     if (!is_usable(h, e)) {
         nack(r, FRAMES_UNKNOWN);
         return;
@@ -278,6 +284,14 @@ void hub_expect(struct hub *h, const struct stream_frame *f, unsigned n)
     hub_cache_expect(h->cache, hash, found);
 }
 
+/* The places that came with it are those of the frames behind it, too. */
+static void expire(struct route *r)
+{
+    if (r->d.spots.len > 0)
+        (void)places_of(r);
+    nack(r, FRAMES_EXPIRED);
+}
+
 /* A process speaks for itself only. */
 static bool is_own(const struct place *p, const struct wire_head *head)
 {
@@ -301,8 +315,10 @@ int hub_route(struct hub *h, struct hub_link *l, unsigned type,
     r.number = ++l->taken;
     h->figures.taken++;
     h->targets = 0;
+    if (type == FRAMES_UID)
+        r.uid = hash_bytes(&h->key, r.d.name);
     if (!wire_age(&r.d.head, waited))
-        nack(&r, FRAMES_EXPIRED);
+        expire(&r);
     else if (type == FRAMES_PLACE)
         route_place(&r);
     else if (type == FRAMES_UID)

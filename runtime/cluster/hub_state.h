@@ -38,6 +38,7 @@ struct transit {
     uint32_t waiting;
     uint8_t worst;              /* enum frames_reason */
     bool took, maybe, is_known; /* see enum frames_nack_flag */
+    bool is_late;               /* too late for a receiver */
 };
 
 struct hub {

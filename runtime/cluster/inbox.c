@@ -5,12 +5,15 @@
  *      a copy of an older term     the sender lost sight of it and went on;
  *                                  whatever it sent since could be overtaken
  *      an id that was seen         sent again: the same answer again
+ *      an id that was forgotten    ... if it was: nobody knows
+ *      no life left                its sender has given it up
  *      no conn of the uid          the sender looks where it is now
  *      the one before not seen     it was lost or refused on the way, and
  *                                  comes again, before this one
  *
- * Refused like this a message leaves no trace here.  Anything else is final,
- * and is remembered with its outcome before the next one is looked at. */
+ * Refused like this a message leaves no trace here, as an id of the first kind
+ * has none to leave.  Anything else is final, and is remembered with its outcome
+ * before the next one is looked at. */
 #include "cluster/inbox.h"
 
 #include "base/assert.h"
@@ -280,7 +283,7 @@ static void take(struct inbox *i, struct inbox_link *l, struct source *from,
     if (was_seen(i, l, from, d))
         return;
     if (d->head.life_ms == 0)
-        answer(l, l->taken, FRAMES_EXPIRED);
+        refuse(l, FRAMES_EXPIRED, &i->figures.expired);
     else if (d->type == FRAMES_UID && !i->calls.has(i->calls.arg, &d->name))
         refuse(l, FRAMES_NOT_HERE, &i->figures.not_here);
     else if (!is_next(i, from, d))

@@ -46,7 +46,7 @@ struct inbox_limits {
 
 struct inbox_figures {
     uint64_t taken, delivered, later, refused;
-    uint64_t doubles, gaps, stale, not_here, forgotten, busy;
+    uint64_t doubles, gaps, stale, not_here, forgotten, expired, busy;
     uint64_t evicted; /* ids that were dropped while they could come again */
     uint32_t seen, sources, pending;
 };

@@ -338,15 +338,7 @@ uint32_t link_round_trip(const struct link *l)
 
 uint64_t link_heard(const struct link *l)
 {
-    return l->heard / 1000;
-}
-
-/* A stamp is of the last tick, so of less than a tick nothing can be said. */
-uint32_t link_waited(const struct link *l)
-{
-    uint32_t ms = beats_waited(&l->beats, l->heard) / 1000;
-
-    return ms > CLOCK_TICK_MS ? ms : 0;
+    return l->heard_us / 1000;
 }
 
 const char *link_peer(const struct link *l)

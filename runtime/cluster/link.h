@@ -92,8 +92,9 @@ size_t link_unsent(const struct link *l);       /* bytes */
 uint32_t link_round_trip(const struct link *l); /* us; 0: not known yet */
 uint64_t link_heard(const struct link *l); /* clock_ms() of the last bytes */
 
-/* In on_frame(), of data: ms that it waited since it was written, in outputs
- * and sockets; 0 for what is quick. */
+/* In on_frame(), of a data frame: ms that it waited since it was written, in
+ * outputs and sockets, and behind others that were read with it; 0 for what is
+ * quick. */
 uint32_t link_waited(const struct link *l);
 
 const char *link_peer(const struct link *l); /* "10.77.0.2:41234" */

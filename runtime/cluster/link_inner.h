@@ -49,7 +49,7 @@ struct link {
     char text[LINK_WHY];
     char peer[LINK_SOCKET_NAME];
     uint64_t began, beaten; /* ms */
-    uint64_t heard;         /* us; of the last bytes */
+    uint64_t heard_us;      /* when the last bytes were read */
     uint64_t stamped;       /* clock_tick_ns() of the last stamp */
     struct beats beats;
 };
@@ -61,7 +61,7 @@ struct links {
     struct strangers strangers;
     struct loop_hook hook;
     struct links_figures figures;
-    uint64_t tick; /* clock_tick_ns(), while frames are taken; else 0 */
+    uint64_t tick; /* a relay's clock_tick_ns(), while it takes; else 0 */
     char in[LINK_READ_SIZE];
 };
 

@@ -15,6 +15,7 @@
 
 enum {
     READS_MAX = 8,           /* in one turn */
+    STILL = 10 * 1000,       /* ms: far beyond LINK_SILENCE */
     KEEP_OUTPUT = 256 * 1024 /* memory an emptied output keeps */
 };
 
@@ -63,22 +64,26 @@ int link_send(struct link *l)
     return send_all(l);
 }
 
+/* A relay looks at the clock once for all that it takes of a read: for each
+ * message it would be 3 % of its work.  In a worker scripts may run between
+ * two frames, for as long as they like. */
+static uint64_t tick_of(const struct links *ls)
+{
+    return ls->tick != 0 ? ls->tick : clock_tick_ns();
+}
+
 /* What is written now may wait in `out`, and in two sockets: its reader shall
- * know since when.  One stamp holds for all that is written within a tick.  A
- * relay writes while it reads, and a look at the clock for each message would
- * be 3 % of its work. */
+ * know since when.  One stamp holds for all that is written within a tick. */
 static void stamp(struct link *l)
 {
-    char stamp[BEATS_STAMP_SIZE];
-    struct slice v = {stamp, sizeof(stamp)};
-    uint64_t tick = l->links->tick;
+    char bytes[BEATS_STAMP_SIZE];
+    struct slice v = {bytes, sizeof(bytes)};
+    uint64_t tick = tick_of(l->links);
 
-    if (tick == 0)
-        tick = clock_tick_ns();
     if (tick == l->stamped)
         return;
     l->stamped = tick;
-    beats_write_stamp(stamp, tick / 1000);
+    beats_write_stamp(bytes, tick / 1000);
     (void)stream_write(l->stream, &l->out, FRAMES_TIME, &v, 1);
 }
 
@@ -111,6 +116,17 @@ void link_beat(struct link *l, uint64_t now)
 }
 
 /* --- reading -------------------------------------------------------------- */
+
+/* A stamp is of the last tick: that much is not sure. */
+uint32_t link_waited(const struct link *l)
+{
+    uint64_t us = tick_of(l->links) / 1000;
+    uint32_t ms;
+
+    us = us > l->heard_us ? us : l->heard_us;
+    ms = beats_waited(&l->beats, us) / 1000;
+    return ms > CLOCK_TICK_MS ? ms - CLOCK_TICK_MS : 0;
+}
 
 /* What was wrong with a handshake, for a person. */
 static const char *fault(struct link *l)
@@ -156,13 +172,13 @@ static void take_frame(struct link *l, const struct stream_frame *f)
     int err = 0;
 
     if (f->type == FRAMES_TIME)
-        err = beats_take_stamp(&l->beats, f->payload, l->heard);
+        err = beats_take_stamp(&l->beats, f->payload, l->heard_us);
     else if (f->type == FRAMES_HEARTBEAT)
-        err = beats_take(&l->beats, f->payload, l->heard);
+        err = beats_take(&l->beats, f->payload, l->heard_us);
     else
         l->links->config.ops->on_frame(l->arg, l, f);
     if (err < 0)
-        link_close(l, "a beat that is none");
+        link_close(l, "a time that is none");
 }
 
 static void take_frames(struct link *l)
@@ -187,16 +203,30 @@ static void take_frames(struct link *l)
         link_close(l, "a record that is none");
 }
 
+/* Whose process stood still for that long was given up by the other side; what
+ * is in the socket is old, and no clock of ours says how old. */
+static bool is_stale(const struct link *l, uint64_t us)
+{
+    return l->state == LINK_OPEN && us - l->heard_us >= STILL * 1000;
+}
+
 static void take(struct link *l, struct slice in)
 {
-    l->heard = clock_ns() / 1000;
+    uint64_t us = clock_ns() / 1000;
+
+    if (is_stale(l, us)) {
+        link_close(l, "silent");
+        return;
+    }
+    l->heard_us = us;
     l->links->figures.received += in.len;
     if (l->state == LINK_PROVING)
         in = slice_skip(in, prove(l, in));
     if (l->state != LINK_OPEN || in.len == 0)
         return;
     stream_feed(l->stream, in);
-    l->links->tick = clock_tick_ns();
+    if (l->links->config.role == HAND_RELAY)
+        l->links->tick = clock_tick_ns();
     take_frames(l);
     l->links->tick = 0;
 }

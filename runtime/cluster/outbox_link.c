@@ -26,6 +26,19 @@ struct outbox_link *outbox_open(struct outbox *o, void *relay, uint64_t id,
     return l;
 }
 
+/* A publish is not delivered by halves: who was too busy for it gets it later,
+ * and of who was too late for it its sender hears. */
+static enum frames_reason outcome_of(const struct letter *m)
+{
+    if (m->lane->type == FRAMES_PUBLISH && !frames_is_retry(m->worst)) {
+        if (m->is_late)
+            return FRAMES_EXPIRED;
+        if (m->took && m->worst == FRAMES_BUSY)
+            return FRAMES_NO_WAY;
+    }
+    return frames_outcome(m->worst, m->took);
+}
+
 /* One answer of those that a letter waits for. */
 static void take_answer(struct outbox *o, struct letter *m,
                         enum frames_reason reason, unsigned flags)
@@ -38,6 +51,7 @@ static void take_answer(struct outbox *o, struct letter *m,
     if (m->took || m->maybe || reason >= FRAMES_RETRY_END ||
         (flags & FRAMES_KNOWN) != 0)
         m->is_known = true;
+    m->is_late |= reason == FRAMES_EXPIRED;
     m->worst = (uint8_t)frames_worse(m->worst, reason);
     if (--m->waiting > 0)
         return;
@@ -45,9 +59,7 @@ static void take_answer(struct outbox *o, struct letter *m,
         pool_put(o, m);
         return;
     }
-    if (m->lane->type == FRAMES_PUBLISH && m->took && m->worst == FRAMES_BUSY)
-        m->worst = FRAMES_NO_WAY; /* not by halves: once more, later */
-    m->worst = (uint8_t)frames_outcome(m->worst, m->took);
+    m->worst = (uint8_t)outcome_of(m);
     lane_answered(o, m);
 }
 

@@ -46,7 +46,9 @@ static void resolve(struct outbox *o, struct lane *s)
 
 static void give_up(struct outbox *o, struct letter *m, int outcome)
 {
-    if (m->took)
+    bool has_missed = m->lane->type == FRAMES_PUBLISH && m->is_late;
+
+    if (m->took && !has_missed)
         outcome = 0;
     else if ((m->maybe || m->waiting > 0) && outcome != SD_ETIMEOUT)
         outcome = SD_ECLOSED;

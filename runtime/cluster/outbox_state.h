@@ -42,6 +42,7 @@ struct letter {
     bool took;     /* somebody took it */
     bool maybe;    /* somebody may have taken it */
     bool is_sent;  /* at least once */
+    bool is_late;  /* too late for a receiver */
     bool is_known; /* some receiver may know its id */
     bool lacks;    /* a publish, when places had no link */
     bool is_held;  /* ... and it waits for them */

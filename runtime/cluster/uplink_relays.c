@@ -78,8 +78,7 @@ static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
         link_close(l, "the relay stops");
         return;
     } else {
-        err =
-            outbox_take(u->outbox, r->out, f->type, f->payload, link_heard(l));
+        err = outbox_take(u->outbox, r->out, f->type, f->payload, clock_ms());
     }
     if (err < 0)
         link_close(l, "a frame that is none");

@@ -80,7 +80,7 @@ int wire_write(struct buf *out, const struct wire_head *h, struct slice body)
 }
 
 /* How many bytes of body follow the head here, or an error. */
-static int check(struct slice bytes)
+static int body_inside(struct slice bytes)
 {
     const char *p;
     uint64_t flags, len;
@@ -118,7 +118,7 @@ static void read_head(struct wire_head *h, const char *p)
 
 int wire_decode(struct wire_head *h, struct slice bytes)
 {
-    int inside = check(bytes);
+    int inside = body_inside(bytes);
 
     if (inside < 0)
         return inside;
@@ -128,7 +128,7 @@ int wire_decode(struct wire_head *h, struct slice bytes)
 
 int wire_read(struct wire_head *h, struct slice *body, struct slice bytes)
 {
-    int inside = check(bytes);
+    int inside = body_inside(bytes);
 
     if (inside < 0)
         return inside;

@@ -62,6 +62,7 @@ enum counter {
     COUNT_FAR_AGAIN,     /* ... of them not the first of their message */
     COUNT_FAR_TAKEN,     /* data frames of others ... */
     COUNT_FAR_DOUBLES,   /* ... of them seen before */
+    COUNT_FAR_EXPIRED,   /* ... of them too late */
     COUNT_FAR_KEPT,      /* a gauge: messages that no relay has answered */
     COUNT_FAR_BYTES,     /* a gauge: theirs */
     COUNT_LINK_BYTES_IN, /* of links, as they are on the wire */

@@ -109,6 +109,8 @@ static const struct series table[] = {
      COUNT, COUNT_FAR_TAKEN, WORKER, 1, NULL, NULL},
     {"sdlua_far_messages_duplicate_total", "Of these, seen before.",
      COUNT, COUNT_FAR_DOUBLES, WORKER, 1, NULL, NULL},
+    {"sdlua_far_messages_expired_total", "Of these, too late.",
+     COUNT, COUNT_FAR_EXPIRED, WORKER, 1, NULL, NULL},
     {"sdlua_link_frames_sent_total", "Data frames for other nodes.",
      COUNT, COUNT_FAR_FRAMES, WORKER, 1, NULL, NULL},
     {"sdlua_link_frames_resent_total", "Of these, sent before.",
@@ -131,6 +133,8 @@ static const struct series table[] = {
      COUNT, COUNT_FAR_FRAMES, RELAY, 1, NULL, NULL},
     {"sdlua_relay_frames_busy_total", "Refused: a receiver owes too much.",
      COUNT, COUNT_FAR_BUSY, RELAY, 1, NULL, NULL},
+    {"sdlua_relay_frames_expired_total", "Refused: too late.",
+     COUNT, COUNT_FAR_EXPIRED, RELAY, 1, NULL, NULL},
     {"sdlua_relay_links", "Links to workers.",
      FIGURE, SLOT_CONNS, RELAY, 1, NULL, NULL},
 };

@@ -106,11 +106,16 @@ static void on_batch(void *arg, const struct stream_frame *f, unsigned n)
 static void on_frame(void *arg, struct link *l, const struct stream_frame *f)
 {
     struct peer *p = arg;
+    uint32_t waited = 0;
 
     sd_check(p->relay, RELAY_MAGIC);
-    p->received += frames_is_data(f->type);
-    if (f->type != FRAMES_BYE &&
-        hub_take(p->relay->hub, p->in, f->type, f->payload, link_waited(l)) < 0)
+    if (f->type == FRAMES_BYE)
+        return;
+    if (frames_is_data(f->type)) {
+        p->received++;
+        waited = link_waited(l);
+    }
+    if (hub_take(p->relay->hub, p->in, f->type, f->payload, waited) < 0)
         link_close(l, "a frame that is none");
 }
 
@@ -308,6 +313,7 @@ static void on_count(struct process *p, uint64_t *v)
     v[COUNT_FAR_TAKEN] = hub_figures(r->hub)->taken;
     v[COUNT_FAR_FRAMES] = hub_figures(r->hub)->sent;
     v[COUNT_FAR_BUSY] = hub_figures(r->hub)->busy;
+    v[COUNT_FAR_EXPIRED] = hub_figures(r->hub)->expired;
     count_refusals(r, v);
 }
 

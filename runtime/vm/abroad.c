@@ -187,6 +187,7 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     struct abroad_letter l = {
         .to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT},
         .type = MSG_GROUP,
+        .life = OUTBOX_LIFE_MAX, /* who misses it stays wrong */
         .wants = verb == MSG_GROUP_ENTER ? ABROAD_CHANGE : ABROAD_NOTHING,
         .body = v,
         .n = 3};

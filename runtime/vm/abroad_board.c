@@ -36,6 +36,7 @@ void abroad_add_counters(const struct abroad *a, uint64_t *v)
     v[COUNT_FAR_AGAIN] = out->again;
     v[COUNT_FAR_TAKEN] = in->taken;
     v[COUNT_FAR_DOUBLES] = in->doubles;
+    v[COUNT_FAR_EXPIRED] = in->expired;
     v[COUNT_FAR_KEPT] = out->count;
     v[COUNT_FAR_BYTES] = out->bytes;
     v[COUNT_LINK_BYTES_IN] = links->received;

@@ -81,34 +81,6 @@ describe("calls between nodes whose processes fail", function()
         end
     end)
 
-    -- Shorter than a link may be silent: it holds, and what is in it waits.
-    for _, who in ipairs({ "relay", "worker" }) do
-        it("delivers nothing late that waited for a " .. who .. " which stood still", function()
-            local c, x = open("a"), login("b", "ben")
-            assert.is_true(call(c, "worker", "deliver_to_uid", own("ben"), { n = 0 }))
-            assert.equal(0, push(x).n)
-            local node, pids = t.nodes.dispatch, t.nodes:dispatch_pids("relay")
-            if who == "worker" then
-                node, pids = t.nodes.b, {}
-                for i = 0, 1 do
-                    pids[i + 1] = node:process("worker", i).pid
-                end
-            end
-            for _, pid in ipairs(pids) do
-                node:kill("STOP", pid)
-            end
-            local r = { call(c, "worker", "deliver_to_uid", own("ben"), { n = 1 },
-                { timeout = 0.5 }) }
-            for _, pid in ipairs(pids) do
-                node:kill("CONT", pid)
-            end
-            assert.same({ nil, "timeout" }, r)
-            assert.is_true(call(c, "worker", "deliver_to_uid", own("ben"), { n = 2 }))
-            assert.equal(2, push(x).n)
-            t.nodes:join()
-        end)
-    end
-
     it("knows that those of a dead worker are offline", function()
         local c, x = open("a"), login("b", "ben")
         local slot = x:call("c/me").result.slot

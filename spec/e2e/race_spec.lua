@@ -1,14 +1,15 @@
 -- Conns of different workers that bind one uid at the same moment, many times:
 -- always one has it in the end, and everybody knows which.
 --
--- SPEC_RACES is how many there are for each policy (spec/soak.sh).
+-- SPEC_RACES is how many there are for each policy (spec/soak.sh),
+-- SPEC_RACES_SEED repeats the dice.
 local cjson = require("cjson")
 local client = require("spec.support.client")
 local server = require("spec.support.server")
 
 local WORKERS = 4
 local RACES = tonumber(os.getenv("SPEC_RACES") or 500)
-local SEED = tonumber(os.getenv("SD_RACES_SEED") or os.time())
+local SEED = tonumber(os.getenv("SPEC_RACES_SEED") or os.time())
 local BATCH = 25 -- races that run at once
 
 local files = {
@@ -120,7 +121,7 @@ describe("binds of one uid at the same moment", function()
     end
 
     local function name(r)
-        return ("%s (SD_RACES_SEED=%d)"):format(r.uid, SEED)
+        return ("%s (SPEC_RACES_SEED=%d)"):format(r.uid, SEED)
     end
 
     --- The next packet; nil and the close code when none comes any more.

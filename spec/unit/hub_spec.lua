@@ -63,6 +63,29 @@ describe("cluster/hub", function()
         assert.equal(("3:%d/0 4:%d/0 6:%d/0"):gsub("%%d", lib.FRAMES_EXPIRED), answers)
     end)
 
+    it("keeps the places that came with what is over", function()
+        local late = { waited = 600, life = 500, spots = { place(2) },
+            flags = lib.FRAMES_SOLE }
+        uid("anna", "late", 1, late)
+        uid("anna", "b", 2, { prev = 1, base = 1, waited = 600 })
+        assert.equal(("2<b 1<1:%d/0"):format(lib.FRAMES_EXPIRED), h:turn())
+        assert.equal(1, h:figures().expired)
+    end)
+
+    it("says of a publish that it came too late to some", function()
+        h:interest(d, lib.FRAMES_COMPLETE)
+        h:interest(e, lib.FRAMES_COMPLETE)
+        h:interest(d, lib.FRAMES_ADD, "t")
+        h:interest(e, lib.FRAMES_ADD, "t")
+        local topic = { type = lib.FRAMES_PUBLISH, kind = lib.FRAMES_TOPIC }
+        uid("t", "a", 1, topic)
+        h:turn()
+        h:ack(d, 1)
+        h:nack(e, 1, lib.FRAMES_EXPIRED)
+        assert.equal(("1<1:%d/%d"):format(lib.FRAMES_EXPIRED,
+            lib.FRAMES_TOOK + lib.FRAMES_MAYBE + lib.FRAMES_KNOWN), h:turn())
+    end)
+
     it("finds one of many uids, expected or not", function()
         local many = 5000
         for i = 1, many do

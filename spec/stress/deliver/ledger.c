@@ -48,8 +48,6 @@ static void check_publish(const struct message *m)
 
     if (world->worker[m->w].holds_few)
         return; /* and some may be dropped too early */
-    if (m->settled_at > m->sent_at + m->life)
-        return; /* who was slower than the others got nothing any more */
     for (w = 0; w < world->workers; w++) {
         const struct worker *to = &world->worker[w];
         bool has = false;
