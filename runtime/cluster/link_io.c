@@ -15,7 +15,7 @@
 
 enum {
     READS_MAX = 8,           /* in one turn */
-    STILL = 10 * 1000,       /* ms: far beyond LINK_SILENCE */
+    STILL_US = 10000000,     /* far beyond LINK_SILENCE */
     KEEP_OUTPUT = 256 * 1024 /* memory an emptied output keeps */
 };
 
@@ -207,7 +207,7 @@ static void take_frames(struct link *l)
  * is in the socket is old, and no clock of ours says how old. */
 static bool is_stale(const struct link *l, uint64_t us)
 {
-    return l->state == LINK_OPEN && us - l->heard_us >= STILL * 1000;
+    return l->state == LINK_OPEN && us - l->heard_us >= STILL_US;
 }
 
 static void take(struct link *l, struct slice in)
