@@ -6,6 +6,13 @@ local c = require("spec.support.c")
 local lib = c.use("cluster/beats.h")
 c.use("base/err.h")
 
+-- Where those of two sides stand at time 0.
+local CLOCKS = {
+    ["near"] = { 0ULL, 500ULL },
+    ["far apart"] = { 12345ULL, 2 ^ 50 + 0ULL },
+    ["that come round"] = { 2 ^ 32 - 1500ULL, 2 ^ 33 - 70000ULL },
+}
+
 describe("beats", function()
     --- A side whose clock stood at `start` at time 0.
     local function side(start)
@@ -23,11 +30,7 @@ describe("beats", function()
         return lib.beats_take(to.b, payload, to.start + now)
     end
 
-    for name, starts in pairs({
-        ["near"] = { 0ULL, 500ULL },
-        ["far apart"] = { 12345ULL, 2 ^ 50 + 0ULL },
-        ["that come round"] = { 2 ^ 32 - 1500ULL, 2 ^ 33 - 70000ULL },
-    }) do
+    for name, starts in pairs(CLOCKS) do
         it("measure the way between clocks " .. name, function()
             local a, b = side(starts[1]), side(starts[2])
             assert.equal(0, hear(b, beat(a, 0), 300))
@@ -55,11 +58,7 @@ describe("beats", function()
         assert.is_true(math.abs(us - n) <= 4, n .. " is not " .. us)
     end
 
-    for name, starts in pairs({
-        ["near"] = { 0ULL, 500ULL },
-        ["far apart"] = { 12345ULL, 2 ^ 50 + 0ULL },
-        ["that come round"] = { 2 ^ 32 - 1500ULL, 2 ^ 33 - 70000ULL },
-    }) do
+    for name, starts in pairs(CLOCKS) do
         it("tell how long something waited between clocks " .. name, function()
             local a, b = side(starts[1]), side(starts[2])
             assert.equal(0, lib.beats_waited(b.b, b.start)) -- nobody has said
