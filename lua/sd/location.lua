@@ -25,6 +25,7 @@ local location = {}
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
 local LOOKS = 10 -- for dead nodes, in a round
+local STILL = 5 -- seconds without a step: this process stood still
 local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- assertions written at once
 local PATIENCE = 1 -- seconds for Redis to say who is the last
@@ -180,12 +181,22 @@ local function forget_elsewhere()
     end
 end
 
+local stepped = core.now()
+
+--- Whoever stood still may have been taken for dead meanwhile, and reaped.
+local function stood_still()
+    local before = stepped
+    stepped = core.now()
+    return stepped - before > STILL
+end
+
 --- A step of the round. A Redis that was away, has lost its data or is another
---- one is told everything at once.
+--- one is told everything at once, and so it is after a time without steps.
 ---@async
 local function step(round)
+    local is_still = stood_still()
     local is_same, err = location_mark.look()
-    local is_all = binds.is_behind or not is_same
+    local is_all = is_still or binds.is_behind or not is_same
     binds.is_behind = false -- what fails from now on says so again
     local ok = is_same ~= nil
     if ok and is_all then
