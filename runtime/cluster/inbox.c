@@ -11,9 +11,8 @@
  *      the one before not seen     it was lost or refused on the way, and
  *                                  comes again, before this one
  *
- * Refused like this a message leaves no trace here, as an id of the first kind
- * has none to leave.  Anything else is final, and is remembered with its outcome
- * before the next one is looked at. */
+ * Refused like this a message leaves no trace here.  Anything else is final,
+ * and is remembered with its outcome before the next one is looked at. */
 #include "cluster/inbox.h"
 
 #include "base/assert.h"

@@ -106,8 +106,9 @@ describe("messages of a cluster", function()
             local kill = t:killer()
             t:for_seconds(SECONDS, function()
                 t:pick(faults)(t:pick(nodes), t:pick(dispatches))
-                if math.random() < 0.3 then
-                    bed:freeze(t:pick(t:processes("worker", nodes)).pid)
+                local worker = t:pick(t:processes("worker", nodes))
+                if worker and math.random() < 0.3 then -- all may be dead
+                    bed:freeze(worker.pid)
                 end
                 for _ = 1, math.random(3) do
                     kill()

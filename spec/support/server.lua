@@ -325,10 +325,11 @@ function server:process(role, index)
 end
 
 --- Is the process one of the node's, not a verb that speaks to it? Those of
---- the node have a title in place of their arguments.
+--- the node have a title in place of their arguments; who has no words at all
+--- has given back its memory, and ends.
 local function is_of_node(pid)
     local words = read_file("/proc/" .. pid .. "/cmdline") or ""
-    return not words:find("%z%-C%z") or words:find("%zstart%z") ~= nil
+    return words ~= "" and (not words:find("%z%-C%z") or words:find("%zstart%z") ~= nil)
 end
 
 --- The pids of the node: of what lives in its folder and is no other verb.
