@@ -1,11 +1,13 @@
 #!/bin/bash
 # The whole test: build both ways, run every spec, fuzz shortly, look for leaks.
 #
-# Specs mostly wait, so what only computes runs beside them, at low priority.
-# The last line is the sum: "312 passed, 0 failed".  Logs are in build/test.
+# Specs mostly wait, so four run beside each other, each a file of its own:
+# every node has ports, files and processes of its own.  What only computes runs
+# beside them, at low priority.  The last line is the sum: "312 passed, 0
+# failed".  Logs are in build/test.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-logs=build/test
+export logs=build/test
 rm -rf $logs
 mkdir -p $logs
 
@@ -27,33 +29,36 @@ suite() {
     if [ "$bad" = 0 ]; then
         [ "$status" = 0 ] && [ "$good" != 0 ] || bad=1
     fi
-    echo "$good $bad" > "$logs/$name.count"
-    {
-        echo "== $name: $good passed, $bad failed, $((SECONDS - start)) s"
-        [ "$bad" = 0 ] || { echo "--- $log"; tail -n 150 "$log"; }
+    echo "${name%%.*} $good $bad $((SECONDS - start))" > "$logs/$name.count"
+    [ "$bad" = 0 ] || {
+        echo "== $name: $good passed, $bad failed"
+        echo "--- $log"
+        tail -n 150 "$log"
     } > "$logs/$name.out"
-    cat "$logs/$name.out"
+    [ "$bad" = 0 ] || cat "$logs/$name.out"
 }
+export -f suite
 
 build() {
     cmake --preset "$1" && cmake --build --preset "$1"
 }
 
-specs() {
-    local preset=$1 task=$2
-    shift 2
-    spec/busted.sh "$preset" "--run=$task" -o plainTerminal "$@"
-}
-
-# part I N PRESET TASK: every N-th of the slow specs from the I-th on.  Parts
-# run beside each other: every node has ports, files and processes of its own.
-part() {
-    local i=$1 n=$2 preset=$3 task=$4 all files=() k
-    all=(spec/"$task"/*_spec.lua)
-    for ((k = i - 1; k < ${#all[@]}; k += n)); do
-        files+=("${all[k]}")
+# A line for each run of busted.  Of the slow specs every file is one, the long
+# ones first; those of the cluster are on hosts in namespaces and need root
+# (docs/testing.md).
+runs() {
+    local task file preset
+    for task in cluster e2e; do
+        for file in $(ls -S spec/$task/*_spec.lua); do
+            for preset in dev release; do
+                echo "$task-$preset.$(basename "$file" _spec.lua)" \
+                    spec/busted.sh $preset --run=$task -o plainTerminal "$file"
+            done
+        done
     done
-    suite "$task-$preset-$i" specs "$preset" "$task" "${files[@]}"
+    for preset in dev release; do
+        echo unit-$preset spec/busted.sh $preset --run=default -o plainTerminal
+    done
 }
 
 suite build-dev build dev
@@ -61,31 +66,17 @@ suite build-release build release
 {
     suite fuzz nice -n 5 spec/fuzz.sh "${FUZZ_SECONDS:-2}"
     suite lint nice -n 5 spec/lint.sh
+    suite valgrind nice -n 5 spec/valgrind.sh
 } &
-# Four at a time, each with half of everything.  Those of the cluster are on
-# hosts in namespaces and need root (docs/testing.md).
-{
-    suite unit-dev specs dev default
-    part 1 2 dev e2e
-    part 1 2 dev cluster
-} &
-{
-    part 2 2 dev e2e
-    part 2 2 dev cluster
-} &
-{
-    suite unit-release specs release default
-    part 1 2 release e2e
-    part 1 2 release cluster
-} &
-{
-    part 2 2 release e2e
-    part 2 2 release cluster
-    suite valgrind spec/valgrind.sh
-} &
+runs | xargs -P 4 -L 1 bash -c 'suite "$@"' suite
 wait
 
-awk '{good += $1; bad += $2} END {
+awk '{good[$1] += $2; bad[$1] += $3; took[$1] += $4} END {
+    for (name in good)
+        printf "== %s: %d passed, %d failed, %d s\n", name, good[name],
+            bad[name], took[name]
+}' $logs/*.count | sort
+awk '{good += $2; bad += $3} END {
     printf "%d passed, %d failed\n", good, bad
     exit bad != 0
 }' $logs/*.count
