@@ -49,8 +49,8 @@ build() {
 runs() {
     local task file preset
     for task in cluster e2e; do
-        for file in $(ls -S spec/$task/*_spec.lua); do
-            for preset in dev release; do
+        for preset in dev release; do
+            for file in $(ls -S spec/$task/*_spec.lua); do
                 echo "$task-$preset.$(basename "$file" _spec.lua)" \
                     spec/busted.sh $preset --run=$task -o plainTerminal "$file"
             done

@@ -3,10 +3,11 @@ local server = require("spec.support.server")
 local socket = require("socket")
 
 describe("the command line", function()
-    local s
+    local s, own
 
     setup(function()
         s = server.new()
+        own = s.dir:match("%w+$") -- name of a cluster, which is at no port of its own
     end)
 
     teardown(function()
@@ -44,7 +45,7 @@ describe("the command line", function()
 
     it("starts a dispatch out of the environment alone", function()
         server.shell("rm -r " .. s.dir .. "/config")
-        s.env = "SD_ADMIN_LISTEN=off SD_CLUSTER_NAME=verbs SD_DISPATCH_RELAYS=1"
+        s.env = "SD_ADMIN_LISTEN=off SD_DISPATCH_RELAYS=1 SD_CLUSTER_NAME=" .. own
         finally(function()
             s:run("dispatch stop")
         end)
@@ -64,7 +65,7 @@ describe("the command line", function()
 
     it("says what is wrong with a cluster of one", function()
         local n = server.start({
-            ["config/cluster.lua"] = 'return { enable = true, name = "verbs alone" }',
+            ["config/cluster.lua"] = ("return { enable = true, name = 'alone %s' }"):format(own),
             ["config/redis.lua"] = 'return { default = { url = "redis://127.0.0.1:1" } }',
         })
         finally(function()
