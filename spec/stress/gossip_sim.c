@@ -332,6 +332,26 @@ static void print_tables(const struct world *w)
     print_number("table", members / args.members);
 }
 
+/* Who were told that their name is taken, and among them those that came two
+ * seconds before all others: they should not have been. */
+static void print_conflicts(const struct world *w)
+{
+    unsigned told = 0, denied = 0;
+    uint32_t i, k;
+
+    for (i = 0; i < w->nhosts; i++) {
+        bool is_first = w->hosts[i].is_told;
+
+        told += w->hosts[i].is_told;
+        for (k = 0; k < w->nhosts; k++)
+            is_first &= k == i || w->hosts[k].began >=
+                                      w->hosts[i].began + 2 * UINT64_C(1000000);
+        denied += is_first;
+    }
+    print_number("conflicts", told);
+    print_number("denied", denied);
+}
+
 static void print(const struct world *w, double cpu)
 {
     struct gossip_counters sum = sum_up(w);
@@ -352,7 +372,7 @@ static void print(const struct world *w, double cpu)
     print_number("late", sum.late);
     print_number("probes", sum.probes);
     print_number("failed", sum.failed_probes);
-    print_number("conflicts", w->conflicts);
+    print_conflicts(w);
     print_number("bad", sum.bad);
     print_number("refused", sum.refused);
     print_number("overflown", w->overflown);

@@ -126,8 +126,7 @@ static void on_change(void *arg, const struct gossip_member *m,
 
     w->events++;
     note(w, (uint64_t)h->index << 32 | m->boot << 4 | what);
-    if (what == GOSSIP_CONFLICT)
-        w->conflicts++;
+    h->is_told |= what == GOSSIP_CONFLICT;
     if (of == NULL)
         return;
     if (what == GOSSIP_DIED)
@@ -279,7 +278,8 @@ void world_start(struct world *w, uint32_t host)
         seeds[i] = address_of(i);
     gossip_seeds(h->g, seeds, SEEDS);
     h->deaths = 0;
-    h->is_left = h->is_paused = false;
+    h->is_left = h->is_paused = h->is_told = false;
+    h->began = w->now;
     h->tick = UINT64_MAX;
     forget_views(w, host);
     see(w, wrong + count(w, host));

@@ -28,9 +28,11 @@ struct host {
     uint32_t index, lives;
     uint64_t boot;
     uint64_t tick;    /* when it is due, microseconds */
+    uint64_t began;   /* its life, microseconds */
     int64_t clock_ms; /* its clock is ahead by so much */
     bool is_paused;
     bool is_left;
+    bool is_told;          /* that its name is taken */
     uint64_t deaths;       /* its own verdicts that were seen */
     struct packet *socket; /* what came while it was paused */
     unsigned nsocket;
@@ -62,8 +64,7 @@ struct world {
     uint64_t events, packets, bytes, lost, overflown;
     uint64_t false_verdicts; /* members that declared a living one dead */
     uint64_t false_views;    /* members that held a living one for dead */
-    uint64_t conflicts;
-    uint32_t victim; /* who was crashed, and when how many knew */
+    uint32_t victim;         /* who was crashed, and when how many knew */
     uint64_t first_death;
 };
 
