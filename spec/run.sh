@@ -50,7 +50,7 @@ runs() {
     local task file preset
     for task in cluster e2e; do
         for preset in dev release; do
-            for file in $(ls -S spec/$task/*_spec.lua); do
+            for file in $(ls -S spec/"$task"/*_spec.lua); do
                 echo "$task-$preset.$(basename "$file" _spec.lua)" \
                     spec/busted.sh $preset --run=$task -o plainTerminal "$file"
             done
@@ -68,8 +68,20 @@ suite build-release build release
     suite lint nice -n 5 spec/lint.sh
     suite valgrind nice -n 5 spec/valgrind.sh
 } &
-runs | xargs -P 4 -L 1 bash -c 'suite "$@"' suite
+runs > $logs/runs
+xargs -P 4 -L 1 bash -c 'suite "$@"' suite < $logs/runs
 wait
+
+# Whoever died before it could count has failed, and so has a suite without runs.
+{
+    cut -d' ' -f1 $logs/runs
+    printf '%s\n' fuzz lint valgrind
+} | while read -r name; do
+    [ -f "$logs/$name.count" ] || echo "${name%%.*} 0 1 0" > "$logs/$name.count"
+done
+for name in {cluster,e2e}-{dev,release}; do
+    grep -q "^$name\." $logs/runs || echo "$name 0 1 0" > "$logs/$name.count"
+done
 
 awk '{good[$1] += $2; bad[$1] += $3; took[$1] += $4} END {
     for (name in good)

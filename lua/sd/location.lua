@@ -25,7 +25,7 @@ local location = {}
 local ROUND = 100 -- seconds in which all bindings are asserted
 local STEP = 1 -- seconds from one part of them to the next
 local LOOKS = 10 -- for dead nodes, in a round
-local STILL = 5 -- seconds without a step: this process stood still
+local STILL = 5000 -- ms from one step to the next: this process stood still
 local PERIOD = 600 -- seconds, several rounds, that a uid is elsewhere
 local PART = 500 -- assertions written at once
 local PATIENCE = 1 -- seconds for Redis to say who is the last
@@ -181,20 +181,12 @@ local function forget_elsewhere()
     end
 end
 
-local stepped = core.now()
-
---- Whoever stood still may have been taken for dead meanwhile, and reaped.
-local function stood_still()
-    local before = stepped
-    stepped = core.now()
-    return stepped - before > STILL
-end
-
 --- A step of the round. A Redis that was away, has lost its data or is another
---- one is told everything at once, and so it is after a time without steps.
+--- one is told everything at once. So it is by who stood still: others may have
+--- taken him for dead, and reaped.
 ---@async
-local function step(round)
-    local is_still = stood_still()
+---@param is_still boolean
+local function step(round, is_still)
     local is_same, err = location_mark.look()
     local is_all = is_still or binds.is_behind or not is_same
     binds.is_behind = false -- what fails from now on says so again
@@ -274,8 +266,10 @@ function location.start(tells_ends)
         go.after(STEP, reaper.give_up)
     end
     location_mark.look()
+    local ended = core.mono()
     go.every(STEP, function()
-        local ok, err = pcall(step, round)
+        local ok, err = pcall(step, round, core.mono() - ended > STILL)
+        ended = core.mono() -- a long step is no standing still
         if not ok then
             binds.is_behind = true
             binds.complain("location", err)

@@ -41,8 +41,9 @@ struct hub_limits {
 struct hub_figures {
     uint64_t taken; /* data frames; each is answered, or its link ends */
     uint64_t acked, nacked;
-    uint64_t sent; /* data frames to receivers */
-    uint64_t busy, unknown, no_way, moved, lost, expired; /* of the nacked */
+    uint64_t sent;                               /* data frames to receivers */
+    uint64_t busy, unknown, no_way, moved, lost; /* of the nacked */
+    uint64_t expired; /* ... before anybody got them */
     uint64_t evicted; /* uids for lack of room */
     uint32_t links, uids;
     uint32_t transits; /* taken, not answered */

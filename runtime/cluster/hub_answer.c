@@ -21,7 +21,6 @@ static void count_nack(struct hub_figures *f, enum frames_reason reason)
     f->no_way += reason == FRAMES_NO_WAY;
     f->moved += reason == FRAMES_MOVED;
     f->lost += reason == FRAMES_LOST;
-    f->expired += reason == FRAMES_EXPIRED;
 }
 
 static void answer(struct hub *h, struct hub_link *l,

@@ -289,6 +289,7 @@ static void expire(struct route *r)
 {
     if (r->d.spots.len > 0)
         (void)places_of(r);
+    r->h->figures.expired++;
     nack(r, FRAMES_EXPIRED);
 }
 

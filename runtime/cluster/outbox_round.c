@@ -160,6 +160,7 @@ static void again(struct lane *s, struct letter *m, enum frames_reason reason)
 {
     if (reason == FRAMES_NOT_HERE)
         m->tries++;
+    m->is_late = false; /* who is still too late for it says so again */
     s->asks |= reason == FRAMES_NOT_HERE || reason >= FRAMES_UNKNOWN;
     s->state = LANE_DRAINING;
     list_del(&s->queue);

@@ -35,13 +35,20 @@ struct uid_send {
 
 /* --- out ------------------------------------------------------------------ */
 
-static struct wire_head head_of(struct vms *all, uint32_t type)
+/* Who misses that a uid has come into a group stays wrong about it. */
+static uint32_t life_of(struct vms *all, uint32_t type)
 {
     const struct conf *conf = vms_now(all)->env.conf;
 
+    return type == MSG_GROUP ? OUTBOX_LIFE_MAX
+                             : (uint32_t)conf->server.call_timeout;
+}
+
+static struct wire_head head_of(struct vms *all, uint32_t type)
+{
     return (struct wire_head){
         .boot = all->env.boot,
-        .life_ms = (uint32_t)conf->server.call_timeout,
+        .life_ms = life_of(all, type),
         .type = (uint16_t)type,
         .epoch = (uint16_t)all->env.epoch,
         .slot = (uint8_t)all->env.slot,
@@ -187,7 +194,6 @@ int abroad_group(struct abroad *a, uint32_t verb, struct slice group,
     struct abroad_letter l = {
         .to = {.type = FRAMES_PUBLISH, .kind = FRAMES_EVENT},
         .type = MSG_GROUP,
-        .life = OUTBOX_LIFE_MAX, /* who misses it stays wrong */
         .wants = verb == MSG_GROUP_ENTER ? ABROAD_CHANGE : ABROAD_NOTHING,
         .body = v,
         .n = 3};
