@@ -83,6 +83,14 @@ for name in {cluster,e2e}-{dev,release}; do
     grep -q "^$name\." $logs/runs || echo "$name 0 1 0" > "$logs/$name.count"
 done
 
+# Once more, in few words: which have failed, and where.
+for out in "$logs"/*.out; do
+    [ -f "$out" ] || continue
+    head -1 "$out"
+    grep -aA 1 -E '^(Failure|Error|Pending) ->' "$out" | grep -v '^--' |
+        cut -c 1-200 | head -20
+done
+
 awk '{good[$1] += $2; bad[$1] += $3; took[$1] += $4} END {
     for (name in good)
         printf "== %s: %d passed, %d failed, %d s\n", name, good[name],

@@ -14,6 +14,7 @@
 #include "net/conn.h"
 #include "net/net.h"
 #include "net/push.h"
+#include "vm/decode.h"
 #include "vm/deliver.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
@@ -271,7 +272,7 @@ static int l_session(lua_State *L)
         s = conn_session(c);
     if (s.len == 0)
         return 0;
-    if (lua_msgpack_decode(L, s, &why) < 0)
+    if (decode_msgpack(L, s, &why) < 0)
         return luaL_error(L, "session of a conn is unreadable: %s", why);
     return 1;
 }

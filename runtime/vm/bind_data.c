@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "vm/decode.h"
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
 #include "vm/lua_value.h"
@@ -39,7 +40,7 @@ static int encode(lua_State *L, encode_fn *fn)
 
 static int l_json_decode(lua_State *L)
 {
-    return decode(L, lua_json_decode);
+    return decode(L, decode_json);
 }
 
 static int l_json_encode(lua_State *L)
@@ -49,7 +50,7 @@ static int l_json_encode(lua_State *L)
 
 static int l_msgpack_decode(lua_State *L)
 {
-    return decode(L, lua_msgpack_decode);
+    return decode(L, decode_msgpack);
 }
 
 static int l_msgpack_encode(lua_State *L)

@@ -6,7 +6,7 @@
 #include "codec/mime.h"
 #include "codec/url.h"
 #include "net/http.h"
-#include "vm/lua_json.h"
+#include "vm/decode.h"
 #include "vm/lua_value.h"
 #include "vm/state.h"
 
@@ -99,7 +99,7 @@ static int push_params(lua_State *L, const struct http_request *r)
     if (http_header(&type, r, "content-type") &&
         mime_is(type, "application/json") &&
         (body.len > 0 || !slice_is(http_method(r), "GET"))) {
-        if (lua_json_decode(L, body, &why) < 0)
+        if (decode_json(L, body, &why) < 0)
             return bad(L, why);
         return 1;
     }

@@ -123,11 +123,7 @@ static int l_log_missing(lua_State *L)
 /* core.collect(): collect all garbage now */
 static int l_collect(lua_State *L)
 {
-    struct heap *heap = vm_of(L)->heap;
-
-    heap_lift(heap, true);
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    heap_lift(heap, false);
+    garbage_collect(L);
     return 0;
 }
 

@@ -7,14 +7,16 @@
  *
  * To mark and sweep 150 MB takes half a second.  So it is done in slices of
  * SLICE, one a turn, between which packets are served.  If what lives is over
- * the soft mark then, no collection helps, and the process is to make another
- * vm (vms_is_short()).
+ * the soft mark then, compiled code is thrown away, as it holds on to values it
+ * was made for; and if that does not help either, the process is to make
+ * another vm (vms_is_short()).
  *
  * Only after the limit was hit it is done in one go: the next request would
  * fail else. */
 #include "vm/garbage.h"
 
 #include <lauxlib.h>
+#include <luajit.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,6 +26,7 @@
 enum {
     SLICE = 3000000, /* ns */
     STEP = 16,       /* KiB that Lua works off between looks at the clock */
+    IN_VAIN_MAX = 8, /* collections inside the calls of a turn */
 };
 
 static size_t limit_of(const struct vm *vm)
@@ -50,12 +53,51 @@ static bool is_over_soft_mark(const struct vm *vm)
     return limit > 0 && heap_used(vm->heap) > limit - limit / 4;
 }
 
+/* What compiled code was made of lives as long as that. */
+static void flush_traces(lua_State *L)
+{
+    vm_of(L)->garbage.is_flushed = true;
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH);
+}
+
+void garbage_collect(lua_State *L)
+{
+    struct heap *heap = vm_of(L)->heap;
+
+    heap_lift(heap, true);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    heap_lift(heap, false);
+}
+
+/* Who catches the error and goes on finds the same again and again. */
+bool garbage_make_room(lua_State *L)
+{
+    struct garbage *g = &vm_of(L)->garbage;
+    struct heap *heap = g->vm->heap;
+
+    if (g->in_vain < IN_VAIN_MAX)
+        garbage_collect(L);
+    if (heap_is_full(heap) && !g->is_flushed) {
+        flush_traces(L);
+        garbage_collect(L);
+    }
+    if (heap_is_full(heap)) {
+        g->in_vain++;
+        return false;
+    }
+    (void)heap_was_starved(heap); /* no more */
+    return true;
+}
+
+/* pcall'ed */
 static int collect(lua_State *L)
 {
+    flush_traces(L);
     lua_gc(L, LUA_GCCOLLECT, 0);
     return 0;
 }
 
+/* pcall'ed */
 static int collect_slice(lua_State *L)
 {
     struct garbage *g = &vm_of(L)->garbage;
@@ -91,6 +133,10 @@ static void on_next(struct loop_job *job)
     struct garbage *g = list_entry(job, struct garbage, next);
 
     run(g->vm, g->slice);
+    if (g->is_done && is_over_soft_mark(g->vm) && !g->is_flushed) {
+        flush_traces(g->vm->L);
+        g->is_done = false; /* once more */
+    }
     if (g->is_done)
         end(g);
     else
@@ -127,6 +173,9 @@ void garbage_turn(struct garbage *g)
         g->is_done = false;
         loop_defer(vm->env.loop, &g->next);
     }
+    if (!g->is_running)
+        g->is_flushed = false;
+    g->in_vain = 0;
 }
 
 void garbage_stop(struct garbage *g)

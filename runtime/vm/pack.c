@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/conn.h"
+#include "vm/decode.h"
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
@@ -111,9 +112,9 @@ int pack_decode(lua_State *L, const struct vm_pack *p, struct slice s,
 {
     switch (p->kind) {
     case PACK_JSON:
-        return lua_json_decode(L, s, why);
+        return decode_json(L, s, why);
     case PACK_MSGPACK:
-        return lua_msgpack_decode(L, s, why);
+        return decode_msgpack(L, s, why);
     case PACK_RAW:
         lua_pushlstring(L, s.p, s.len);
         return 0;

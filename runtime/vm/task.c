@@ -21,6 +21,7 @@
 #include "codec/wire.h"
 #include "ipc/msg.h"
 #include "ipc/slots.h"
+#include "vm/decode.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 #include "vm/task_state.h"
@@ -251,7 +252,7 @@ int task_take_reply(lua_State *L, void *answer)
         return 2;
     }
     top = lua_gettop(L);
-    if (lua_msgpack_decode(L, r->value, &why) < 0 || !lua_istable(L, -1))
+    if (decode_msgpack(L, r->value, &why) < 0 || !lua_istable(L, -1))
         return luaL_error(L, "answer of a task is unreadable");
     for (i = 1; i <= 3; i++) {
         lua_rawgeti(L, top + 1, i);

@@ -26,6 +26,7 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "loop/timer.h"
+#include "vm/decode.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 #include "vm/task.h"
@@ -263,7 +264,7 @@ static int l_take(lua_State *L)
     struct tasks *t = vm_of(L)->all->tasks;
     const char *why;
 
-    if (lua_msgpack_decode(L, buf_slice(&t->body), &why) < 0)
+    if (decode_msgpack(L, buf_slice(&t->body), &why) < 0)
         return luaL_error(L, "unreadable task call: %s", why);
     return 1;
 }

@@ -11,6 +11,7 @@
 #include "ipc/mesh.h"
 #include "ipc/msg.h"
 #include "vm/abroad.h"
+#include "vm/decode.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 #include "vm/task_state.h"
@@ -218,7 +219,7 @@ static int l_uid_called(lua_State *L)
     body = buf_slice(&c->body);
     lua_pushstring(L, uidcall_verbs[c->call.verb]);
     lua_pushlstring(L, body.p, c->call.uid_len);
-    if (lua_msgpack_decode(L, slice_skip(body, c->call.uid_len), &why) < 0)
+    if (decode_msgpack(L, slice_skip(body, c->call.uid_len), &why) < 0)
         return luaL_error(L, "call is unreadable: %s", why);
     lua_pushnumber(L, c->head.life_ms);
     return 4;

@@ -189,13 +189,7 @@ __attribute__((noreturn)) static void raise_unheard(lua_State *L)
  * and only if that does not help, who has asked gets the error, once. */
 static void on_full_count(lua_State *L)
 {
-    struct heap *heap = vm_of(L)->heap;
-
-    heap_lift(heap, true);
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    heap_lift(heap, false);
-    if (!heap_is_full(heap)) {
-        (void)heap_was_starved(heap);
+    if (garbage_make_room(L)) {
         disarm(RUN_FREE);
         return;
     }
