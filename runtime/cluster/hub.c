@@ -249,8 +249,6 @@ int hub_take(struct hub *h, struct hub_link *l, unsigned type, struct slice p,
         return take_locate(h, l, p);
     case FRAMES_INTEREST:
         return take_interest(h, l, p);
-    case FRAMES_HEARTBEAT:
-        return 0;
     default:
         return SD_EPROTO;
     }
