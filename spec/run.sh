@@ -87,8 +87,8 @@ done
 for out in "$logs"/*.out; do
     [ -f "$out" ] || continue
     head -1 "$out"
-    grep -aA 1 -E '^(Failure|Error|Pending) ->' "$out" | grep -v '^--' |
-        cut -c 1-200 | head -20
+    { grep -aA 1 -E '^(Failure|Error|Pending) ->' "$out" || tail -n 8 "$out"; } |
+        grep -v '^--$' | cut -c 1-200 | head -20
 done
 
 awk '{good[$1] += $2; bad[$1] += $3; took[$1] += $4} END {

@@ -228,6 +228,7 @@ void co_start(struct co *co, int nargs)
     co->vm->all->running = co;
     co->state = CO_RUNNING;
     log_generation(co->vm->env.generation);
+    garbage_run(&co->vm->garbage);
     watchdog_enter(co->L, co->vm->max_run);
     rc = lua_resume(co->L, nargs);
     watchdog_leave();

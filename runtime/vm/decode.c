@@ -2,71 +2,61 @@
  *
  * Lua collects while it makes values, but not fast enough for one that needs
  * much at once, and where it is refused memory it gives up.  One packet of
- * 200 KB makes 10 MB of tables.  So what may need more than there is runs
- * protected, and again behind a collection. */
+ * 200 KB makes 10 MB of tables. */
 #include "vm/decode.h"
 
-#include "vm/heap.h"
 #include "vm/lua_json.h"
 #include "vm/lua_msgpack.h"
 #include "vm/state.h"
 
-/* Bytes of Lua for a byte of input: "[" and "]" become a table. */
-#define SWELL 64
+/* Bytes of Lua for a byte of input: one of MessagePack is a table and its place
+ * in another. */
+#define SWELL 96
 
-typedef int decode_fn(lua_State *L, struct slice s, const char **why);
-
-struct attempt {
-    decode_fn *fn;
+struct input {
     struct slice s;
     const char **why;
-    int rc;
 };
 
-/* pcall'ed */
-static int attempt(lua_State *L)
+static int json(lua_State *L, void *arg)
 {
-    struct attempt *a = lua_touserdata(L, 1);
+    struct input *in = arg;
 
-    a->rc = a->fn(L, a->s, a->why);
-    return a->rc < 0 ? 0 : 1;
+    return lua_json_decode(L, in->s, in->why);
 }
 
-static bool may_be_short(const struct vm *vm, size_t len)
+static int msgpack(lua_State *L, void *arg)
 {
-    uint64_t limit = vm->env.conf->server.vm_memory;
+    struct input *in = arg;
 
-    return limit > 0 && heap_used(vm->heap) + SWELL * len > limit;
+    return lua_msgpack_decode(L, in->s, in->why);
 }
 
-static int decode(lua_State *L, decode_fn *fn, struct slice s, const char **why)
+static int raw(lua_State *L, void *arg)
 {
-    struct attempt a = {fn, s, why, 0};
-    int status;
+    struct input *in = arg;
 
-    if (!may_be_short(vm_of(L), s.len))
-        return fn(L, s, why);
-    lua_pushcfunction(L, attempt);
-    lua_pushlightuserdata(L, &a);
-    status = lua_pcall(L, 1, 1, 0);
-    if (status == LUA_ERRMEM) {
-        lua_pop(L, 1);
-        garbage_make_room(L);
-        return fn(L, s, why);
-    }
-    if (status != 0)
-        return lua_error(L);
-    if (a.rc < 0)
-        lua_pop(L, 1);
-    return a.rc;
+    lua_pushlstring(L, in->s.p, in->s.len);
+    return 0;
 }
 
 int decode_json(lua_State *L, struct slice s, const char **why)
 {
-    return decode(L, lua_json_decode, s, why);
+    struct input in = {s, why};
+
+    return garbage_attempt(L, json, &in, s.len * SWELL);
 }
 
 int decode_msgpack(lua_State *L, struct slice s, const char **why)
 {
-    return decode(L, lua_msgpack_decode, s, why);
+    struct input in = {s, why};
+
+    return garbage_attempt(L, msgpack, &in, s.len * SWELL);
+}
+
+int decode_raw(lua_State *L, struct slice s)
+{
+    struct input in = {s, NULL};
+
+    return garbage_attempt(L, raw, &in, s.len);
 }

@@ -17,7 +17,7 @@
 #include "codec/transcode.h"
 #include "net/conn.h"
 #include "net/push.h"
-#include "vm/lua_msgpack.h"
+#include "vm/decode.h"
 #include "vm/move.h"
 #include "vm/people.h"
 #include "vm/reach.h"
@@ -169,7 +169,7 @@ static int script_encode(lua_State *L)
     struct slice bytes;
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->pack->encode);
-    if (lua_msgpack_decode(L, s->value, &s->why) < 0)
+    if (decode_msgpack(L, s->value, &s->why) < 0)
         return 0;
     lua_call(L, 1, 1);
     if (lua_type(L, -1) != LUA_TSTRING)

@@ -7,12 +7,22 @@
  *
  * To mark and sweep 150 MB takes half a second.  So it is done in slices of
  * SLICE, one a turn, between which packets are served.  If what lives is over
- * the soft mark then, compiled code is thrown away, as it holds on to values it
- * was made for; and if that does not help either, the process is to make
- * another vm (vms_is_short()).
+ * the soft mark then, compiled code is thrown away and it is done once more,
+ * for that holds on to functions it was made for and all they refer to.  If
+ * that does not help either, the process is to make another vm
+ * (vms_is_short()).
  *
  * Only after the limit was hit it is done in one go: the next request would
- * fail else. */
+ * fail else.
+ *
+ * Inside a run it is done where the heap is full (vm/watchdog.c), and where C
+ * that makes a value for Lua is refused memory (garbage_attempt()).  A hook may
+ * not collect behind a flush: LuaJIT may be about to execute an instruction of
+ * the trace that is gone.
+ *
+ * A run that catches the error and goes on would have the whole heap collected
+ * for each thing it makes.  So after IN_VAIN times without use it is done the
+ * more rarely the more often it was of none. */
 #include "vm/garbage.h"
 
 #include <lauxlib.h>
@@ -22,11 +32,14 @@
 #include "base/log.h"
 #include "vm/heap.h"
 #include "vm/state.h"
+#include "vm/watchdog.h"
 
 enum {
-    SLICE = 3000000, /* ns */
-    STEP = 16,       /* KiB that Lua works off between looks at the clock */
-    IN_VAIN_MAX = 8, /* collections inside the calls of a turn */
+    SLICE = 3000000,    /* ns */
+    STEP = 16,          /* KiB that Lua works off between looks at the clock */
+    LITTLE = 16,        /* of the limit, one part in so many */
+    IN_VAIN = 8,        /* collections without use in a run, before it waits */
+    FLUSH_EVERY = 60000 /* ms, between turns */
 };
 
 static size_t limit_of(const struct vm *vm)
@@ -53,51 +66,35 @@ static bool is_over_soft_mark(const struct vm *vm)
     return limit > 0 && heap_used(vm->heap) > limit - limit / 4;
 }
 
-/* What compiled code was made of lives as long as that. */
-static void flush_traces(lua_State *L)
-{
-    vm_of(L)->garbage.is_flushed = true;
-    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH);
-}
-
-void garbage_collect(lua_State *L)
+/* Protected: what scripts do when their values are finalized may raise.
+ * Nothing here needs memory that might be refused. */
+static void run(lua_State *L, int function)
 {
     struct heap *heap = vm_of(L)->heap;
 
     heap_lift(heap, true);
-    lua_gc(L, LUA_GCCOLLECT, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+    if (lua_pcall(L, 0, 0, 0) != 0) {
+        watchdog_again();
+        log_error("garbage collection: %s", co_error_text(L));
+        lua_pop(L, 1);
+    }
     heap_lift(heap, false);
 }
 
-/* Who catches the error and goes on finds the same again and again. */
-bool garbage_make_room(lua_State *L)
-{
-    struct garbage *g = &vm_of(L)->garbage;
-    struct heap *heap = g->vm->heap;
-
-    if (g->in_vain < IN_VAIN_MAX)
-        garbage_collect(L);
-    if (heap_is_full(heap) && !g->is_flushed) {
-        flush_traces(L);
-        garbage_collect(L);
-    }
-    if (heap_is_full(heap)) {
-        g->in_vain++;
-        return false;
-    }
-    (void)heap_was_starved(heap); /* no more */
-    return true;
-}
-
-/* pcall'ed */
 static int collect(lua_State *L)
 {
-    flush_traces(L);
     lua_gc(L, LUA_GCCOLLECT, 0);
     return 0;
 }
 
-/* pcall'ed */
+/* Raises while a value is finalized. */
+static int flush(lua_State *L)
+{
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH);
+    return 0;
+}
+
 static int collect_slice(lua_State *L)
 {
     struct garbage *g = &vm_of(L)->garbage;
@@ -108,20 +105,128 @@ static int collect_slice(lua_State *L)
     return 0;
 }
 
-/* Protected, with nothing that allocates. */
-static void run(struct vm *vm, int function)
+/* --- inside a run --------------------------------------------------------- */
+
+void garbage_collect(lua_State *L)
 {
-    heap_lift(vm->heap, true);
-    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, function);
-    if (lua_pcall(vm->L, 0, 0, 0) != 0) {
-        log_error("garbage collection: %s", co_error_text(vm->L));
-        lua_pop(vm->L, 1);
-    }
-    heap_lift(vm->heap, false);
+    run(L, vm_of(L)->garbage.collect);
 }
 
+static bool is_worth_it(const struct garbage *g)
+{
+    return g->in_vain < IN_VAIN || (g->in_vain & (g->in_vain - 1)) == 0;
+}
+
+static void collect_in_run(struct garbage *g, lua_State *L)
+{
+    size_t used = heap_used(g->vm->heap);
+
+    if (is_worth_it(g))
+        garbage_collect(L);
+    if (heap_used(g->vm->heap) + limit_of(g->vm) / LITTLE < used)
+        g->in_vain = 0;
+    else
+        g->in_vain++;
+}
+
+enum garbage_room garbage_make_room(lua_State *L)
+{
+    struct garbage *g = &vm_of(L)->garbage;
+    struct heap *heap = g->vm->heap;
+
+    if (heap_is_full(heap))
+        collect_in_run(g, L);
+    if (!heap_is_full(heap)) {
+        (void)heap_was_starved(heap); /* no more */
+        return GARBAGE_ROOM;
+    }
+    if (!g->is_flushed) {
+        run(L, g->flush);
+        g->is_flushed = true;
+        return GARBAGE_SOON;
+    }
+    return GARBAGE_NONE;
+}
+
+struct attempt {
+    garbage_fn *fn;
+    void *arg;
+    int rc;
+};
+
+/* pcall'ed */
+static int attempt(lua_State *L)
+{
+    struct attempt *a = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    a->rc = a->fn(L, a->arg);
+    return a->rc < 0 ? 0 : 1;
+}
+
+static int try_it(lua_State *L, struct attempt *a)
+{
+    int status;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->garbage.attempt);
+    lua_pushlightuserdata(L, a);
+    status = lua_pcall(L, 1, 1, 0);
+    if (status != 0)
+        watchdog_again();
+    if (status != 0 || a->rc < 0)
+        lua_pop(L, 1);
+    return status;
+}
+
+static bool may_be_short(const struct vm *vm, size_t bytes)
+{
+    size_t limit = limit_of(vm);
+
+    return limit > 0 && heap_used(vm->heap) + bytes > limit;
+}
+
+/* fn raises nothing but "not enough memory". */
+int garbage_attempt(lua_State *L, garbage_fn *fn, void *arg, size_t bytes)
+{
+    struct garbage *g = &vm_of(L)->garbage;
+    struct attempt a = {fn, arg, 0};
+
+    if (!may_be_short(g->vm, bytes) || !is_worth_it(g))
+        return fn(L, arg);
+    if (try_it(L, &a) == 0)
+        return a.rc;
+    collect_in_run(g, L);
+    if (try_it(L, &a) != 0) {
+        run(L, g->flush);
+        collect_in_run(g, L);
+        a.rc = fn(L, arg);
+    }
+    if (!heap_is_full(g->vm->heap))
+        (void)heap_was_starved(g->vm->heap);
+    return a.rc;
+}
+
+/* --- between turns -------------------------------------------------------- */
+
+static void begin(struct garbage *g)
+{
+    g->is_running = true;
+    g->is_done = false;
+    loop_defer(g->vm->env.loop, &g->next);
+}
+
+/* A collection is through. */
 static void end(struct garbage *g)
 {
+    uint64_t now = loop_now(g->vm->env.loop);
+
+    if (is_over_soft_mark(g->vm) &&
+        (g->flushed_at == 0 || now - g->flushed_at > FLUSH_EVERY)) {
+        g->flushed_at = now;
+        run(g->vm->L, g->flush);
+        begin(g);
+        return;
+    }
     g->is_running = false;
     loop_undefer(&g->next);
     g->at = next_mark(g->vm, heap_used(g->vm->heap));
@@ -132,11 +237,7 @@ static void on_next(struct loop_job *job)
 {
     struct garbage *g = list_entry(job, struct garbage, next);
 
-    run(g->vm, g->slice);
-    if (g->is_done && is_over_soft_mark(g->vm) && !g->is_flushed) {
-        flush_traces(g->vm->L);
-        g->is_done = false; /* once more */
-    }
+    run(g->vm->L, g->slice);
     if (g->is_done)
         end(g);
     else
@@ -149,14 +250,20 @@ void garbage_init(struct garbage *g, struct vm *vm)
     g->next.fn = on_next;
 }
 
+static int keep(lua_State *L, lua_CFunction function)
+{
+    lua_pushcfunction(L, function);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 void garbage_boot(lua_State *L)
 {
     struct garbage *g = &vm_of(L)->garbage;
 
-    lua_pushcfunction(L, collect);
-    g->collect = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, collect_slice);
-    g->slice = luaL_ref(L, LUA_REGISTRYINDEX);
+    g->collect = keep(L, collect);
+    g->slice = keep(L, collect_slice);
+    g->flush = keep(L, flush);
+    g->attempt = keep(L, attempt);
 }
 
 void garbage_turn(struct garbage *g)
@@ -164,18 +271,13 @@ void garbage_turn(struct garbage *g)
     struct vm *vm = g->vm;
 
     if (heap_was_starved(vm->heap)) {
-        run(vm, g->collect);
+        run(vm->L, g->collect);
         end(g);
         log_warn("out of memory: %zu bytes left in use after a collection",
                  heap_used(vm->heap));
     } else if (!g->is_running && heap_used(vm->heap) > g->at) {
-        g->is_running = true;
-        g->is_done = false;
-        loop_defer(vm->env.loop, &g->next);
+        begin(g);
     }
-    if (!g->is_running)
-        g->is_flushed = false;
-    g->in_vain = 0;
 }
 
 void garbage_stop(struct garbage *g)

@@ -1,4 +1,5 @@
-/* garbage.h - collects before memory is short, a slice at a time. */
+/* garbage.h - collects before memory is short, a slice at a time, and at once
+ * where it is. */
 #ifndef SD_VM_GARBAGE_H
 #define SD_VM_GARBAGE_H
 
@@ -15,13 +16,18 @@ struct garbage {
     struct vm *vm;
     int collect; /* the functions that do it, kept at boot ... */
     int slice;
+    int flush;
+    int attempt;          /* ... and the one of garbage_attempt() */
     size_t at;            /* bytes of the heap that call for it */
     bool is_running;      /* a collection in slices goes on */
     bool is_done;         /* its last slice was run */
-    bool is_flushed;      /* compiled code has gone for it */
-    unsigned in_vain;     /* made no room, in this turn */
     bool is_short;        /* what is left after one is over the soft mark */
     struct loop_job next; /* its next slice */
+    uint64_t flushed_at;  /* ms, between turns; 0: never */
+
+    /* Of the run that goes on (garbage_run()). */
+    unsigned in_vain; /* times that no room was made, in a row */
+    bool is_flushed;  /* its compiled code has been thrown away */
 };
 
 void garbage_init(struct garbage *g, struct vm *vm);
@@ -29,16 +35,36 @@ void garbage_init(struct garbage *g, struct vm *vm);
 /* While the state is filled; may raise. */
 void garbage_boot(lua_State *L);
 
-/* All of it now, inside a call too. */
-void garbage_collect(lua_State *L);
-
-/* The heap is full, or a request was refused: is it within its limit when
- * all is done for it?  Inside a call; may raise. */
-bool garbage_make_room(lua_State *L);
-
 /* Once a turn. */
 void garbage_turn(struct garbage *g);
 
+/* Before Lua is entered. */
+static inline void garbage_run(struct garbage *g)
+{
+    g->in_vain = 0;
+    g->is_flushed = false;
+}
+
 void garbage_stop(struct garbage *g);
+
+/* All of it now, also from inside a call. */
+void garbage_collect(lua_State *L);
+
+enum garbage_room {
+    GARBAGE_ROOM, /* the heap is within its limit */
+    GARBAGE_SOON, /* ask once more, at the next instruction */
+    GARBAGE_NONE
+};
+
+/* The heap has been full: is there room again, when all is done for it?  For a
+ * hook. */
+enum garbage_room garbage_make_room(lua_State *L);
+
+/* Call `fn(L, arg)`, which pushes one value and returns 0, or pushes nothing
+ * and returns something negative; where it is refused memory, again when all
+ * is done for it.  `bytes` is what it may need.  Returns what fn does; raises
+ * what fn does.  From C that Lua has called, not from a hook. */
+typedef int garbage_fn(lua_State *L, void *arg);
+int garbage_attempt(lua_State *L, garbage_fn *fn, void *arg, size_t bytes);
 
 #endif

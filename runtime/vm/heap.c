@@ -51,7 +51,8 @@ struct heap {
     size_t used;
     size_t limit; /* 0 when the next request shall fail */
     size_t kept;  /* the limit meanwhile */
-    bool starved, is_lifted;
+    bool starved;
+    unsigned lifted;
     size_t slack; /* beyond the limit, for on_full to act */
     heap_full_fn *on_full;
     void *arg;
@@ -206,7 +207,7 @@ static void *move(struct heap *h, void *p, size_t old, size_t size)
  * error that grows on its way out would use it up. */
 static bool has_reserve(const struct heap *h, size_t more)
 {
-    return h->is_lifted ||
+    return h->lifted > 0 ||
            h->used + more <= h->limit + h->slack + (h->starved ? RESERVE : 0);
 }
 
@@ -214,7 +215,7 @@ static bool has_room(struct heap *h, size_t more)
 {
     if (!has_reserve(h, more))
         return false;
-    if (h->on_full != NULL && !h->is_lifted && h->used + more > h->limit) {
+    if (h->on_full != NULL && h->lifted == 0 && h->used + more > h->limit) {
         h->starved = true;
         h->on_full(h->arg);
     }
@@ -380,8 +381,12 @@ static void trim(struct heap *h)
 
 void heap_lift(struct heap *h, bool is_lifted)
 {
-    h->is_lifted = is_lifted;
-    if (!is_lifted)
+    if (is_lifted) {
+        h->lifted++;
+        return;
+    }
+    sd_assert(h->lifted > 0);
+    if (--h->lifted == 0)
         trim(h);
 }
 
@@ -389,7 +394,7 @@ bool heap_was_starved(struct heap *h)
 {
     bool starved = h->starved;
 
-    h->starved = h->is_lifted = false;
+    h->starved = false;
     return starved;
 }
 

@@ -22,7 +22,7 @@ void *heap_resize(struct heap *h, void *p, size_t old, size_t size);
 
 /* No limit for a while: a collection frees memory, but may ask for some
  * first, as when it shrinks a table.  At its end the system gets back what
- * lies idle, if it is much. */
+ * lies idle, if it is much.  Pairs nest. */
 void heap_lift(struct heap *h, bool is_lifted);
 
 /* Refuse the next request for more, whatever is left: Lua raises the error that

@@ -96,7 +96,7 @@ static int script_decode(lua_State *L, const struct vm_pack *p, struct slice s,
                          const char **why)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->decode);
-    lua_pushlstring(L, s.p, s.len);
+    decode_raw(L, s);
     lua_call(L, 1, 2);
     if (lua_isnil(L, -2)) {
         *why = lua_isstring(L, -1) ? lua_tostring(L, -1) : "unreadable packet";
@@ -116,8 +116,7 @@ int pack_decode(lua_State *L, const struct vm_pack *p, struct slice s,
     case PACK_MSGPACK:
         return decode_msgpack(L, s, why);
     case PACK_RAW:
-        lua_pushlstring(L, s.p, s.len);
-        return 0;
+        return decode_raw(L, s);
     case PACK_GONE:
         *why = why_gone;
         return SD_EINVALID;

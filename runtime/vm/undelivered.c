@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "vm/lua_msgpack.h"
+#include "vm/decode.h"
 #include "vm/reach.h"
 #include "vm/state.h"
 #include "vm/uidlist.h"
@@ -148,7 +148,7 @@ static int l_undelivered(lua_State *L)
     if (u->n == 0)
         return 0;
     m = list_entry(u->values.next, struct missed, link);
-    if (lua_msgpack_decode(L, buf_slice(&m->value), &why) < 0)
+    if (decode_msgpack(L, buf_slice(&m->value), &why) < 0)
         lua_pushnil(L);
     lua_newtable(L);
     list = buf_slice(&m->uids);

@@ -189,7 +189,11 @@ __attribute__((noreturn)) static void raise_unheard(lua_State *L)
  * and only if that does not help, who has asked gets the error, once. */
 static void on_full_count(lua_State *L)
 {
-    if (garbage_make_room(L)) {
+    enum garbage_room room = garbage_make_room(L);
+
+    if (room == GARBAGE_SOON)
+        return;
+    if (room == GARBAGE_ROOM) {
         disarm(RUN_FREE);
         return;
     }
@@ -234,6 +238,13 @@ static void on_count(lua_State *L, lua_Debug *ar)
 
 /* --- the signal ----------------------------------------------------------- */
 
+static void call_hook(void)
+{
+    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
+    if (dog.owner != NULL)
+        profiler_sample();
+}
+
 static void arm(bool is_full)
 {
     if (dog.state != RUN_RAISED && dog.state != RUN_ARMED) {
@@ -241,9 +252,7 @@ static void arm(bool is_full)
         dog.patience = PATIENCE;
     }
     dog.is_full = is_full;
-    lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
-    if (dog.owner != NULL)
-        profiler_sample();
+    call_hook();
 }
 
 /* From the allocator: the heap is full, and what asks may be a compiled trace
@@ -365,19 +374,27 @@ void watchdog_enter(lua_State *L, uint64_t limit)
     dog.depth++;
 }
 
-/* What C called protected may have been stopped, and the protected call has
- * taken the hook with it; who called C shall end too. */
+static bool is_armed(void)
+{
+    return dog.state == RUN_ARMED || dog.state == RUN_RAISED;
+}
+
+/* What C called protected may have been stopped; who called C shall end too. */
 void watchdog_leave(void)
 {
     sd_assert(dog.depth > 0);
     dog.depth--;
     in_order();
-    if (dog.state != RUN_ARMED && dog.state != RUN_RAISED)
-        return;
-    if (dog.depth == 0)
+    if (dog.depth == 0 && is_armed())
         disarm(dog.state == RUN_RAISED ? RUN_STOPPED : RUN_FREE);
     else
-        lua_sethook(dog.L, on_count, LUA_MASKCOUNT, 1);
+        watchdog_again();
+}
+
+void watchdog_again(void)
+{
+    if (dog.depth > 0 && is_armed())
+        call_hook();
 }
 
 bool watchdog_stopped(const char **text, const char **stack)
