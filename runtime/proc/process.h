@@ -31,8 +31,10 @@ struct process {
     struct code *code;       /* of the generation that serves */
     struct code *next;       /* of the one that is built or stands by */
     unsigned vote;           /* the master's number of the vote on it */
-    struct leash_msg wanted; /* a generation to be made after a switch ... */
+    struct leash_msg wanted; /* a generation to be made a little later ... */
     int wanted_fd;           /* ... and its bundle; -1: none */
+    struct timer look;       /* whether it can be by now ... */
+    uint64_t wanted_until;   /* ... or is given up (loop time) */
     uint64_t renewed;        /* clock_ms() of the last time; 0: never */
     const struct conf *conf; /* its configuration */
     struct vms *vms; /* NULL until process_start(), always in the agent */

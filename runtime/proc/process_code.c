@@ -21,6 +21,8 @@
 enum {
     RENEW_AGAIN = 60000, /* ms from a fresh vm to the next */
     RETIRED_MAX = 2,     /* vms that finish, when another one is asked for */
+    LOOK_AGAIN = 20,     /* ms, whether one of them has */
+    PATIENCE = 3000,     /* ms for that */
 };
 
 void process_open_log(const struct process *p)
@@ -49,6 +51,7 @@ static void say_built(const struct process *p, const char *error)
 }
 
 static void on_switched(void *arg);
+static void build_wanted(struct process *p);
 
 static void forget_wanted(struct process *p)
 {
@@ -65,6 +68,32 @@ static void want(struct process *p, const struct leash_msg *m, int fd)
     p->wanted_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (p->wanted_fd < 0)
         say_built(p, strerror(errno));
+}
+
+/* The vms of two reloads just before are mostly about to be gone: they are
+ * closed on another thread, which a busy machine may keep from its work. */
+static void on_look(struct timer *t)
+{
+    struct process *p = list_entry(t, struct process, look);
+
+    if (p->wanted_fd < 0 || vms_is_switching(p->vms))
+        return;
+    if (vms_retired(p->vms) < RETIRED_MAX) {
+        build_wanted(p);
+    } else if (loop_now(p->loop) < p->wanted_until) {
+        timer_start(p->loop, t, LOOK_AGAIN);
+    } else {
+        forget_wanted(p);
+        say_built(p, "calls of two earlier generations have not ended");
+    }
+}
+
+static void want_room(struct process *p, const struct leash_msg *m, int fd)
+{
+    want(p, m, fd);
+    p->wanted_until = loop_now(p->loop) + PATIENCE;
+    p->look.fn = on_look;
+    timer_start(p->loop, &p->look, LOOK_AGAIN);
 }
 
 static void on_next_built(void *arg, int err, const char *text)
@@ -90,12 +119,21 @@ void process_build(struct process *p, const struct leash_msg *m, int fd)
     if (p->next != NULL)
         drop_next(p); /* a renewal, or one that the master has given up */
     if (vms_retired(p->vms) >= RETIRED_MAX)
-        why = "calls of two earlier generations have not ended";
-    if (why != NULL || code_open(&p->next, fd, m->number, &why) < 0) {
+        want_room(p, m, fd);
+    else if (code_open(&p->next, fd, m->number, &why) < 0)
         say_built(p, why);
-        return;
-    }
-    vms_build(p->vms, p->next, "reload", on_next_built, p);
+    else
+        vms_build(p->vms, p->next, "reload", on_next_built, p);
+}
+
+static void build_wanted(struct process *p)
+{
+    struct leash_msg m = p->wanted;
+    int fd = p->wanted_fd;
+
+    p->wanted_fd = -1;
+    process_build(p, &m, fd);
+    close(fd);
 }
 
 void process_drop(struct process *p, unsigned generation)
@@ -123,10 +161,8 @@ static void on_switched(void *arg)
 
     p->next = NULL;
     take_code(p, code);
-    if (p->wanted_fd >= 0) {
-        process_build(p, &p->wanted, p->wanted_fd);
-        forget_wanted(p);
-    }
+    if (p->wanted_fd >= 0)
+        build_wanted(p);
 }
 
 /* --- memory: a fresh vm for one that is nearly full ----------------------- */

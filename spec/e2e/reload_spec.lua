@@ -504,6 +504,44 @@ end }]] })
         until_(function() return s:status().generation == 2 end)
     end)
 
+    describe("while calls of the last two generations go on", function()
+        --- Two generations with a call each that ends in their code.
+        local function two_calls(seconds)
+            local conns, ports = {}, start({
+                ["config/server.lua"] =
+                    "return { workers = 1, tasks = 1, name = 'n', stop_timeout = '1s' }",
+            })
+            for i = 1, 2 do
+                conns[i] = client.open(ports.wide)
+                conns[i]:send(client.packet("c/slow", { s = seconds, n = i }, 10 + i))
+                result(conns[i], "c/version") -- behind it
+                reload_to(s, "v" .. i)
+            end
+            return conns
+        end
+
+        it("waits a moment for one of them", function()
+            local conns = two_calls(1)
+            reload_to(s, "v3")
+            for i = 1, 2 do
+                assert.equal(i, conns[i]:receive().result.n)
+            end
+            all_run(s, 4)
+        end)
+
+        it("gives up soon, and says why", function()
+            local conns = two_calls(60)
+            local out, code = s:run("reload")
+            assert.equal(1, code)
+            assert.truthy(out:find("calls of two earlier generations have not ended", 1, true),
+                out)
+            assert.equal("v2", result(client.open(client.ports(s).game), "c/version").v)
+            for i = 1, 2 do
+                conns[i]:close()
+            end
+        end)
+    end)
+
     it("tells --json what came of it", function()
         start()
         local out, code = s:run("reload --json 2> /dev/null")
