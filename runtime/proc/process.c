@@ -150,6 +150,7 @@ static void close_all(struct process *p)
 {
     if (p->loop != NULL) {
         timer_stop(p->loop, &p->heartbeat);
+        process_rest_code(p);
         if (p->mesh_hook.fn != NULL)
             loop_hook_del(&p->mesh_hook);
     }

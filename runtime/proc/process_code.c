@@ -60,7 +60,8 @@ static void forget_wanted(struct process *p)
     p->wanted_fd = -1;
 }
 
-/* Amid a switch, maybe one to a fresh vm of the same code: it is made then. */
+/* Amid a switch, maybe one to a fresh vm of the same code, it is made behind
+ * that; where two earlier ones go on, when one has ended. */
 static void want(struct process *p, const struct leash_msg *m, int fd)
 {
     forget_wanted(p);
@@ -111,6 +112,9 @@ void process_build(struct process *p, const struct leash_msg *m, int fd)
 {
     const char *why = NULL;
 
+    if (p->vms == NULL)
+        return; /* the process ends */
+    forget_wanted(p);
     p->vote = m->serial;
     if (vms_is_switching(p->vms)) {
         want(p, m, fd);
@@ -140,8 +144,8 @@ void process_drop(struct process *p, unsigned generation)
 {
     if (p->wanted_fd >= 0 && p->wanted.number == generation)
         forget_wanted(p);
-    if (p->next != NULL && p->next->generation == generation &&
-        !vms_is_switching(p->vms))
+    if (p->vms != NULL && p->next != NULL &&
+        p->next->generation == generation && !vms_is_switching(p->vms))
         drop_next(p);
 }
 
@@ -184,8 +188,8 @@ static void on_renewed(void *arg, int err, const char *text)
  * but if that is full too soon, it is what the application needs. */
 void process_look_at_memory(struct process *p, uint64_t now)
 {
-    if (p->next != NULL || p->conf == NULL || !vms_can_switch(p->vms) ||
-        !vms_is_short(p->vms))
+    if (p->next != NULL || p->wanted_fd >= 0 || p->conf == NULL ||
+        !vms_can_switch(p->vms) || !vms_is_short(p->vms))
         return;
     if (p->renewed != 0 && now - p->renewed < RENEW_AGAIN)
         return;
@@ -210,6 +214,12 @@ void process_take_config(struct process *p, unsigned generation, int fd)
     take_code(p, code);
     if (p->on_config != NULL)
         p->on_config(p);
+}
+
+void process_rest_code(struct process *p)
+{
+    timer_stop(p->loop, &p->look);
+    forget_wanted(p);
 }
 
 void process_end_code(struct process *p)

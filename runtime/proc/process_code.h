@@ -22,7 +22,8 @@ void process_take_config(struct process *p, unsigned generation, int fd);
 /* At each heartbeat, with its time. */
 void process_look_at_memory(struct process *p, uint64_t now);
 
-/* After the vms have ended. */
+/* Before the vms end, and after it. */
+void process_rest_code(struct process *p);
 void process_end_code(struct process *p);
 
 #endif

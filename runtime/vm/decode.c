@@ -13,6 +13,10 @@
  * in another. */
 #define SWELL 96
 
+/* Less is made without a look at what is left: it is in no more need than any
+ * line of a script. */
+#define SMALL 512
+
 struct input {
     struct slice s;
     const char **why;
@@ -44,6 +48,8 @@ int decode_json(lua_State *L, struct slice s, const char **why)
 {
     struct input in = {s, why};
 
+    if (s.len < SMALL)
+        return lua_json_decode(L, s, why);
     return garbage_attempt(L, json, &in, s.len * SWELL);
 }
 
@@ -51,6 +57,8 @@ int decode_msgpack(lua_State *L, struct slice s, const char **why)
 {
     struct input in = {s, why};
 
+    if (s.len < SMALL)
+        return lua_msgpack_decode(L, s, why);
     return garbage_attempt(L, msgpack, &in, s.len * SWELL);
 }
 

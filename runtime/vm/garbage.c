@@ -10,7 +10,7 @@
  * the soft mark then, compiled code is thrown away and it is done once more,
  * for that holds on to functions it was made for and all they refer to.  If
  * that does not help either, the process is to make another vm
- * (vms_is_short()).
+ * (garbage_is_short()).
  *
  * Only after the limit was hit it is done in one go: the next request would
  * fail else.
@@ -53,8 +53,8 @@ static size_t next_mark(const struct vm *vm, size_t used)
 
     if (limit == 0)
         return SIZE_MAX;
-    if (used >= limit) /* in the reserve */
-        return limit;
+    if (used >= limit) /* in the slack, where each request more is looked at */
+        return used + limit / LITTLE;
     return used < limit / 4 ? limit / 2 : used + (limit - used) / 2;
 }
 
@@ -76,7 +76,8 @@ static void run(lua_State *L, int function)
     lua_rawgeti(L, LUA_REGISTRYINDEX, function);
     if (lua_pcall(L, 0, 0, 0) != 0) {
         watchdog_again();
-        log_error("garbage collection: %s", co_error_text(L));
+        log_error("garbage collection: %s",
+                  lua_isstring(L, -1) ? lua_tostring(L, -1) : "?");
         lua_pop(L, 1);
     }
     heap_lift(heap, false);
@@ -125,8 +126,6 @@ static void collect_in_run(struct garbage *g, lua_State *L)
         garbage_collect(L);
     if (heap_used(g->vm->heap) + limit_of(g->vm) / LITTLE < used)
         g->in_vain = 0;
-    else
-        g->in_vain++;
 }
 
 enum garbage_room garbage_make_room(lua_State *L)
@@ -145,6 +144,7 @@ enum garbage_room garbage_make_room(lua_State *L)
         g->is_flushed = true;
         return GARBAGE_SOON;
     }
+    g->in_vain++;
     return GARBAGE_NONE;
 }
 
@@ -185,25 +185,39 @@ static bool may_be_short(const struct vm *vm, size_t bytes)
     return limit > 0 && heap_used(vm->heap) + bytes > limit;
 }
 
-/* fn raises nothing but "not enough memory". */
+/* The third time is not protected: there is nothing left to be done. */
+static int attempt_again(struct garbage *g, lua_State *L, struct attempt *a)
+{
+    collect_in_run(g, L);
+    if (try_it(L, a) == 0)
+        return a->rc;
+    if (!g->is_flushed) {
+        run(L, g->flush);
+        g->is_flushed = true;
+        collect_in_run(g, L);
+    }
+    g->in_vain++;
+    return a->fn(L, a->arg);
+}
+
 int garbage_attempt(lua_State *L, garbage_fn *fn, void *arg, size_t bytes)
 {
     struct garbage *g = &vm_of(L)->garbage;
     struct attempt a = {fn, arg, 0};
+    int rc;
 
-    if (!may_be_short(g->vm, bytes) || !is_worth_it(g))
+    if (!may_be_short(g->vm, bytes))
         return fn(L, arg);
+    if (!is_worth_it(g)) {
+        g->in_vain++;
+        return fn(L, arg);
+    }
     if (try_it(L, &a) == 0)
         return a.rc;
-    collect_in_run(g, L);
-    if (try_it(L, &a) != 0) {
-        run(L, g->flush);
-        collect_in_run(g, L);
-        a.rc = fn(L, arg);
-    }
+    rc = attempt_again(g, L, &a);
     if (!heap_is_full(g->vm->heap))
         (void)heap_was_starved(g->vm->heap);
-    return a.rc;
+    return rc;
 }
 
 /* --- between turns -------------------------------------------------------- */
@@ -215,22 +229,25 @@ static void begin(struct garbage *g)
     loop_defer(g->vm->env.loop, &g->next);
 }
 
-/* A collection is through. */
+/* A collection is through.  A vm is short only if compiled code was not what
+ * filled it. */
 static void end(struct garbage *g)
 {
     uint64_t now = loop_now(g->vm->env.loop);
+    bool is_over = is_over_soft_mark(g->vm);
 
-    if (is_over_soft_mark(g->vm) &&
+    if (is_over && !g->is_behind_flush &&
         (g->flushed_at == 0 || now - g->flushed_at > FLUSH_EVERY)) {
         g->flushed_at = now;
+        g->is_behind_flush = true;
         run(g->vm->L, g->flush);
         begin(g);
         return;
     }
-    g->is_running = false;
+    g->is_short = is_over && g->is_behind_flush;
+    g->is_behind_flush = g->is_running = false;
     loop_undefer(&g->next);
     g->at = next_mark(g->vm, heap_used(g->vm->heap));
-    g->is_short = is_over_soft_mark(g->vm);
 }
 
 static void on_next(struct loop_job *job)
@@ -270,6 +287,7 @@ void garbage_turn(struct garbage *g)
 {
     struct vm *vm = g->vm;
 
+    garbage_run(g);
     if (heap_was_starved(vm->heap)) {
         run(vm->L, g->collect);
         end(g);
@@ -283,4 +301,9 @@ void garbage_turn(struct garbage *g)
 void garbage_stop(struct garbage *g)
 {
     loop_undefer(&g->next);
+}
+
+bool garbage_is_short(const struct garbage *g)
+{
+    return g->is_short && is_over_soft_mark(g->vm);
 }

@@ -21,13 +21,14 @@ struct garbage {
     size_t at;            /* bytes of the heap that call for it */
     bool is_running;      /* a collection in slices goes on */
     bool is_done;         /* its last slice was run */
-    bool is_short;        /* what is left after one is over the soft mark */
     struct loop_job next; /* its next slice */
-    uint64_t flushed_at;  /* ms, between turns; 0: never */
+    uint64_t flushed_at;  /* loop time, between turns; 0: never */
+    bool is_behind_flush; /* this collection is */
+    bool is_short;        /* what one has left was over the soft mark */
 
     /* Of the run that goes on (garbage_run()). */
-    unsigned in_vain; /* times that no room was made, in a row */
-    bool is_flushed;  /* its compiled code has been thrown away */
+    unsigned in_vain; /* times that no room was made, since it was of use */
+    bool is_flushed;  /* compiled code has been thrown away */
 };
 
 void garbage_init(struct garbage *g, struct vm *vm);
@@ -46,6 +47,10 @@ static inline void garbage_run(struct garbage *g)
 }
 
 void garbage_stop(struct garbage *g);
+
+/* Does what lives fill three quarters of server.vm_memory, and no collection
+ * helps? */
+bool garbage_is_short(const struct garbage *g);
 
 /* All of it now, also from inside a call. */
 void garbage_collect(lua_State *L);

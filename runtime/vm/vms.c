@@ -293,7 +293,7 @@ unsigned vms_retired(const struct vms *a)
 
 bool vms_is_short(const struct vms *a)
 {
-    return a->current->garbage.is_short;
+    return garbage_is_short(&a->current->garbage);
 }
 
 unsigned vms_calls(const struct vms *a)

@@ -385,10 +385,12 @@ void watchdog_leave(void)
     sd_assert(dog.depth > 0);
     dog.depth--;
     in_order();
-    if (dog.depth == 0 && is_armed())
+    if (!is_armed())
+        return;
+    if (dog.depth == 0)
         disarm(dog.state == RUN_RAISED ? RUN_STOPPED : RUN_FREE);
     else
-        watchdog_again();
+        call_hook();
 }
 
 void watchdog_again(void)

@@ -36,8 +36,8 @@ void watchdog_forget(lua_State *L);
 void watchdog_enter(lua_State *L, uint64_t limit);
 void watchdog_leave(void);
 
-/* A protected call inside a run has failed, and LuaJIT has forgotten the hook
- * with it.  Where there is no leave. */
+/* A protected call inside a run has failed, and with it compiled code has
+ * forgotten that it is to leave for the hook.  Where there is no leave. */
 void watchdog_again(void);
 
 /* Was the run that has just ended, or is about to, stopped?  Then what it

@@ -2,7 +2,7 @@
 -- garbage, what compiled code holds on to, what a caught error leaves behind.
 local cjson = require("cjson")
 local server = require("spec.support.server")
-local web = require("spec.support.web")
+local socket = require("socket")
 
 local files = {
     ["config/server.lua"] = [[
@@ -113,13 +113,30 @@ function Heap:stubborn()
     return { failed = failed }
 end
 
---- What is finalized makes values itself.
+--- What is finalized needs memory itself.
 function Heap:finalized()
-    local text = sd.json.encode(fill(1000))
     for _ = 1, 100 do
-        getmetatable(newproxy(true)).__gc = function() sd.json.decode(text) end
+        getmetatable(newproxy(true)).__gc = function() fill(1000) end
     end
     return decodes(sd.json, fill(90000))
+end
+
+local kept
+
+--- More than half for ever.
+function Heap:keep()
+    kept = fill(120000)
+    return { fine = true }
+end
+
+--- All there is, for ever.
+function Heap:brim()
+    kept = {}
+    return { ok = pcall(function()
+        while true do
+            kept[#kept + 1] = { #kept }
+        end
+    end) }
 end
 
 function Heap:fine()
@@ -131,14 +148,23 @@ return Heap]],
 describe("memory", function()
     local s, pid
 
-    setup(function()
+    before_each(function()
         s = server.start(files)
         pid = s:process("worker").pid
     end)
 
-    teardown(function()
+    after_each(function()
         s:stop()
     end)
+
+    --- CPU seconds that the worker has used.
+    local function cpu()
+        local f = assert(io.open("/proc/" .. pid .. "/stat"))
+        local text = f:read("*a")
+        f:close()
+        local user, system = text:match("%) %u" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+        return (user + system) / 100
+    end
 
     --- The answer of that method; the worker lives on.
     local function ask(name)
@@ -184,5 +210,31 @@ describe("memory", function()
         local _, code = ask("stubborn")
         assert.is_true(code == 200 or code == 500)
         assert_fine()
+    end)
+
+    it("is not taken for used up by what compiled code holds on to", function()
+        ask("keep")
+        for _ = 1, 8 do
+            local answer, code = ask("compiled")
+            assert.same({ { fine = true }, 200 }, { answer, code })
+        end
+        for _ = 1, 100 do -- over some heartbeats
+            assert_fine()
+        end
+        assert.is_nil(s:output():find("a fresh vm takes over", 1, true), s:output())
+    end)
+
+    it("costs nothing when it is used up and nobody wants any", function()
+        ask("brim")
+        server.until_(function()
+            return s:output():find("a fresh vm takes over", 1, true)
+        end, "another vm begins")
+        server.until_(function()
+            return ask("brim").ok == false
+        end, "it is full, and there is none another for a minute")
+        local before, begun = cpu(), socket.gettime()
+        socket.sleep(1)
+        local used, took = cpu() - before, socket.gettime() - begun
+        assert.is_true(used < took / 4, ("%.2f s of CPU in %.1f s"):format(used, took))
     end)
 end)
