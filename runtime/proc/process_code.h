@@ -22,8 +22,10 @@ void process_take_config(struct process *p, unsigned generation, int fd);
 /* At each heartbeat, with its time. */
 void process_look_at_memory(struct process *p, uint64_t now);
 
-/* Before the vms end, and after it. */
+/* Before the vms end: no generation is made any more. */
 void process_rest_code(struct process *p);
+
+/* After the vms have ended. */
 void process_end_code(struct process *p);
 
 #endif

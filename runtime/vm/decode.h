@@ -1,8 +1,9 @@
 /* decode.h - bytes of clients and of other processes, made Lua values.
  *
  * As lua_json.h and lua_msgpack.h have it, but where it is for garbage that
- * there is too little memory, that is collected, and the value made after all.
- */
+ * there is too little memory, that is collected, and the value made after all
+ * (garbage_attempt()).  For all bodies that a vm takes; the two others are for
+ * the runtime's own, and for where there is no vm. */
 #ifndef SD_VM_DECODE_H
 #define SD_VM_DECODE_H
 

@@ -73,15 +73,6 @@ describe("links", function()
         return s:process("relay")
     end
 
-    --- CPU seconds that a process has used.
-    local function cpu(pid)
-        local f = assert(io.open("/proc/" .. pid .. "/stat"))
-        local text = f:read("*a")
-        f:close()
-        local user, system = text:match("%) %u" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
-        return (user + system) / 100
-    end
-
     --- Resident bytes of all relays.
     local function memory()
         local sum = 0
@@ -126,11 +117,11 @@ describe("links", function()
             until_(function()
                 return d:output():find("accepting links pauses", 1, true)
             end, "it says so")
-            local before, begun = cpu(pid), socket.gettime()
+            local before, begun = server.cpu(pid), socket.gettime()
             local worker = a:process("worker", 1)
             a:kill("KILL", worker.pid)
             socket.sleep(FAR)
-            local used, took = cpu(pid) - before, socket.gettime() - begun
+            local used, took = server.cpu(pid) - before, socket.gettime() - begun
             print(("without descriptors a relay used %.2f s of CPU in %.1f s"):format(used, took))
             assert.is_true(used < took / 10)
             for _, t in ipairs(quiet) do

@@ -161,15 +161,6 @@ describe("memory", function()
         s:stop()
     end)
 
-    --- CPU seconds that the worker has used.
-    local function cpu()
-        local f = assert(io.open("/proc/" .. pid .. "/stat"))
-        local text = f:read("*a")
-        f:close()
-        local user, system = text:match("%) %u" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
-        return (user + system) / 100
-    end
-
     --- The answer of that method; the worker lives on.
     local function ask(name)
         local body, code = s:get("/heap/" .. name)
@@ -236,9 +227,9 @@ describe("memory", function()
         server.until_(function()
             return ask("brim").ok == false
         end, "it is full, and there is none another for a minute")
-        local before, begun = cpu(), socket.gettime()
+        local before, begun = server.cpu(pid), socket.gettime()
         socket.sleep(1)
-        local used, took = cpu() - before, socket.gettime() - begun
+        local used, took = server.cpu(pid) - before, socket.gettime() - begun
         assert.is_true(used < took / 4, ("%.2f s of CPU in %.1f s"):format(used, took))
     end)
 end)

@@ -129,6 +129,15 @@ function server.memory(pid, line)
     return tonumber(kib) * 1024
 end
 
+--- CPU time of a process, in seconds.
+---@param pid integer
+---@return number
+function server.cpu(pid)
+    local stat = assert(read_file("/proc/" .. pid .. "/stat"))
+    local user, system = stat:match("%) %u" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+    return (user + system) / 100
+end
+
 --- Is there a process of that pid that has not ended? A zombie has, with its
 --- last thread: until then its ports are taken.
 ---@param pid integer
